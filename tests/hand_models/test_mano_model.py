@@ -264,7 +264,7 @@ def test_what_a_pickle_does_to_an_admitted_class_is_gone_after_the_load(written)
         (b"\x80\x02}p99999999999\n.", "memo index"),
         (b"\x80\x02\x82\x01.", "EXT1"),
         (b"Pname\n.", "PERSID"),
-        (b"\x80\x02" + b"(" * 100_000 + b"l" * 100_000 + b".", "list"),
+        (b"\x80\x02" + b"(" * 100_000 + b"l" * 100_000 + b".", "more parts"),
     ],
 )
 def test_broken_and_greedy_pickles_are_refused(written, content, message):
@@ -323,8 +323,41 @@ def test_arrays_that_promise_more_than_they_hold_are_refused(written):
     version, _, dtype, fortran, data = record.state
     for shape in ((2**40, 2**20), (3, 6), (-3, -5), (3.0, 5)):
         record.__setstate__((version, shape, dtype, fortran, data))
-        with pytest.raises(ValueError, match=r"bytes|fit"):
+        with pytest.raises(ValueError, match=r"bytes|whole numbers"):
             array_from(record, (3, 5))
+
+
+DOUBLED = b")" + b"2\x86" * 60
+"""An empty tuple paired with itself 60 times: 2 ** 60 tuples if anything walks through it."""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        DOUBLED,
+        b"}" + DOUBLED + b"K\x01s",
+        b"}" + b"(" + DOUBLED + b"K\x01" + b"u",
+        b"]" + b"(" + DOUBLED + b"e",
+        b")" + b"q\x00h\x00\x86" * 60,
+        b"\x8f(" + DOUBLED + b"\x90",
+        b")" + b"\x85" * 300_000,
+        b"]" * 300_000 + b"a" * 299_999,
+    ],
+    ids=["tuple", "key", "keys", "list", "memo", "set", "deep tuples", "deep lists"],
+)
+def test_pickles_that_unfold_without_end_are_refused_before_they_are_built(written, content):
+    with raises(ErrorCode.UNSAFE_FILE, match="more parts"):
+        load_records(written(b"\x80\x04" + content + b"."))
+
+
+def test_a_shape_that_is_no_shape_is_not_printed(written):
+    record = load_records(written(pickle.dumps({"a": np.zeros((3, 5))}, protocol=2)))["a"]
+    version, _, dtype, fortran, data = record.state
+    for shape in ((10**5000, 1), ("x" * 100_000,), [3, 5], None, (True, 5), (1,) * 40):
+        record.__setstate__((version, shape, dtype, fortran, data))
+        with pytest.raises(ValueError, match="whole numbers") as refused:
+            array_from(record, (3, 5))
+        assert len(str(refused.value)) < 100
 
 
 @pytest.mark.parametrize("layout", ["csc", "csr", "coo"])

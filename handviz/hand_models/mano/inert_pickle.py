@@ -18,6 +18,11 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 
 MAX_FILE_BYTES = 64 * 2**20
+MAX_OPCODES = 200_000
+"""MANO's files need some thousands: their numbers lie in a few long byte strings."""
+MAX_NODES = 10_000_000
+"""Of a value, written out: a tuple that contains itself doubled 60 times would take for ever to hash or print."""
+MAX_DIMENSIONS, MAX_LENGTH = 32, 2**40
 NUMBER_CODE = re.compile(r"[<>|=]?([biuf][1248])")
 ARRAY_NAMES = {"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"}
 BUFFER_NAMES = {"numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"}
@@ -108,14 +113,56 @@ def load_records(path: Path) -> dict[str, Any]:
 
 def _check_opcodes(content: bytes, source: str) -> None:
     """Refuse opcodes that could allocate without limit (lengths, memo indices) or reach outside the file."""
-    for opcode, argument, _ in pickletools.genops(content):
+    sizes = _Sizes()
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         if opcode.name in REFUSED_OPCODES:
             raise HandvizError(
                 f"{source} uses the pickle opcode {opcode.name}, which a file of numbers does not need",
                 ErrorCode.UNSAFE_FILE,
             )
         if opcode.name in MEMO_OPCODES and not 0 <= int(argument or 0) <= len(content):
-            raise HandvizError(f"{source} is damaged: memo index {argument}", ErrorCode.FILE_DAMAGED)
+            raise HandvizError(f"{source} is damaged: its memo index is too large", ErrorCode.FILE_DAMAGED)
+        if count >= MAX_OPCODES or sizes.after(opcode, argument) > MAX_NODES:
+            raise HandvizError(
+                f"{source} is built of more parts than a file of numbers needs; it was not read", ErrorCode.UNSAFE_FILE
+            )
+
+
+class _Sizes:
+    """Sizes, in nodes, of the values that a pickle builds, followed opcode by opcode without building any."""
+
+    def __init__(self) -> None:
+        self._stack: list[int | None] = []
+        self._memo: dict[int, int] = {}
+
+    def after(self, opcode: pickletools.OpcodeInfo, argument: Any) -> int:
+        """Follow one opcode; return the size of the value on top, 0 if there is none."""
+        if "GET" in opcode.name:
+            self._stack.append(self._memo.get(int(argument), 1))
+        elif opcode.name in MEMO_OPCODES or opcode.name == "MEMOIZE":
+            self._memo[len(self._memo) if argument is None else int(argument)] = self._top()
+        elif opcode.name == "DUP":
+            self._stack.append(self._top())
+        else:
+            self._apply(opcode)
+        return self._top()
+
+    def _apply(self, opcode: pickletools.OpcodeInfo) -> None:
+        """Replace the values that the opcode takes by one of their joint size, as often as it pushes."""
+        taken = 1
+        for kind in reversed(opcode.stack_before):
+            if kind is pickletools.stackslice:
+                continue
+            if kind is pickletools.markobject:
+                while self._stack and (value := self._stack.pop()) is not None:
+                    taken += value
+            elif self._stack:
+                taken += self._stack.pop() or 0
+        for kind in opcode.stack_after:
+            self._stack.append(None if kind is pickletools.markobject else taken)
+
+    def _top(self) -> int:
+        return (self._stack[-1] or 0) if self._stack else 0
 
 
 def array_from(value: Any, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -146,12 +193,21 @@ def _array(value: Any) -> NDArray[Any]:
         return _array(value.state["x"])
     if value.name == "chumpy.reordering.Select":
         picked = _array(value.state["a"]).ravel()[_array(value.state["idxs"]).ravel()]
-        return picked.reshape(value.state.get("preferred_shape", picked.shape))
+        return picked.reshape(_checked_shape(value.state.get("preferred_shape", picked.shape)))
     raise ValueError(f"it is a {value.name}, which cannot be read as an array")
 
 
-def _from_bytes(data: Any, dtype: Any, shape: tuple[int, ...], order: Any) -> NDArray[Any]:
+def _checked_shape(stored: Any) -> tuple[int, ...]:
+    """Return a shape that can be computed with and printed; ValueError, without its content, if it is none."""
+    is_shape = isinstance(stored, tuple) and len(stored) <= MAX_DIMENSIONS
+    if not is_shape or not all(type(length) is int and 0 <= length <= MAX_LENGTH for length in stored):
+        raise ValueError("its shape is not a short tuple of whole numbers")
+    return tuple(stored)
+
+
+def _from_bytes(data: Any, dtype: Any, stored: Any, order: Any) -> NDArray[Any]:
     """Make an array of numbers after checking type and count of bytes."""
+    shape = _checked_shape(stored)
     number = NUMBER_CODE.fullmatch(dtype.arguments[0]) if dtype.name == "numpy.dtype" else None
     if number is None:
         raise ValueError("its elements are not plain numbers")
@@ -160,15 +216,15 @@ def _from_bytes(data: Any, dtype: Any, shape: tuple[int, ...], order: Any) -> ND
     if isinstance(data, Record) and data.name == "_codecs.encode":
         data = data.arguments[0]
     content = data.encode("latin1") if isinstance(data, str) else bytes(data)
-    if min(shape, default=0) < 0 or math.prod(shape) * element.itemsize != len(content):
+    if math.prod(shape) * element.itemsize != len(content):
         raise ValueError(f"its {len(content)} bytes do not make up the shape {shape}")
     return np.frombuffer(content, element).reshape(shape, order=order)
 
 
 def _dense(state: dict[str, Any], layout: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Make a sparse matrix dense; indices are checked by numpy, not by compiled sparse code."""
-    stored = state.get("_shape", state.get("shape"))
-    if stored is None or tuple(stored) != shape:
+    stored = _checked_shape(state.get("_shape", state.get("shape")))
+    if stored != shape:
         raise ValueError(f"it has shape {stored}, expected {shape}")
     values = _array(state["data"])
     if layout == "coo":
