@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import stat
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,25 @@ import numpy as np
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 
 # What numpy and zipfile raise for a file that is missing, truncated, altered or something else.
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    RuntimeError,
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    MemoryError,
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+ALWAYS_ALLOWED_BYTES, ALLOWED_PER_BYTE = 64 * 2**20, 100
+"""How much an npz file may unpack to: real arrays shrink little, zeros a thousandfold."""
+MAX_ERROR_TEXT = 200
 UNFINISHED = ".part"
 """The suffix of files and folders that are being written."""
 REMEDIES = {
@@ -36,10 +55,28 @@ def read_arrays(path: Path, remedy: str, names: Iterable[str] | None = None) -> 
         raise HandvizError(f"{path} is missing: {remedy}", ErrorCode.FILE_MISSING)
     try:
         # Opened here: numpy leaves a file open that it cannot read.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in (archive.files if names is None else names)}
+        with path.open("rb") as file:
+            return arrays_in(file, names)
     except UNREADABLE as error:
-        raise HandvizError(f"{path} is damaged ({error}): {remedy}", ErrorCode.FILE_DAMAGED) from error
+        raise HandvizError(f"{path} is damaged ({_brief(error)}): {remedy}", ErrorCode.FILE_DAMAGED) from error
+
+
+def arrays_in(file: BinaryIO, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Return the arrays of an open npz file; one of UNREADABLE if it is damaged or unpacks to far more than it is."""
+    allowed = ALWAYS_ALLOWED_BYTES + ALLOWED_PER_BYTE * file.seek(0, os.SEEK_END)
+    file.seek(0)
+    with zipfile.ZipFile(file) as packed:
+        if sum(entry.file_size for entry in packed.infolist()) > allowed:
+            raise ValueError(f"it unpacks to more than {allowed // 2**20} MB")
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in (archive.files if names is None else names)}
+
+
+def _brief(error: Exception) -> str:
+    """Return an error's text, without most of the damaged content that some repeat."""
+    text = str(error) or type(error).__name__
+    return text if len(text) <= MAX_ERROR_TEXT else f"{text[:MAX_ERROR_TEXT]}…"
 
 
 def read_limited(path: Path, max_bytes: int, remedy: str) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import UNREADABLE
+from handviz.core.files import UNREADABLE, arrays_in
 from handviz.core.json_files import json_parser
 from handviz.core.records import Detection, HandMesh
 
@@ -43,14 +43,13 @@ def pack_hands(hands: Sequence[HandMesh], detections: Sequence[Detection]) -> by
 def unpack_hands(packed: bytes) -> tuple[tuple[HandMesh, ...], tuple[Detection, ...]]:
     """Invert ``pack_hands``; raises HandvizError if the bytes are damaged."""
     try:
-        with np.load(io.BytesIO(packed), allow_pickle=False) as file:
-            arrays = {_name_now(name): file[name] for name in file.files}
+        arrays = {_name_now(name): array for name, array in arrays_in(io.BytesIO(packed)).items()}
         saved = json_parser(dict[str, bool | int | float | str])(arrays.pop(NUMBERS_KEY).tobytes())
         numbers = {_name_now(name): value for name, value in saved.items()}
         count = range(int(numbers["count"]))
         hands = tuple(_put_together(HandMesh, f"hand{index}", arrays, numbers) for index in count)
         detections = tuple(_put_together(Detection, f"detection{index}", arrays, numbers) for index in count)
-    except (*UNREADABLE, AttributeError, RecursionError, MemoryError) as error:
+    except UNREADABLE as error:
         raise HandvizError(f"a stored result is damaged: inspect again ({error})", ErrorCode.FILE_DAMAGED) from error
     return hands, detections
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -239,3 +240,38 @@ def test_arrays_come_back(tmp_path: Path) -> None:
     assert found.keys() == arrays.keys()
     assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
     assert names(tmp_path) == ["points.npz"]
+
+
+def _npz(path: Path, header: bytes, data: bytes = b"") -> None:
+    """Write an npz file with one array, ``a``, of this npy header and data."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }\n",
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999999999,), }\n",
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (-3,), }\n",
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (1, \n",
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n",
+        b"{'descr': '<f8' * 9 ** 9, 'fortran_order': False, 'shape': (1,), }\n",
+        b"__import__('os').abort()\n",
+        b'"""\n',
+        b"\xff\xfe",
+        b"(" * 5000,
+    ],
+)
+def test_arrays_with_a_damaged_header_are_refused(tmp_path: Path, header: bytes) -> None:
+    _npz(tmp_path / "a.npz", header, bytes(8))
+    with raises(ErrorCode.FILE_DAMAGED, match=r"a\.npz"):
+        read_arrays(tmp_path / "a.npz", "make it again")
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path: Path) -> None:
+    many = 3 * files.ALWAYS_ALLOWED_BYTES
+    _npz(tmp_path / "a.npz", b"{'descr': '|u1', 'fortran_order': False, 'shape': (%d,), }\n" % many, bytes(many))
+    assert (tmp_path / "a.npz").stat().st_size < many / 900
+    with raises(ErrorCode.FILE_DAMAGED, match="unpacks"):
+        read_arrays(tmp_path / "a.npz", "make it again")

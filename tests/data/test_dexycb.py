@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import yaml
 
+from handviz.core.errors import ErrorCode
 from handviz.core.geometry import rotation_from_axis_angle
 from handviz.core.records import FloatArray
 from handviz.data.datasets.cut import cut
 from handviz.data.datasets.dexycb import SPLITS, DexYcb, open_split
-from handviz.data.datasets.dexycb_sequences import SPLIT_OF, SUBJECTS
+from handviz.data.datasets.dexycb_sequences import SPLIT_OF, SUBJECTS, numbers_in, read_yaml
 from handviz.data.labels import points_in_crop
 from handviz.hand_models.mano.conventions import canonical
 from handviz.hand_models.mano.parameters import MIRROR, posed, template_of, template_pose, template_shape
+from tests.errors import raises
 from tests.fake_datasets import dexycb as tiny
 from tests.fake_datasets.stand_in_mano import stand_in_template
 
@@ -247,3 +249,31 @@ def test_bad_labels_are_counted_and_named(subject: Path, change: Callable[[Path]
     warning = next(warning for warning in hands.warnings if words in warning)
     assert warning.startswith("1 sample left out")
     assert f"{path.parts[-3]}/{path.parts[-2]}, frame 0" in warning
+
+
+LAUGHS = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 20))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LAUGHS,
+        "betas: &b [1]\nother: *b",
+        "[" * 200_000,
+        "- " * 100_000 + "1",
+        "betas: " + "1:" * 300_000 + "1",
+        "betas: [" + "1, " * 500_000 + "1]",
+        "betas: !!python/object/apply:os.system [true]",
+        "betas: [" + ", ".join(["9" * 400] * 10) + "]",
+        "betas: [" + ", ".join([".nan"] * 10) + "]",
+        "betas: 0x" + "f" * 400,
+        "",
+    ],
+    ids=["laughs", "alias", "brackets", "dashes", "sixties", "long", "object", "digits", "nan", "hex", "empty"],
+)
+def test_hostile_yaml_is_refused_at_once(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mano.yml"
+    path.write_text(text)
+    with raises(ErrorCode.FILE_DAMAGED) as refused:
+        numbers_in(read_yaml(path, "the hand's shape"), path, 10, "betas")
+    assert len(str(refused.value)) < 300 + len(str(path))

@@ -200,6 +200,21 @@ def rewrite(path: Path, change: Callable[[Any], Any]) -> None:
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e30, -1e300, 5e5])
+@pytest.mark.parametrize("file", ["evaluation_xyz.json", "evaluation_verts.json"])
+def test_truth_that_is_no_hand_is_left_out(copy: Path, number: float, file: str) -> None:
+    def spoil(lists: list[list[list[float]]]) -> list[list[list[float]]]:
+        lists[0][3][1] = number
+        return lists
+
+    expected = open_split("ho3d_v2", copy, "evaluation").hand(1).keypoints_m
+    rewrite(copy / file, spoil)
+    rest = open_split("ho3d_v2", copy, "evaluation")
+    assert len(rest) == COUNT - 1
+    np.testing.assert_array_equal(rest.hand(0).keypoints_m, expected)
+    assert "1 sample left out, released ground truth that is no hand" in rest.warnings[0]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

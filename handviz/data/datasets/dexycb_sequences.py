@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import UNREADABLE
+from handviz.core.files import read_arrays
 from handviz.core.records import FloatArray
 from handviz.data.datasets.freiburg import MAX_PARAMETER
 from handviz.data.datasets.images import file_names
@@ -53,6 +53,7 @@ PROBLEMS = (
 USABLE, UNLABELLED, NO_IMAGE, NO_LABEL, DAMAGED, NO_NUMBERS = range(len(PROBLEMS))
 LABEL_SHAPES = {"pose_m": (1, 51), "joint_3d": (1, 21, 3), "joint_2d": (1, 21, 2)}
 MAX_FRAMES = 100_000
+MAX_YAML_BYTES, MAX_YAML_DEPTH, MAX_YAML_TEXT = 1_000_000, 50, 1000
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -147,7 +148,9 @@ def read_yaml(path: Path, what: str) -> Any:
     """Read a YAML file's plain content; HandvizError for a file that is missing or of another kind."""
     try:
         with path.open("rb") as file:
-            return yaml.load(file, Loader=LOADER)
+            content = file.read(MAX_YAML_BYTES + 1)
+        _check_yaml(content)
+        return yaml.load(content, Loader=LOADER)
     except OSError as error:
         raise HandvizError(
             f"{path} is missing ({error.strerror}): it holds {what}. Unpack DexYCB again.", ErrorCode.FILE_MISSING
@@ -158,13 +161,25 @@ def read_yaml(path: Path, what: str) -> Any:
         ) from error
 
 
+def _check_yaml(content: bytes) -> None:
+    """Raise ValueError for what DexYCB's files do not have: a great size or depth, and references that unfold."""
+    depth = 0
+    for event in yaml.parse(content, Loader=LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        # YAML reads "1:1:1" as a number to the base of sixty, whose time grows with the square of its length.
+        is_long = isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_YAML_TEXT
+        is_foreign = is_long or isinstance(event, yaml.AliasEvent)
+        if is_foreign or depth > MAX_YAML_DEPTH or len(content) > MAX_YAML_BYTES:
+            raise ValueError("not a small file of plain values")
+
+
 def numbers_in(content: Any, path: Path, count: int, *keys: str) -> FloatArray:
     """Return finite numbers (count,) under these keys; HandvizError naming what the file lacks."""
     for key in keys:
         content = content.get(key) if isinstance(content, dict) else None
     try:
         numbers = np.asarray(content, np.float64).ravel()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.zeros(0)
     if len(numbers) != count or not np.isfinite(numbers).all():
         raise HandvizError(
@@ -226,10 +241,8 @@ def _read_camera(folder: Path, frames: int) -> Iterator[tuple[int, dict[str, Flo
 def _read_label(path: Path) -> tuple[int, dict[str, FloatArray] | None]:
     """Read a label file, without the segmentation, which is most of it."""
     try:
-        # Opened here, as numpy leaves a file open that it cannot read.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            label = {key: archive[key] for key in LABEL_SHAPES}
-    except UNREADABLE:
+        label = read_arrays(path, "unpack DexYCB again", LABEL_SHAPES)
+    except HandvizError:
         return DAMAGED, None
     if any(label[key].shape != shape or label[key].dtype.kind != "f" for key, shape in LABEL_SHAPES.items()):
         return DAMAGED, None

@@ -12,7 +12,7 @@ Facts and where they come from:
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -25,8 +25,8 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import axis_angle_from_rotation, project_points, rotation_from_axis_angle
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.data.datasets.annotated import AnnotatedHand
-from handviz.data.datasets.freiburg import intrinsics_from
-from handviz.data.datasets.images import file_names, messages_on, read_image
+from handviz.data.datasets.freiburg import intrinsics_from, placed
+from handviz.data.datasets.images import file_names, message_on, messages_on, read_image
 from handviz.data.datasets.index import Arrays, Part, parts_folder, read_parts, stamp_of
 from handviz.data.datasets.json_arrays import number_lists
 from handviz.hand_models.mano.inert_pickle import array_from, load_records
@@ -65,6 +65,7 @@ OPENGL = np.array([1.0, -1.0, -1.0])
 SIZE = (640, 480)
 VERTEX_COUNT = 778
 MAX_ROOT_ERROR_M = 0.002
+MAX_NUMBER, MAX_LIST_BYTES = 1e6, 64 * 2**20
 GROUND_TRUTH = "evaluation_xyz.json"
 VERTICES = "evaluation_verts.json"
 
@@ -115,12 +116,14 @@ def _listed(name: str, root: Path, split: str) -> list[str]:
             ErrorCode.FILE_MISSING,
         )
     try:
-        lines = [line.strip() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
+        with path.open("rb") as file:
+            text = file.read(MAX_LIST_BYTES).decode("ascii")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise HandvizError(f"{path} cannot be read ({error}): download it again.", ErrorCode.FILE_UNREADABLE) from error
     wrong = next((line for line in lines if not LINE.fullmatch(line)), None)
     if wrong is not None or not lines:
-        raise HandvizError(f"{path} is not HO-3D's list: {wrong!r} is not SEQUENCE/NUMBER.", ErrorCode.FILE_DAMAGED)
+        raise HandvizError(f"{path} is not HO-3D's list: {wrong!r:.80} is not SEQUENCE/NUMBER.", ErrorCode.FILE_DAMAGED)
     if len(set(lines)) != len(lines):
         raise HandvizError(
             f"{path} names {len(lines) - len(set(lines))} images more than once: download it again.",
@@ -180,7 +183,8 @@ def _read_annotation(path: Path, split: str) -> tuple[str, dict[str, FloatArray]
             values[key] = _numbers(records[name], shape)
         except ValueError as error:
             return f"annotation of another kind: {name} in {path}: {error}", {}
-        if not np.isfinite(values[key]).all():
+        # Comparisons with nan are false.
+        if not (np.abs(values[key]) < MAX_NUMBER).all():
             return f"annotation with numbers that are not finite: {name} in {path}", {}
     return "", values
 
@@ -225,7 +229,7 @@ def open_split(name: str, root: Path, split: str) -> "Ho3d":
     frames = read_frames(name, root, split)
     if split != EVALUATION:
         return Ho3d(name, split, root, frames)
-    truth = _ground_truth(root, frames)
+    truth, frames = _ground_truth(root, frames)
     return Ho3d(name, split, root, frames, truth=truth)
 
 
@@ -309,7 +313,8 @@ def in_our_order(joints: FloatArray) -> FloatArray:
     return np.asarray(joints[list(KEYPOINTS_FROM_HO3D)] * OPENGL, np.float64)
 
 
-def _ground_truth(root: Path, frames: Ho3dFrames) -> _Truth:
+def _ground_truth(root: Path, frames: Ho3dFrames) -> tuple[_Truth, Ho3dFrames]:
+    """Return the released truth, and the frames without those whose truth is no hand before the camera."""
     joints = _points(_released(root, GROUND_TRUTH), KEYPOINT_COUNT)
     try:
         path = _released(root, VERTICES)
@@ -324,8 +329,26 @@ def _ground_truth(root: Path, frames: Ho3dFrames) -> _Truth:
                 "different versions of HO-3D.",
                 ErrorCode.FILES_DISAGREE,
             )
+    frames = _with_usable_truth(root, frames, [array for array in (joints, vertices) if array is not None])
     _check_roots(root, joints, frames)
-    return _Truth(joints, vertices)
+    return _Truth(joints, vertices), frames
+
+
+def _with_usable_truth(root: Path, frames: Ho3dFrames, truths: Sequence[FloatArray]) -> Ho3dFrames:
+    usable = np.all([placed(points[frames.lines] * OPENGL) for points in truths], axis=0)
+    if usable.all():
+        return frames
+    left_out = frames.lines[~usable]
+    message = message_on("released ground truth that is no hand in metres", len(left_out), f"line {left_out[0] + 1}")
+    if not usable.any():
+        raise HandvizError(f"{root}: nothing of {EVALUATION} can be used. {message}", ErrorCode.EMPTY_INPUT)
+    return replace(
+        frames,
+        names=tuple(name for name, is_usable in zip(frames.names, usable, strict=True) if is_usable),
+        lines=frames.lines[usable],
+        arrays={key: array[usable] for key, array in frames.arrays.items()},
+        warnings=(*frames.warnings, message),
+    )
 
 
 def _points(path: Path, count: int) -> FloatArray:
