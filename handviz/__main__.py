@@ -11,6 +11,7 @@ from handviz import __version__
 from handviz.core.errors import HandvizError
 from handviz.core.extras import exits_with_message
 from handviz.core.options import Parser, current_arguments
+from handviz.core.processes import interrupt_status, terminations_as_interrupt
 
 COMMANDS = {
     "reconstruct": "hands of an image, a folder or a clip -> overlays, meshes, hands.json",
@@ -63,13 +64,14 @@ def run_module(program: str, module: Command, description: str, arguments: Seque
     module.add_arguments(parser)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        return int(module.run(parser.parse_args(current_arguments(program, arguments))))
+        with terminations_as_interrupt():
+            return int(module.run(parser.parse_args(current_arguments(program, arguments))))
     except HandvizError as error:
         sys.stderr.write(f"{program}: {error}\n")
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         sys.stderr.write(f"{program}: stopped\n")
-        return 130
+        return interrupt_status(stop)
 
 
 @exits_with_message

@@ -37,6 +37,9 @@ UNREADABLE = (
 ALWAYS_ALLOWED_BYTES, ALLOWED_PER_BYTE = 64 * 2**20, 100
 """How much an npz file may unpack to: real arrays shrink little, zeros a thousandfold."""
 MAX_ERROR_TEXT = 200
+FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Of spreadsheets; the last four are the full-width forms that some of them accept."""
+CONTROL_STARTS = ("\t", "\r", "\n")
 UNFINISHED = ".part"
 """The suffix of files and folders that are being written."""
 REMEDIES = {
@@ -71,6 +74,11 @@ def arrays_in(file: BinaryIO, names: Iterable[str] | None = None) -> dict[str, n
     file.seek(0)
     with np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in (archive.files if names is None else names)}
+
+
+def spreadsheet_text(text: str) -> str:
+    """Return a text for a cell of a CSV file that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.lstrip().startswith(FORMULA_STARTS) or text.startswith(CONTROL_STARTS) else text
 
 
 def _brief(error: Exception) -> str:

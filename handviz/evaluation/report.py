@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from handviz.core.files import write_files
+from handviz.core.files import spreadsheet_text, write_files
 from handviz.evaluation.card import CARD_ROWS, cell, mean_or_nan
 from handviz.evaluation.definitions import ALIGNMENTS, COLUMNS, RESAMPLES, THRESHOLDS_MM
 from handviz.evaluation.official import Evaluation
@@ -128,7 +128,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
     writer.writerow(["name", "sequence", "handedness", *columns])
     for row, (name, side) in enumerate(zip(evaluation.names, evaluation.handedness, strict=True)):
         numbers = [f"{values[row]:.6f}" for values in columns.values()]
-        writer.writerow([name, sequence_of(name, protocol), side, *numbers])
+        writer.writerow([*map(spreadsheet_text, (name, sequence_of(name, protocol), side)), *numbers])
     write_files({path: text.getvalue().encode()})
 
 

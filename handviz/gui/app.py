@@ -23,6 +23,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.options import Parser, current_arguments
 from handviz.core.paths import MODELS
 from handviz.core.process import return_large_blocks
+from handviz.core.processes import INTERRUPTED_STATUS, TERMINATIONS
 from handviz.core.records import VARIANTS
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record.screenshot import save_image
@@ -237,8 +238,9 @@ def _show(
         saver = ScreenshotAfter(window, options.screenshot, max(options.screenshot_after, 1))
     watcher = instruments.watch(window, controller) if instruments.watch is not None else None
     sys.excepthook = unexpected_error_reporter(controller)
-    # Python sees Ctrl+C when the window's next timer calls it.
-    signal.signal(signal.SIGINT, lambda *_: window.close())
+    # Python sees signals when the window's next timer calls it.
+    for number in (signal.SIGINT, *TERMINATIONS):
+        signal.signal(number, lambda *_: window.close())
     window.show()
     instruments.on_stage("window shown")
     if saver is watcher is None:
@@ -256,3 +258,5 @@ def main(arguments: list[str] | None = None) -> int:
     except HandvizError as error:
         logger.error("%s", error)
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED_STATUS

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import open_atomic
+from handviz.core.files import open_atomic, spreadsheet_text
 from handviz.core.records import Detection, Frame, FrameResult, HandMesh
 from handviz.inspection.columns import COLUMNS, ImageRow, InspectionRequest, rows_of
 from handviz.inspection.report import ReportSettings, write_html
@@ -112,7 +112,7 @@ class _Export:
         writer = csv.writer(text)
         writer.writerow([_csv_name(column.title) for column in COLUMNS])
         for image in self._by_name:
-            writer.writerows([column.value(row) for column in COLUMNS] for row in rows_of(image))
+            writer.writerows([_cell(column.value(row)) for column in COLUMNS] for row in rows_of(image))
         with open_atomic(path) as file:
             # With a byte order mark, else Excel assumes the machine's code page.
             file.write(text.getvalue().encode("utf-8-sig", "backslashreplace"))
@@ -183,6 +183,10 @@ class _Export:
 
     def _mesh_name(self, image: ImageRow, number: int, hand: HandMesh) -> str:
         return f"{self._stems[image.file]}_{number}_{hand.handedness}{self._request.mesh_suffix}"
+
+
+def _cell(value: Any) -> Any:
+    return spreadsheet_text(value) if isinstance(value, str) else value
 
 
 def _csv_name(title: str) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import signal
 import subprocess
 import sys
 import types
@@ -46,6 +47,17 @@ def test_ctrl_c_is_no_traceback(fake_command: types.SimpleNamespace, capsys: pyt
 
     fake_command.run = run
     assert main(["train"]) == 130
+    assert "stopped" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
+def test_a_termination_is_no_traceback(fake_command: types.SimpleNamespace, capsys: pytest.CaptureFixture) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        signal.raise_signal(signal.SIGTERM)
+        return 0
+
+    fake_command.run = run
+    assert main(["inspect"]) == 143
     assert "stopped" in capsys.readouterr().err
 
 

@@ -12,7 +12,15 @@ import pytest
 
 from handviz.core import files
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import atomic_path, open_atomic, read_arrays, unfinished_path, write_arrays, write_files
+from handviz.core.files import (
+    atomic_path,
+    open_atomic,
+    read_arrays,
+    spreadsheet_text,
+    unfinished_path,
+    write_arrays,
+    write_files,
+)
 from tests.errors import raises
 
 Write = Callable[[Path, bytes], None]
@@ -275,3 +283,13 @@ def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path: Pat
     assert (tmp_path / "a.npz").stat().st_size < many / 900
     with raises(ErrorCode.FILE_DAMAGED, match="unpacks"):
         read_arrays(tmp_path / "a.npz", "make it again")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum", " =1", "\t=1", "\rx", "\nx", "\uff1d1", "\u00a0=1"])
+def test_a_text_that_a_spreadsheet_would_run_is_quoted(text: str) -> None:
+    assert spreadsheet_text(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "hand=1.png", "a-b.png", "1.png", "'=1", "ü.png"])
+def test_other_texts_stay(text: str) -> None:
+    assert spreadsheet_text(text) == text

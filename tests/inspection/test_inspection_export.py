@@ -72,6 +72,15 @@ def test_everything_is_written(order: ExportRequest) -> None:
     assert not list(order.out.rglob("*.part"))
 
 
+def test_the_table_has_no_formulas(order: ExportRequest) -> None:
+    images = tuple(
+        replace(one, file="=1+1.jpg", reason="@sum(1)") if one.file == "b.jpg" else one for one in order.images
+    )
+    export(replace(order, images=images), "csv")
+    table = list(csv.DictReader((order.out / "hands.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert [row["note"] for row in table if row["picture"] == "'=1+1.jpg"] == ["'@sum(1)"]
+
+
 def test_only_those_hands_that_were_asked_for(order: ExportRequest) -> None:
     images = tuple(replace(one, hands=()) if one.file == "a.png" else one for one in order.images)
     export(replace(order, images=images), "json", "meshes")

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays, write_arrays, write_files
 from handviz.core.json_files import Within, read_json
+from handviz.core.processes import follow_parent
 from handviz.data.synthetic.sample import render_samples
 from handviz.hand_models.open_hand import load_open_hand
 
@@ -197,5 +198,5 @@ def _rendered(tasks: list[tuple[Plan, int]], workers: int) -> Iterator[int]:
     os.environ.setdefault("LP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, follow_parent) as pool:
         yield from pool.imap_unordered(_render_task, tasks)
