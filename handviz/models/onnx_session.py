@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.process import usable_cores
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, VARIANTS, VariantName
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, VARIANTS, FloatArray, VariantName
 from handviz.hand_models.choice import which_file
 
 INPUT_NAME = "image"
@@ -24,9 +26,10 @@ CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
 MAX_THREADS = 4
 _thread_limit: int | None = None
 logger = logging.getLogger(__name__)
-ONNX_ERRORS = tuple(
+ONNX_ERRORS: tuple[type[Exception], ...] = tuple(
     item for item in vars(onnx_state).values() if isinstance(item, type) and issubclass(item, Exception)
 )
+LOADING_ERRORS: tuple[type[Exception], ...] = (*ONNX_ERRORS, MemoryError, UnicodeDecodeError)
 
 
 def checked_variant(
@@ -78,6 +81,23 @@ def output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get:
     return expected
 
 
+def metadata_of(path: Path, session: onnxruntime.InferenceSession, how_to_get: str) -> Mapping[str, str]:
+    """Return the texts stored in the file; HandvizError if they are damaged."""
+    try:
+        return dict(session.get_modelmeta().custom_metadata_map)
+    except LOADING_ERRORS as error:
+        raise HandvizError(
+            f"{path} is damaged: its metadata are no text; {how_to_get}", ErrorCode.MODEL_DAMAGED
+        ) from error
+
+
+def check_finite(path: Path, outputs: Mapping[str, FloatArray], how_to_get: str) -> None:
+    """Raise HandvizError if a network's outputs are not all finite."""
+    for name, values in outputs.items():
+        if not np.isfinite(values).all():
+            raise HandvizError(f"{path.name} gave {name} that are not finite; {how_to_get}", ErrorCode.NOT_FINITE)
+
+
 def limit_threads(count: int) -> None:
     """Limit the threads of every session that this process opens from now on, where processes share the cores."""
     global _thread_limit
@@ -104,7 +124,7 @@ def open_session(
             onnxruntime.preload_dlls()
             return onnxruntime.InferenceSession(content or path, options, providers=[CUDA_PROVIDER, CPU_PROVIDER])
         return onnxruntime.InferenceSession(content or path, options, providers=[CPU_PROVIDER])
-    except ONNX_ERRORS as error:
+    except LOADING_ERRORS as error:
         raise HandvizError(
             f"{path} is truncated or not an ONNX file ({error}); {how_to_get}", ErrorCode.MODEL_DAMAGED
         ) from error

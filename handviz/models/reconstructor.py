@@ -17,7 +17,9 @@ from handviz.models.onnx_session import (
     LANDMARKS,
     PRESENCE,
     RIGHT_HAND,
+    check_finite,
     checked_variant,
+    metadata_of,
     open_session,
     output_shapes,
     warm_up,
@@ -44,7 +46,7 @@ class Reconstructor:
         """Load the file; HandvizError if it is missing, damaged or made for another hand model."""
         self._path = model_path
         self._session = open_session(model_path, HOW_TO_GET)
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        metadata = metadata_of(model_path, self._session, HOW_TO_GET)
         self.variant: VariantName = checked_variant(model_path, metadata, template_fingerprint, HOW_TO_GET)
         self._shapes = output_shapes(model_path, self._session, HOW_TO_GET)
         self._names = list(self._shapes)
@@ -58,18 +60,15 @@ class Reconstructor:
             return []
         images = np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32, copy=False)
         outputs = self._run(images)
-        for name, values in outputs.items():
-            if not np.isfinite(values).all():
-                raise HandvizError(
-                    f"{self._path.name} gave {name} that are not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
-                )
+        check_finite(self._path, outputs, HOW_TO_GET)
         return [_hand(outputs, index) for index in range(len(crops))]
 
     def _use(self, session: onnxruntime.InferenceSession) -> None:
         """Use this session from now on; run it for one hand and for two, which warms it up."""
         self._session = session
         for batch in (1, 2):
-            self._run(np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32))
+            outputs = self._run(np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32))
+            check_finite(self._path, outputs, HOW_TO_GET)
 
     def _run(self, images: FloatArray) -> dict[str, FloatArray]:
         """Run images (B, 3, 224, 224); return the outputs by name, each with B first."""

@@ -19,7 +19,7 @@ from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, HandMesh, Hand
 from handviz.core.visibility import self_visible
 from handviz.detection.tracking import matched_tracks
 from handviz.hand_models.template import HandTemplate
-from handviz.models.onnx_session import FINGERPRINT_KEY, open_session, warm_up
+from handviz.models.onnx_session import FINGERPRINT_KEY, check_finite, metadata_of, open_session, warm_up
 from handviz.rendering.hand_shape import VertexNormals
 
 INPUTS = ("image", "points", "is_open")
@@ -76,10 +76,7 @@ class Texturer:
         images = np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32, copy=False)
         points = np.stack(meshes)
         rgb, albedo, visible = self.colours(images, points)
-        if not all(np.isfinite(values).all() for values in (rgb, albedo, visible)):
-            raise HandvizError(
-                f"{self._path.name} gave colours that are not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
-            )
+        check_finite(self._path, dict(zip(OUTPUTS, (rgb, albedo, visible), strict=True)), HOW_TO_GET)
         textures = []
         for index, crop in enumerate(crops):
             seen = visible[index] * inside_image(points[index], crop, image_size)
@@ -99,10 +96,11 @@ class Texturer:
         self._session = session
         for batch in (1, 2):
             images = np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32)
-            self.colours(images, np.zeros((batch, self._count, 3)))
+            outputs = self.colours(images, np.zeros((batch, self._count, 3)))
+            check_finite(self._path, dict(zip(OUTPUTS, outputs, strict=True)), HOW_TO_GET)
 
     def _check(self, template: HandTemplate) -> None:
-        found = self._session.get_modelmeta().custom_metadata_map.get(FINGERPRINT_KEY, "")
+        found = metadata_of(self._path, self._session, HOW_TO_GET).get(FINGERPRINT_KEY, "")
         if found != template.fingerprint:
             raise HandvizError(
                 f"{self._path} is not a texture net of the hand model {template.name} "

@@ -24,6 +24,7 @@ from handviz.hand_models.choice import which_file
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import CalibrationMetadata
 from handviz.models.amvur.model import HandModel, ModelConfig, build_model, config_from_saved, current_weight_name
+from handviz.models.backbones.weight_files import load_weights
 
 logger = logging.getLogger(__name__)
 WEIGHTS, STATE = "model.safetensors", "resume.pt"
@@ -138,7 +139,7 @@ def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel,
             parse_json(metadata["model"], dict[str, Any], str(directory), "use another checkpoint")
         )
         model = build_model(config, template)
-        weights = load_file(directory / WEIGHTS)
+        weights = load_weights(directory / WEIGHTS)
         model.load_state_dict({current_weight_name(name): weight for name, weight in weights.items()})
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise HandvizError(

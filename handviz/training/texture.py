@@ -13,7 +13,6 @@ import numpy as np
 import onnxruntime
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,6 +21,7 @@ from handviz.core.json_files import parse_json
 from handviz.core.records import CROP_SIZE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME
+from handviz.models.backbones.weight_files import load_weights
 from handviz.models.texture.network import STEM_CHANNELS, TextureConfig, TextureMaps, TextureNet, TextureOutput
 from handviz.models.texture.rasterise import barycentrics
 from handviz.training.cache import fast_session
@@ -195,7 +195,7 @@ def load_texture_checkpoint(
         saved = parse_json(metadata["model"], dict[str, int], str(directory), "use another checkpoint")
         config = TextureConfig(**saved)
         network = TextureNet(config, template)
-        network.load_state_dict(load_file(directory / WEIGHTS))
+        network.load_state_dict(load_weights(directory / WEIGHTS))
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise HandvizError(
             f"{directory} holds no texture net of this version of handviz ({error})", ErrorCode.MODEL_MISMATCH

@@ -124,8 +124,16 @@ def test_wrong_input_size(network: Path) -> None:
 
 def test_answers_that_are_not_finite(tmp_path: Path) -> None:
     path = write_network(tmp_path / "nan.onnx", hand=constant_hand() | {"scale": np.array(np.nan)})
-    with raises(ErrorCode.NOT_FINITE):
-        Reconstructor(path).reconstruct([crop_of(0.5)])
+    with raises(ErrorCode.NOT_FINITE, match="scale"):
+        Reconstructor(path)
+
+
+def test_metadata_that_are_no_text(network: Path) -> None:
+    content = network.read_bytes()
+    assert content.count(b"open_hand") == 1
+    network.write_bytes(content.replace(b"open_hand", b"\xff\xfe\xfd_hand"))
+    with raises(ErrorCode.MODEL_DAMAGED):
+        Reconstructor(network)
 
 
 def test_other_outputs_are_ignored(tmp_path: Path) -> None:

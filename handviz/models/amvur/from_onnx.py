@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
@@ -27,12 +26,29 @@ from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, ExportModel, largest_difference_cm
 from handviz.models.amvur.model import HandModel, ModelConfig, build_model, current_weight_name
 from handviz.models.amvur.network import TokenLinear, VertexAttention
+from handviz.models.onnx_session import ONNX_ERRORS
 
 PREFIX = "model."
 NOT_IN_FILE = ("heads.camera.log_variance.weight", "heads.camera.log_variance.bias")
 PASSED_THROUGH = ("Unsqueeze", "Reshape", "Expand", "Cast")
 LANDMARKS = "landmark_head."
 CHECKED_CROPS = 2
+DAMAGED: tuple[type[Exception], ...] = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    OSError,
+    DecodeError,
+    np.linalg.LinAlgError,
+    onnx.checker.ValidationError,
+    *ONNX_ERRORS,
+)
+"""What reading the constants and the graph of a damaged file raises."""
 SAME_ANSWER_CM = 1e-3
 """For images of noise, where some networks exceed single precision; a misplaced weight shows in millimetres."""
 
@@ -52,7 +68,7 @@ def read_onnx(path: Path, template: HandTemplate) -> Exported:
     HandvizError if the file is not of handviz or of another hand model, or if no module of this version has its
     outputs.
     """
-    graph = _Graph(_loaded(path))
+    graph = _graph_of(path)
     entries = graph.metadata
     if entries.get("handviz.fingerprint") != template.fingerprint:
         made_for = entries.get("handviz.hand_model", "no hand model")
@@ -65,7 +81,7 @@ def read_onnx(path: Path, template: HandTemplate) -> Exported:
         model = build_model(config, template)
         weights = {name: torch.from_numpy(value) for name, value in _weights(graph, model).items()}
         missing, _ = model.load_state_dict(weights, strict=False)
-    except (KeyError, ValueError, RuntimeError, np.linalg.LinAlgError) as error:
+    except DAMAGED as error:
         raise HandvizError(
             f"{path} cannot be trained on: its weights are not where they should be ({error})", ErrorCode.MODEL_FOREIGN
         ) from error
@@ -78,10 +94,11 @@ def read_onnx(path: Path, template: HandTemplate) -> Exported:
     return Exported(model, config, metadata)
 
 
-def _loaded(path: Path) -> onnx.ModelProto:
+def _graph_of(path: Path) -> "_Graph":
     try:
-        return onnx.load(path)
-    except (OSError, DecodeError) as error:
+        # A file of handviz names no others, so none that a stranger's file names is opened.
+        return _Graph(onnx.load(path, load_external_data=False))
+    except DAMAGED as error:
         raise HandvizError(
             f"{path} is missing, truncated or not an ONNX file ({error})", ErrorCode.MODEL_DAMAGED
         ) from error
@@ -91,7 +108,7 @@ def _check_answers(path: Path, exported: ExportModel) -> None:
     images = torch.rand(CHECKED_CROPS, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(1))
     try:
         difference = largest_difference_cm(exported, path, images)
-    except (RuntimeError, ValueError, onnxruntime.capi.onnxruntime_pybind11_state.Fail) as error:
+    except (*DAMAGED, HandvizError) as error:
         raise HandvizError(
             f"{path} cannot be run, so that it cannot be trained on ({error})", ErrorCode.MODEL_DAMAGED
         ) from error

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,6 +15,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import BACKBONE_FILE, restore_or_build
 from handviz.core.records import KEYPOINT_COUNT
 from handviz.models.backbones.interface import Backbone
+from handviz.models.backbones.weight_files import load_weights
 
 
 class SameConvolution(nn.Conv2d):
@@ -154,9 +154,9 @@ def load_mediapipe_landmark_net(path: Path = BACKBONE_FILE) -> MediaPipeLandmark
     """Load MediaPipe's network with its own weights in fp32; HandvizError if the file is missing or another."""
     network = MediaPipeLandmarkNet()
     try:
-        weights = load_file(path)
+        weights = load_weights(path)
         network.load_state_dict(weights)
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise HandvizError(
             f"{path} is missing or is not MediaPipe's hand network ({error}): {restore_or_build('build backbone')}",
             ErrorCode.MODEL_DAMAGED,
