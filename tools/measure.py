@@ -116,6 +116,18 @@ class LatencyRun(QObject):
         self._timer.start(after_ms)
 
 
+class FailureLog(logging.Handler):
+    """The warnings and errors of a run: each frame and each request that fails is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.failures: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the message."""
+        self.failures.append(record.getMessage())
+
+
 class SoakRun(QObject):
     """A long run that samples and switches settings, reports, and closes the window."""
 
@@ -129,6 +141,8 @@ class SoakRun(QObject):
         self._switches = cycle(SWITCHES)
         self._results = 0
         self.samples: list[soak.Sample] = []
+        self._log = FailureLog()
+        logging.getLogger("handviz").addHandler(self._log)
         self._sampler, self._switcher = QTimer(self), QTimer(self)
         self._sampler.setInterval(sample_ms)
         self._sampler.timeout.connect(self._sample)
@@ -151,15 +165,16 @@ class SoakRun(QObject):
         self.samples.append(sample)
         self._report(
             f"{at_s / 60:6.1f} min {sample.memory_mb:8.1f} MB {sample.threads:4d} threads "
-            f"{sample.gl_objects:5d} GL objects {sample.python_objects:8d} Python objects {self._results:7d} results"
+            f"{sample.gl_objects:5d} GL objects {sample.python_blocks:8d} blocks {self._results:7d} results"
         )
         if at_s >= self._minutes * 60 and len(self.samples) >= soak.MIN_SAMPLES:
             self._end()
 
     def _end(self) -> None:
+        logging.getLogger("handviz").removeHandler(self._log)
         self._sampler.stop()
         self._switcher.stop()
-        for line in soak.report(soak.growths(self.samples)):
+        for line in soak.report(soak.growths(self.samples), self._log.failures):
             self._report(line)
         self._window.close()
 

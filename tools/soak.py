@@ -14,7 +14,7 @@ RULES = {
     "memory_mb": (0.03, 15.0),
     "threads": (0.0, 0.0),
     "gl_objects": (0.0, 0.0),
-    "python_objects": (0.02, 2000.0),
+    "python_blocks": (0.02, 20_000.0),
 }
 """By how much the last quarter's median may lie above the second quarter's: the larger of a fraction and a number."""
 MIN_SAMPLES = 8
@@ -28,13 +28,15 @@ class Sample:
     memory_mb: float
     threads: int
     gl_objects: int
-    python_objects: int
+    python_blocks: int
+    """Of memory that Python has allocated. Not its objects: their list holds those that another thread is building,
+    which then fail to grow."""
 
 
 def take_sample(at_s: float, memory_mb: float, gl_objects: int) -> Sample:
     """Sample the resources after a garbage collection, so that objects collected late do not count as leaked."""
     gc.collect()
-    return Sample(at_s, memory_mb, _threads(), gl_objects, len(gc.get_objects()))
+    return Sample(at_s, memory_mb, _threads(), gl_objects, sys.getallocatedblocks())
 
 
 def _threads() -> int:
@@ -74,8 +76,8 @@ def _growth(name: str, times_s: FloatArray, values: FloatArray) -> Growth:
     return Growth(name, float(values[0]), float(values[-1]), slope, early, late, late - early <= allowed)
 
 
-def report(found: Sequence[Growth]) -> list[str]:
-    """Return the lines of a report."""
+def report(found: Sequence[Growth], failures: Sequence[str] = ()) -> list[str]:
+    """Return the lines of a report; the last is the verdict, which also names frames and requests that failed."""
     head = f"{'':16}{'first':>11}{'last':>11}{'per hour':>11}{'2nd quarter':>13}{'4th quarter':>13}"
     rows = [
         f"{one.name:16}{one.first:11.1f}{one.last:11.1f}{one.per_hour:11.1f}{one.early:13.1f}{one.late:13.1f}  "
@@ -86,4 +88,6 @@ def report(found: Sequence[Growth]) -> list[str]:
     verdict = (
         "something grew" if grew else "nothing grew" if all(one.holds for one in found) else "nothing grew of that"
     )
+    if failures:
+        verdict += f", {len(failures)} frames or requests FAILED, the first: {failures[0]}"
     return [head, *rows, f"verdict: {verdict}"]

@@ -52,7 +52,7 @@ def test_meter_notices_a_busy_thread(qtbot: QtBot) -> None:
 def samples(**growing: float) -> list[Sample]:
     """Return an hour's samples; the named quantities grow by so much in it, after a first jump by caches."""
     hours = np.linspace(0, 1, 40)
-    still = {"memory_mb": 500.0, "threads": 30.0, "gl_objects": 60.0, "python_objects": 3e5}
+    still = {"memory_mb": 500.0, "threads": 30.0, "gl_objects": 60.0, "python_blocks": 3e5}
     return [
         Sample(
             hour * 3600,
@@ -62,15 +62,22 @@ def samples(**growing: float) -> list[Sample]:
     ]
 
 
-@pytest.mark.parametrize("name", [None, "memory_mb", "threads", "gl_objects", "python_objects"])
+@pytest.mark.parametrize("name", [None, "memory_mb", "threads", "gl_objects", "python_blocks"])
 def test_what_grows_is_named_and_what_warms_up_is_not(name: str | None) -> None:
-    amount = {"memory_mb": 60.0, "threads": 4.0, "gl_objects": 5.0, "python_objects": 3e4}
+    amount = {"memory_mb": 60.0, "threads": 4.0, "gl_objects": 5.0, "python_blocks": 3e5}
     found = soak.growths(samples(**({name: amount[name]} if name else {})))
     assert [one.name for one in found if not one.holds] == ([name] if name else [])
     if name:
         slope = next(one.per_hour for one in found if one.name == name)
         assert slope == pytest.approx(amount[name], rel=0.01)
     assert soak.report(found)[-1] == f"verdict: {'something grew' if name else 'nothing grew'}"
+
+
+def test_a_failed_frame_is_part_of_the_verdict() -> None:
+    found = soak.growths(samples())
+    assert soak.report(found, ["frame 7 failed", "frame 9 failed"])[-1] == (
+        "verdict: nothing grew, 2 frames or requests FAILED, the first: frame 7 failed"
+    )
 
 
 def test_what_the_system_does_not_tell_is_not_called_steady() -> None:
@@ -82,7 +89,7 @@ def test_what_the_system_does_not_tell_is_not_called_steady() -> None:
 def test_a_sample_sees_this_process() -> None:
     sample = soak.take_sample(1.0, 100.0, 5)
     assert sample.threads >= 1
-    assert sample.python_objects > 1000
+    assert sample.python_blocks > 1000
 
 
 def test_stages_are_noted_once_and_told_since_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +125,7 @@ def test_a_measured_start_tells_its_stages_and_closes(
     app.pipeline_maker(Path("models"), on_stage=measure_start.note)(controller.settings)
     with qtbot.waitSignal(controller.answered) as answered:
         controller.start("picture")
+    controller.warn("a frame failed")
     window.result_painted.emit(answered.args[0].result)
     qtbot.waitUntil(lambda: controller._reconstruct.isFinished())
     assert watch is not None
@@ -138,6 +146,7 @@ def test_waits_are_told_for_every_scene(
     run = measure.LatencyRun(window, controller, 0.01, told.append)
     with qtbot.waitSignal(controller.answered) as answered:
         controller.start("picture")
+    controller.warn("a frame failed")
     window.result_painted.emit(answered.args[0].result)
     qtbot.waitUntil(lambda: controller._reconstruct.isFinished())
     assert run.meter.late_ms
@@ -160,10 +169,12 @@ def test_a_soak_samples_switches_and_ends_with_a_verdict(
     run = measure.SoakRun(window, controller, 0.0, told.append, sample_ms=20)
     with qtbot.waitSignal(controller.answered) as answered:
         controller.start("picture")
+    controller.warn("a frame failed")
     window.result_painted.emit(answered.args[0].result)
     qtbot.waitUntil(lambda: controller._reconstruct.isFinished())
     assert len(run.samples) == soak.MIN_SAMPLES
     assert told[-1].startswith("verdict")
+    assert told[-1].endswith("1 frames or requests FAILED, the first: a frame failed")
     assert len(variants) > 3
 
 

@@ -49,6 +49,7 @@ DAMAGED: tuple[type[Exception], ...] = (
     *ONNX_ERRORS,
 )
 """What reading the constants and the graph of a damaged file raises."""
+UNRUNNABLE: tuple[type[Exception], ...] = (*DAMAGED, HandvizError)
 SAME_ANSWER_CM = 1e-3
 """For images of noise, where some networks exceed single precision; a misplaced weight shows in millimetres."""
 
@@ -108,7 +109,7 @@ def _check_answers(path: Path, exported: ExportModel) -> None:
     images = torch.rand(CHECKED_CROPS, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(1))
     try:
         difference = largest_difference_cm(exported, path, images)
-    except (*DAMAGED, HandvizError) as error:
+    except UNRUNNABLE as error:
         raise HandvizError(
             f"{path} cannot be run, so that it cannot be trained on ({error})", ErrorCode.MODEL_DAMAGED
         ) from error
