@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # Read when OpenCV is loaded: without them Media Foundation takes up to a minute to open a camera, and a Linux camera
 # that hangs blocks every read for ten seconds.
@@ -12,12 +13,19 @@ os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
-from handviz.sources.images import now_ms, rgb_from_bgr
+from handviz.sources.images import now_ms
 
 FAILED_READS_BEFORE_ERROR, MAX_SILENCE_MS = 5, 1000.0
+CHECK_PLUG = "check that it is plugged in"
+SAMPLE_BITS = (8, 10, 12, 14, 16)
+JPEG_START = b"\xff\xd8\xff"
+RGB_FROM = {1: cv2.COLOR_GRAY2RGB, 2: cv2.COLOR_YUV2RGB_YUYV, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+"""OpenCV's conversion by the number of channels."""
 SAME_FPS = 1.0
 """Drivers report 29.97 for 30."""
 
@@ -119,7 +127,7 @@ class CameraSource:
         request = request or CameraRequest()
         mode = request.mode
         self.name = request.camera.name if request.camera else f"camera {index}"
-        self._number = 0
+        self._number, self._reason, self._bits = 0, CHECK_PLUG, 8
         self._capture = _open(index, self.name)
         for setting, value in (
             (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")),
@@ -141,14 +149,27 @@ class CameraSource:
         """Return the next frame; HandvizError when the camera stops delivering them."""
         asked_ms = now_ms()
         for _ in range(FAILED_READS_BEFORE_ERROR):
-            found, image = self._capture.read()
-            if found and image is not None and image.size:
-                frame = Frame(number=self._number, image=rgb_from_bgr(image), captured_ms=now_ms())
+            image = self._next_image()
+            if image is not None:
+                frame = Frame(number=self._number, image=image, captured_ms=now_ms())
                 self._number += 1
                 return frame
             if now_ms() - asked_ms > MAX_SILENCE_MS:
                 break
-        raise HandvizError(f"{self.name} stopped delivering images: check that it is plugged in", ErrorCode.CAMERA_LOST)
+        raise HandvizError(f"{self.name} stopped delivering images: {self._reason}", ErrorCode.CAMERA_LOST)
+
+    def _next_image(self) -> NDArray[np.uint8] | None:
+        """Return RGB (H, W, 3); None if the camera gave nothing, or something else, which ``_reason`` then says."""
+        try:
+            found, image = self._capture.read()
+            self._reason = CHECK_PLUG
+            if not found or image is None or not image.size:
+                return None
+            self._bits = max(self._bits, bits_of(image))
+            return rgb_of_camera(image, self._bits)
+        except (cv2.error, ValueError, TypeError, AttributeError) as error:
+            self._reason = f"choose another mode, its images cannot be converted ({error})"
+            return None
 
     def seek(self, number: int) -> None:
         """Do nothing: a camera has no earlier frames."""
@@ -156,6 +177,33 @@ class CameraSource:
     def close(self) -> None:
         """Release the camera."""
         self._capture.release()
+
+
+def bits_of(image: NDArray[Any]) -> int:
+    """Return how many bits the samples use, 8 for bytes and floats: 12 of 16 are usual in industrial cameras."""
+    if image.dtype.kind not in "ui" or image.dtype.itemsize == 1:
+        return 8
+    return next((bits for bits in SAMPLE_BITS if int(image.max()) < 1 << bits), SAMPLE_BITS[-1])
+
+
+def rgb_of_camera(image: NDArray[Any], bits: int = 8) -> NDArray[np.uint8]:
+    """Convert what a camera gives to RGB (H, W, 3): grey, BGR, BGRA, YUYV (H, W, 2), or a JPEG's bytes.
+
+    ``bits`` is the depth of integers wider than a byte, floats are from 0 to 1. Raises ValueError for anything else.
+    """
+    if image.dtype.kind == "f":
+        image = np.nan_to_num(np.clip(image, 0, 1)) * 255
+    elif image.dtype.kind not in "ui":
+        raise ValueError(f"they are of type {image.dtype}")
+    elif image.dtype.itemsize > 1:
+        image = np.clip(image, 0, None) / ((1 << bits) - 1) * 255
+    image = np.ascontiguousarray(np.rint(image) if image.dtype.kind == "f" else image, dtype=np.uint8)
+    if image.ravel()[: len(JPEG_START)].tobytes() == JPEG_START and 1 in image.shape[:2]:
+        image = cv2.imdecode(image.ravel(), cv2.IMREAD_COLOR)  # type: ignore[assignment]
+    channels = 1 if image.ndim == 2 else image.shape[2] if image.ndim == 3 else 0
+    if channels not in RGB_FROM:
+        raise ValueError(f"they have shape {image.shape}")
+    return np.asarray(cv2.cvtColor(image, RGB_FROM[channels]), dtype=np.uint8)
 
 
 def _port(index: int, path: str | None) -> str:
