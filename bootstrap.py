@@ -72,10 +72,10 @@ DEBIAN_PACKAGE_OF_TEST_LIBRARY = {
 # Where there is a package of the new name, the old one is only a word for several that provide it.
 NEW_NAMES = {"libasound2": "libasound2t64"}
 OTHER_SYSTEMS = {
-    "dnf": "sudo dnf install xorg-x11-server-Xvfb xorg-x11-xauth mesa-libEGL libglvnd-gles libglvnd-glx "
+    "dnf": "sudo dnf install xorg-x11-server-Xvfb xorg-x11-xauth strace mesa-libEGL libglvnd-gles libglvnd-glx "
     "xcb-util-cursor xcb-util-wm xcb-util-image xcb-util-keysyms xcb-util-renderutil libxkbcommon-x11 "
     "nss alsa-lib mesa-libgbm libXcomposite libXdamage libXrandr libXtst libxkbfile",
-    "pacman": "sudo pacman -S --needed xorg-server-xvfb xorg-xauth mesa libglvnd xcb-util-cursor xcb-util-wm "
+    "pacman": "sudo pacman -S --needed xorg-server-xvfb xorg-xauth strace mesa libglvnd xcb-util-cursor xcb-util-wm "
     "xcb-util-image xcb-util-keysyms xcb-util-renderutil libxkbcommon-x11 "
     "nss alsa-lib libxcomposite libxdamage libxrandr libxtst libxkbfile",
 }
@@ -121,6 +121,8 @@ def lacking_debian_packages(command: str) -> list[str]:
         lacking.append("python3-venv")
     if command == "test" and not has_display():
         lacking += [package for package, tool in (("xvfb", "xvfb-run"), ("xauth", "xauth")) if not shutil.which(tool)]
+    if command == "test" and not shutil.which("strace"):
+        lacking.append("strace")
     return lacking
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import LANDMARKER_FILE, restore_or_build
+from handviz.core.privacy import disable_mediapipe_uploads
 from handviz.core.records import Detection, Frame
 from handviz.detection.still_search import STILL_PALM_SCORE, search_still
 from handviz.detection.tracking import without_duplicates
@@ -136,6 +137,7 @@ class HandLandmarker:
             min_hand_detection_confidence=VIDEO_PALM_SCORE if video else STILL_PALM_SCORE,
         )
         try:
+            disable_mediapipe_uploads()
             self._landmarker = vision.HandLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
             raise HandvizError(
