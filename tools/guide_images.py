@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Generator
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TypeVar
 
 from PIL import Image
@@ -160,10 +160,10 @@ def folder(stage: Stage) -> Script:
 
 
 def _folder_of_images() -> Path:
-    place = Path(gettempdir()) / "handviz-guide-pictures"
+    # Of its own for this run: in a shared temporary folder anyone could have made one of a fixed name.
+    place = Path(mkdtemp(prefix="handviz-guide-"))
     source = open_source(str(CLIP_FILE))
     try:
-        place.mkdir(exist_ok=True)
         count = source.frame_count or 1
         for number in range(0, count, max(count // IMAGES_OF_CLIP, 1)):
             source.seek(number)
