@@ -11,7 +11,7 @@ from handviz import __version__
 from handviz.core.errors import HandvizError
 from handviz.core.extras import exits_with_message
 from handviz.core.options import Parser, current_arguments
-from handviz.core.processes import interrupt_status, terminations_as_interrupt
+from handviz.core.processes import INTERRUPTED_STATUS, interrupt_status, terminations_as_interrupt
 
 COMMANDS = {
     "reconstruct": "hands of an image, a folder or a clip -> overlays, meshes, hands.json",
@@ -98,9 +98,12 @@ def main(arguments: list[str] | None = None) -> int:
 @exits_with_message
 def start_window() -> int:
     """Start the window, as the console script ``handviz-gui``; return the exit status."""
-    from handviz.gui.app import main as run_window
+    try:
+        from handviz.gui.app import main as run_window
 
-    return run_window()
+        return run_window()
+    except KeyboardInterrupt:  # While libraries load, too.
+        return INTERRUPTED_STATUS
 
 
 if __name__ == "__main__":
