@@ -11,7 +11,7 @@ from handviz import __version__
 from handviz.core.errors import HandvizError
 from handviz.core.extras import exits_with_message
 from handviz.core.options import Parser, current_arguments
-from handviz.core.processes import INTERRUPTED_STATUS, interrupt_status, terminations_as_interrupt
+from handviz.core.termination import INTERRUPTED_STATUS, interrupt_status, terminations_as_interrupt
 
 COMMANDS = {
     "reconstruct": "hands of an image, a folder or a clip -> overlays, meshes, hands.json",

@@ -2,6 +2,7 @@
 
 import gc
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 

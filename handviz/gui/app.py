@@ -23,8 +23,8 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.options import Parser, current_arguments
 from handviz.core.paths import MODELS
 from handviz.core.process import return_large_blocks
-from handviz.core.processes import INTERRUPTED_STATUS, TERMINATIONS
 from handviz.core.records import VARIANTS
+from handviz.core.termination import INTERRUPTED_STATUS, TERMINATIONS
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record.screenshot import save_image
 from handviz.gui.session.controller import Controller

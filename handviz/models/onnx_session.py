@@ -13,7 +13,6 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.process import usable_cores
-from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, VARIANTS, VariantName
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, VARIANTS, FloatArray, VariantName
 from handviz.hand_models.choice import which_file
 

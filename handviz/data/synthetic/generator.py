@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays, write_arrays, write_files
 from handviz.core.json_files import Within, read_json
-from handviz.core.processes import follow_parent
+from handviz.core.termination import follow_parent
 from handviz.data.synthetic.sample import render_samples
 from handviz.hand_models.open_hand import load_open_hand
 

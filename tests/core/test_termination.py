@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from handviz.core.paths import PROJECT_ROOT
-from handviz.core.processes import TERMINATIONS, Terminated, interrupt_status, terminations_as_interrupt
+from handviz.core.termination import TERMINATIONS, Terminated, interrupt_status, terminations_as_interrupt
 from tests.waiting import LIMIT_S
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows ends processes without a signal")
@@ -54,7 +54,7 @@ def test_ctrl_c_has_its_own_status() -> None:
 
 POOL = """
 import multiprocessing, signal
-from handviz.core.processes import follow_parent
+from handviz.core.termination import follow_parent
 if __name__ == "__main__":
     with multiprocessing.get_context("spawn").Pool(2, follow_parent) as pool:
         waiting = [pool.apply_async(signal.pause) for _ in range(2)]
