@@ -5,6 +5,7 @@ hands behind objects. A margin helps the first, tiles the second, a low threshol
 the false hands of a low threshold.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,12 @@ TILE_MARGIN = 0.2
 MIN_TILED_SIDE_PX, MAX_SEARCHED_SIDE_PX = 320, 1920
 MIN_VOTES = 2
 OUTVOTING_RATIO = 1.5
+NOISY, NOISE_BLUR_PX, MIN_NOISE_SIDE_PX = 12.0, 1.5, 8
+MEDIAN_OF_NORMAL = 0.6745
+"""Median of the absolute value of a standard normal number."""
+MAX_ASPECT = 3.0
+"""Longer images are searched piece by piece: reduced as a whole, hands would vanish."""
+PIECE_STEP = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +44,22 @@ class View:
 
 
 def search_still(image: NDArray[np.uint8], find: Finder, *, max_hands: int) -> tuple[Detection, ...]:
-    """Return the hands of an RGB image (H, W, 3) that at least two views agree on, best supported first."""
+    """Return the hands of an RGB image (H, W, 3) that at least two views agree on, best supported first.
+
+    A noisy image is smoothed before. Where no hand is found it is searched once more in grey with its contrast
+    stretched, since the detector knows skin and not gloves, and misses hands in dim or faded images.
+    """
+    searched = smoothed_noise(image)
+    found = _agreed(views_of(searched), find)
+    if not found:
+        found = _agreed(views_of(stretched_grey(searched)), find)
+    return tuple(found[:max_hands])
+
+
+def _agreed(views: Iterator[View], find: Finder) -> list[Detection]:
+    """Return the hands that at least two of the views agree on, best supported first."""
     found: list[Detection] = []
-    for view in views_of(image):
+    for view in views:
         for hand in find(view.image):
             keypoints_px = apply_affine(view.image_from_view, hand.keypoints_px)
             found.append(Detection(hand.handedness, hand.score, keypoints_px))
@@ -50,7 +70,30 @@ def search_still(image: NDArray[np.uint8], find: Finder, *, max_hands: int) -> t
         support = _support(group)
         if len(group) >= MIN_VOTES and not any(_outvoted(hand, support, *other) for other in kept):
             kept.append((support, hand))
-    return tuple(hand for _, hand in kept[:max_hands])
+    return [hand for _, hand in kept]
+
+
+def smoothed_noise(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image smoothed by as much as its noise asks for, itself if there is little."""
+    if min(image.shape[:2]) < MIN_NOISE_SIDE_PX or noise_of(image) < NOISY:
+        return image
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), NOISE_BLUR_PX), dtype=np.uint8)
+
+
+def noise_of(image: NDArray[np.uint8]) -> float:
+    """Return the standard deviation of the noise, in levels: the median over pixels, since edges are few."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    # Differences of second order along both axes: smooth shading cancels, and white noise has six times its deviation.
+    residual = cv2.filter2D(grey, -1, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32))
+    return float(np.median(np.abs(residual))) / (6 * MEDIAN_OF_NORMAL)
+
+
+def stretched_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the image in grey (H, W, 3), between its darkest and brightest hundredth."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    low, high = np.percentile(grey, (1, 99))
+    stretched = np.clip((grey.astype(np.float32) - low) * (255 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
+    return np.repeat(stretched[:, :, None], 3, axis=2)
 
 
 def _outvoted(hand: Detection, support: float, other_support: float, other: Detection) -> bool:
@@ -90,6 +133,20 @@ def agreement(group: Sequence[Detection]) -> Detection:
 
 
 def views_of(image: NDArray[np.uint8]) -> Iterator[View]:
+    """Yield the views of the image, of a long one those of its overlapping squares."""
+    height, width = image.shape[:2]
+    if max(height, width) <= MAX_ASPECT * min(height, width):
+        yield from _views_of_piece(image)
+        return
+    side = min(height, width)
+    count = math.ceil((max(height, width) - side) / (PIECE_STEP * side)) + 1
+    for start in np.linspace(0, max(height, width) - side, count).astype(int):
+        x, y = (0, int(start)) if height > width else (int(start), 0)
+        for view in _views_of_piece(image[y : y + side, x : x + side]):
+            yield View(view.image, _after(view.image_from_view, np.array([[1.0, 0.0, x], [0.0, 1.0, y]])))
+
+
+def _views_of_piece(image: NDArray[np.uint8]) -> Iterator[View]:
     """Yield the image with three margins, in four rotations each, and rotated overlapping tiles if it is not small."""
     start = reduced(image)
     for margin in MARGINS:
