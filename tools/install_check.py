@@ -99,7 +99,7 @@ def built_wheel(folder: Path) -> Path:
 def check(python: Path, wheel: Path, folder: Path) -> None:
     """Install the wheel without extras and use it; log what came, how large it is and how long each step took."""
     environment, installed_s = installed(python, wheel, folder)
-    elsewhere = environment.folder.with_suffix(".elsewhere")
+    elsewhere = folder / f"{environment.folder.name}-elsewhere"
     elsewhere.mkdir(parents=True)
     shutil.copy(CLIP_FILE, elsewhere / "hands.mp4")
     packages = json.loads(environment.run(environment.python, "-m", "pip", "list", "--format=json", cwd=elsewhere))
