@@ -185,7 +185,7 @@ def test_no_binary_file_is_taken_for_text() -> None:
     committed = [
         path for folder in ("assets", "models", "docs") for path in (PROJECT_ROOT / folder).iterdir() if path.is_file()
     ]
-    text = {".md", ".json", ""}
+    text = {".md", ".json", ".css", ""}
     kinds = {path.suffix for path in committed} - text
     assert ".onnx" in kinds
     assert not kinds - {line.removeprefix("*").split()[0] for line in attributes if line.endswith(" binary")}
