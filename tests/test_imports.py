@@ -16,7 +16,7 @@ LEVELS = (
     {"hand_models", "sources", "rendering", "detection"},
     {"models", "io", "data"},
     {"pipeline", "training"},
-    {"inspection", "evaluation", "adaptation", "cluster"},
+    {"api", "inspection", "evaluation", "adaptation", "cluster"},
     {"gui", "cli"},
     {"__main__"},
 )

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import logging
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from handviz.api import MAX_HANDS_OF_CLIPS, Model
 from handviz.cli.image_arguments import add_image_arguments, count, fraction, image_request
 from handviz.cluster.shards import (
     MAX_SHARDS,
@@ -32,11 +32,9 @@ from handviz.io.hands_json import distance_from_detector, output_stems, unreadab
 from handviz.io.mano import ManoRecord, check_mano_path, fit_message, mano_of_hand, write_mano
 from handviz.models.onnx_session import limit_threads
 from handviz.pipeline.image_request import overlay_renderer, reconstructed, write_overlay, written_entry
-from handviz.pipeline.pipeline import Pipeline
 from handviz.rendering.offscreen import OffscreenRenderer
-from handviz.sources.source import ClipSource, FolderSource, Source, open_source
+from handviz.sources.source import ClipSource, FolderSource, Source, open_source, read_frames
 
-MAX_HANDS_OF_CLIPS = 2
 logger = logging.getLogger(__name__)
 
 
@@ -136,15 +134,14 @@ class Job:
         self._order = image_request(arguments)
         if self._is_clip and not arguments.max_hands:
             self._order = dataclasses.replace(self._order, max_hands=MAX_HANDS_OF_CLIPS)
-        settings = dataclasses.replace(
-            self._order.settings(),
-            smoothing=arguments.smoothing,
-            smoothing_kind=arguments.smoothing_kind,
-            video=self._is_clip,
-        )
         if arguments.threads:
             limit_threads(arguments.threads)
-        self._pipeline = resources.enter_context(Pipeline(settings))
+        model = resources.enter_context(Model(self._order))
+        self._pipeline = resources.enter_context(
+            model.open_pipeline(
+                video=self._is_clip, smoothing=arguments.smoothing, smoothing_kind=arguments.smoothing_kind
+            )
+        )
         self._renderer = self._new_renderer(resources)
         self._mano = self._mano_model()
         self._mano_records: list[ManoRecord] = []
@@ -156,8 +153,9 @@ class Job:
 
     def run(self) -> None:
         """Process the source; log unreadable images and skip them."""
-        total = self._source.frame_count
-        for number, item in tqdm(self._items(), total=total and -(-total // self._arguments.every), unit="image"):
+        every, total = self._arguments.every, self._source.frame_count
+        frames = read_frames(self._source, every)
+        for number, item in tqdm(frames, total=total and -(-total // every), unit="image"):
             file = self._file(number)
             if isinstance(item, HandvizError):
                 logger.error("%s", item)
@@ -179,23 +177,6 @@ class Job:
             mean, median = 100 * np.mean(self._distances), 100 * np.median(self._distances)
             message = "projected keypoints lie %.1f %% of the hand's box from the detector's, median %.1f %%"
             logger.info(message, mean, median)
-
-    def _items(self) -> Iterator[tuple[int, Frame | HandvizError]]:
-        """Yield number and frame, or the error of reading it, of every requested frame."""
-        number, announced = 0, self._source.frame_count or 0
-        while True:
-            item: Frame | HandvizError | None
-            try:
-                item = self._source.read()
-            except HandvizError as error:
-                item = error
-            if item is None:
-                if self._is_clip and number < announced:
-                    logger.warning("%s: of %d frames only %d can be read", self._source.name, announced, number)
-                return
-            if number % self._arguments.every == 0:
-                yield number, item
-            number += 1
 
     def _reconstruct(self, frame: Frame, file: str) -> dict[str, Any]:
         if self._is_clip:  # the time of the clip, not of reading it

@@ -68,6 +68,15 @@ def export_mesh(
     return list(reversed(files))
 
 
+def usual_vertices(suffix: str, colour: ExportColour) -> MeshVertices:
+    """Return the vertices that a format has unless others are requested.
+
+    They are the hand model's own in PLY and in OBJ without texture, else the display mesh's.
+    """
+    plain_file = suffix == ".ply" or (suffix == ".obj" and colour != "texture")
+    return "model" if plain_file else "display"
+
+
 def _surface(hand: HandMesh, vertices: MeshVertices) -> Surface:
     """Return the surface to write."""
     template = hand_model_named(hand.hand_model)

@@ -18,7 +18,7 @@ from handviz.core.paths import MODELS
 from handviz.core.records import Frame, FrameResult, HandednessSetting, HandMesh, Intrinsics, VariantName
 from handviz.hand_models.choice import display_mesh
 from handviz.io.hands_json import image_entry, output_stems
-from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh
+from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh, usual_vertices
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
@@ -236,7 +236,6 @@ def _written_mesh(hand: HandMesh, result: FrameResult, request: ImageRequest, ou
     if kind == "none":
         return None
     relative = f"{stem}.{kind}"
-    plain_file = kind == "ply" or (kind == "obj" and colour != "texture")
-    vertices: MeshVertices = request.mesh_vertices or ("model" if plain_file else "display")
+    vertices = request.mesh_vertices or usual_vertices(f".{kind}", colour)
     export_mesh(out / relative, hand, colour=colour, image=result.frame.image, vertices=vertices)
     return relative

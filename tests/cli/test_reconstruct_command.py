@@ -12,12 +12,13 @@ import pytest
 import trimesh
 from PIL import Image
 
+from handviz import api as api_module
 from handviz.__main__ import main
-from handviz.cli import reconstruct as reconstruct_module
 from handviz.core.camera_files import opencv_text
 from handviz.core.camera_model import camera_model_of_intrinsics
 from handviz.core.records import Detection, Frame, FrameResult, HandTexture, Intrinsics
 from handviz.io import hands_json as report
+from handviz.models.reconstructor import NetworkCache
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.sources.images import read_image
 from tests.hands import FakeLandmarker, made_up_hand
@@ -141,9 +142,9 @@ def test_impossible_camera_models_get_a_message(
 class Texturing(pipeline_module.Pipeline):
     """A pipeline whose hands have a grey texture if, and only if, one is asked for."""
 
-    def __init__(self, settings: pipeline_module.PipelineSettings) -> None:
+    def __init__(self, settings: pipeline_module.PipelineSettings, networks: NetworkCache | None = None) -> None:
         self.texture = settings.texture
-        super().__init__(dataclasses.replace(settings, texture=False))
+        super().__init__(dataclasses.replace(settings, texture=False), networks)
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
         result = super().process_with(frame, intrinsics)
@@ -172,7 +173,7 @@ def test_every_kind_of_mesh(
     vertices: int,
     files: set[str],
 ) -> None:
-    monkeypatch.setattr(reconstruct_module, "Pipeline", Texturing)
+    monkeypatch.setattr(api_module, "Pipeline", Texturing)
     status, entries = reconstruct(folder / "b.png", *options)
     assert status == 0
     (hand,) = entries[0]["hands"]

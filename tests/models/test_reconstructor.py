@@ -44,7 +44,7 @@ def test_a_graphics_card_that_cannot_run_it_is_given_up(network: Path, monkeypat
 
     class FailingCard:
         def __init__(self) -> None:
-            session = make_session(network, "", may_use_card=False)
+            session = make_session(network, "", device="cpu")
             self.get_inputs, self.get_outputs = session.get_inputs, session.get_outputs
             self.get_modelmeta = session.get_modelmeta
 
@@ -54,8 +54,8 @@ def test_a_graphics_card_that_cannot_run_it_is_given_up(network: Path, monkeypat
         def run(self, *_: object) -> None:
             raise onnx_state.RuntimeException("no kernel image is available for execution on the device")
 
-    def session(path: Path, _: str, *, may_use_card: bool = True) -> object:
-        return FailingCard() if may_use_card else make_session(path, "", may_use_card=False)
+    def session(path: Path, _: str, *, device: str = "auto") -> object:
+        return FailingCard() if device != "cpu" else make_session(path, "", device="cpu")
 
     monkeypatch.setattr(reconstructor_module, "open_session", session)
     reconstructor = Reconstructor(network)
