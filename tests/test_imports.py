@@ -46,7 +46,7 @@ HOMES = {
     "psutil": ("core/process.py",),
     "tflite": (),
 }
-LIVE_MODULES = ("handviz.pipeline.pipeline", "handviz.gui.app", "handviz.cli.reconstruct")
+LIVE_MODULES = ("handviz.api", "handviz.pipeline.pipeline", "handviz.gui.app", "handviz.cli.reconstruct")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
