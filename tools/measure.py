@@ -1,6 +1,6 @@
-"""Measure start, response times and growth of the window while it plays a source.
+"""Measure start, response times and growth of the window while it plays a source, and times of the Python API.
 
-``python -m tools.measure startup | latency | soak [--minutes N] [options of app.py]``
+``python -m tools.measure startup | latency | soak [--minutes N] [options of app.py]``, ``python -m tools.measure api``
 """
 
 import argparse
@@ -23,12 +23,12 @@ from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
-from tools import lateness, measure_start, soak
+from tools import lateness, measure_api, measure_start, soak
 from tools.gl_census import count_objects
 from tools.lateness import LatenessMeter
 
-Measurement = Literal["startup", "latency", "soak"]
-DEFAULT_MINUTES: dict[Measurement, float] = {"startup": 0.0, "latency": 1.0, "soak": 30.0}
+Measurement = Literal["startup", "latency", "soak", "api"]
+DEFAULT_MINUTES: dict[Measurement, float] = {"startup": 0.0, "latency": 1.0, "soak": 30.0, "api": 0.0}
 STARTS = 5
 WARM_UP_MS, SAMPLE_MS, SWITCH_MS = 5_000, 10_000, 7_000
 SCENES: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -196,13 +196,18 @@ def _gl_objects(window: MainWindow) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what to measure, and the options of the window."""
-    parser.add_argument("kind", choices=get_args(Measurement), help="seconds to the first hands, waits, or growth")
+    parser.add_argument(
+        "kind", choices=get_args(Measurement), help="seconds to the first hands, waits, growth, or the API"
+    )
     parser.add_argument("--minutes", type=float, metavar="N", help="length of the run (latency 1, soak 30)")
     app.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the window, or several windows one after the other for the start, and report."""
+    if arguments.kind == "api":
+        measure_api.measure_api(logger.info)
+        return 0
     if arguments.kind == "startup" and measure_start.STARTED_VARIABLE not in os.environ:
         command = ["-m", "tools.measure", "startup", *window_options(arguments)]
         measure_start.measure_starts(command, STARTS, logger.info)
