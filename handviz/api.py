@@ -71,11 +71,12 @@ class Hand:
     """One reconstructed hand in the camera's axes: x right, y down, z forward (away from the camera).
 
     Lengths are in metres and standard deviations in millimetres. ``vertices_m + wrist_camera_m`` are points in the
-    camera frame. The arrays are float64 and belong to the caller.
+    camera frame. The arrays are float64 (``faces`` int32), belong to the caller and may be changed: ``save`` writes
+    their present values.
     """
 
     handedness: Handedness
-    """"left" or "right": the person's true hand, in an image that is not mirrored."""
+    """The person's true hand, "left" or "right", in an image that is not mirrored."""
     score: float
     """The detector's confidence, 0 to 1."""
     vertices_m: FloatArray
