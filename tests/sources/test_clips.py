@@ -10,9 +10,9 @@ import pytest
 from numbered_clips import number_in, write_clip, write_uneven_clip
 
 from handviz.core.errors import ErrorCode
-from handviz.sources import container_times
+
 from handviz.sources.clips import ClipSource
-from handviz.sources.container_times import mp4_frame_times_ms
+
 from handviz.sources.source import open_source
 from tests.errors import raises
 
