@@ -1,7 +1,9 @@
 """Animated GIF, PNG, WebP and AVIF, whose frames Pillow composes and times."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
 
 from PIL import Image
@@ -22,37 +24,37 @@ class AnimationReader:
         self._path = path
         with Image.open(path) as image:
             check_pixels(path, *image.size)
-            self.count: int | None = frame_count(image)
-            durations_ms = [_duration_ms(image, number) for number in range(min(self.count, PROBED_FRAMES))]
+            self.count = _frame_count(image)
+            durations_ms = list(islice(_durations_ms(image), PROBED_FRAMES)) or [USUAL_MS]
         self.fps = frame_rate(1000 * len(durations_ms) / sum(durations_ms))
         self.has_constant_rate = len(set(durations_ms)) == 1
 
     def frames(self, number: int, is_interrupted: Callable[[], bool]) -> Generator[Shown, None, None]:
         """Yield from this frame on, or from one on the way if interrupted; each frame is composed from those before."""
-        time_ms = 0.0
+        time_ms, at = 0.0, 0
         with Image.open(self._path) as image:
-            for at in range(frame_count(image)):
-                try:
-                    duration_ms = _duration_ms(image, at)
-                    shown = image.copy() if at >= number or is_interrupted() else None
-                except READ_ERRORS:
-                    self.count = at
-                    return
-                if shown is not None:
-                    yield Shown(at, time_ms, partial(rgb_from_image, shown))
+            for at, duration_ms in enumerate(_durations_ms(image)):
+                if at >= number or is_interrupted():
+                    yield Shown(at, time_ms, partial(rgb_from_image, image.copy()))
                 time_ms += duration_ms
+            self.count = at + 1
 
     def close(self) -> None:
         """Do nothing: the file is open while it is read."""
 
 
-def frame_count(image: Image.Image) -> int:
-    """Return the number of frames that are played: an animated PNG may have another image for older programs."""
-    return getattr(image, "n_frames", 1) - getattr(image, "default_image", False)
+def _frame_count(image: Image.Image) -> int | None:
+    with suppress(*READ_ERRORS):
+        # An animated PNG may have another image for older programs.
+        return int(getattr(image, "n_frames", 1)) - int(getattr(image, "default_image", False))
+    return None
 
 
-def _duration_ms(image: Image.Image, number: int) -> float:
-    image.seek(number + getattr(image, "default_image", False))
-    image.load()
-    stated = float(image.info.get("duration") or 0)
-    return stated if stated > FASTEST_MS else USUAL_MS
+def _durations_ms(image: Image.Image) -> Iterator[float]:
+    """Compose one frame after the other in ``image``; yield how long each is shown."""
+    with suppress(*READ_ERRORS):  # also EOFError at the end
+        for number in count(int(getattr(image, "default_image", False))):
+            image.seek(number)
+            image.load()
+            stated = float(image.info.get("duration") or 0)
+            yield stated if stated > FASTEST_MS else USUAL_MS

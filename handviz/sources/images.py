@@ -1,6 +1,7 @@
 """Reading still images as (H, W, 3) RGB uint8, upright; HandvizError states why one cannot be read."""
 
 import dataclasses
+import struct
 import time
 from pathlib import Path
 from typing import Literal
@@ -43,6 +44,7 @@ READ_ERRORS = (
     OverflowError,
     RuntimeError,
     MemoryError,
+    struct.error,
 )
 """What Pillow's readers raise for damaged files."""
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
@@ -73,8 +75,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 def image_kind(path: Path) -> Literal["", "still", "animated"]:
     """Return whether the file's content is an image; empty if it is something else, or damaged from its beginning."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            is_animated = image.format in ANIMATED and getattr(image, "n_frames", 1) > 1
+        with Image.open(path) as image:
+            if image.format not in FORMATS:
+                return ""
+            is_animated = image.format in ANIMATED and getattr(image, "is_animated", False)
             return "animated" if is_animated else "still"
     except READ_ERRORS:
         return ""

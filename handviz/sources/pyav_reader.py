@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -45,7 +46,7 @@ class PyavReader:
         """Presentation times, sorted: of all packets if complete, else of those read from the beginning on."""
         self._keys: list[tuple[int, int]] = []
         """Presentation and decoding times of key frames, sorted."""
-        self._reached = -1
+        self._reached = 0
         """The last frame whose number is certain while the times are incomplete."""
         self._open()
         stream, codec = self._stream, self._stream.codec_context
@@ -88,10 +89,10 @@ class PyavReader:
         videos = [one for one in self._container.streams.video if not one.disposition & Disposition.attached_pic]
         if not videos:
             raise HandvizError(f"{self._path}: there is no video in this file: choose another", ErrorCode.EMPTY_INPUT)
-        best = self._container.streams.best("video")
-        self._stream = best if best in videos else videos[0]
-        if not self._stream.codec_context:
+        videos = [one for one in videos if one.codec_context]
+        if not videos:
             raise unreadable(self._path, None, ErrorCode.UNSUPPORTED_FORMAT)
+        self._stream = max(videos, key=lambda one: one.width * one.height)
         self._tick_s = self._stream.time_base or Fraction(1, av.time_base)
         self._size = square_size(self._stream)
         check_pixels(self._path, *self._size)
@@ -104,24 +105,24 @@ class PyavReader:
 
     def _learn_all(self, is_interrupted: Callable[[], bool]) -> None:
         self._restart()
-        for _ in self._packets(learns=True):
+        for packet in self._packets():
             if is_interrupted():
                 return
+            self._learn(packet)
         self._is_complete = not self._is_counted
 
-    def _packets(self, *, learns: bool) -> Iterator[av.Packet | None]:
-        """Yield the packets from the first key frame on, then None, whatever ends the file."""
+    def _packets(self) -> Iterator[av.Packet]:
+        """Yield the packets from the first key frame on, whatever ends the file."""
         is_begun = False
         with suppress(av.FFmpegError):
             for packet in self._container.demux(self._stream):
                 is_begun = is_begun or packet.is_keyframe
                 if is_begun and packet.size:
-                    if learns and not self._is_complete:
-                        self._learn(packet)
                     yield packet
-        yield None
 
     def _learn(self, packet: av.Packet) -> None:
+        if self._is_complete:
+            return
         shown_at, decoded_at = packet.pts, self._decoded_at if packet.dts is None else packet.dts
         is_broken = (self._decoded_at - decoded_at) * self._tick_s > BREAK_S
         self._is_counted = self._is_counted or is_broken or (shown_at is None and not self._times)
@@ -165,24 +166,25 @@ class PyavReader:
             elif number > due:
                 yield from (self._shown(lost, partial(self._raise, lost)) for lost in range(due, number))
                 self._failures, due = max(self._failures - (number - due), 0), number
-            self._reached = max(self._reached, due) if start is None else self._reached
+            self._reached = max(self._reached, due)
             yield self._shown(due, partial(self._image, frame))
             due += 1
-        if due is not None and not self._is_counted:
+        if due is not None:
+            self._is_complete, self._announced = not self._is_counted, due
             del self._times[due:]
-        if start is None:
-            self._is_complete, self._announced = not self._is_counted, due or 0
 
     def _decoded(self, wanted: int | None) -> Iterator[av.VideoFrame]:
         began_at = None
-        for packet in self._packets(learns=wanted is None):
+        for packet in chain(self._packets(), (None,)):
             if packet is not None and wanted is not None and began_at is None:
                 # After a jump, program streams give a wrong time to what comes before their next time stamp.
                 if packet.pts is None or not packet.is_keyframe or not self._is_key_time(packet.pts):
                     continue
-                began_at = packet.pts
+                began_at, self._decoded_at = packet.pts, packet.dts or self._decoded_at
                 if began_at > wanted:
                     return
+            if packet is not None:
+                self._learn(packet)
             try:
                 frames = self._stream.codec_context.decode(packet)
             except av.FFmpegError:

@@ -18,7 +18,7 @@ from handviz.io.recording.video import disk_message
 ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "h264_mf", "mpeg4")
 """The first one that is there is used; all but the last write H.264."""
 X264 = {"preset": "veryfast", "crf": "20", "bf": "0", "threads": "2"}
-"""Without images held back to be coded from later ones, so that a killed program loses no more than its last fragment."""
+"""No image is held back to be coded from later ones, so that a killed program loses little but its last fragment."""
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 BT709, VIDEO_RANGE = 1, 1
 logger = logging.getLogger(__name__)
