@@ -57,7 +57,7 @@ class ClipSource:
 
     def __init__(self, path: Path, reader: Reader | None = None) -> None:
         self.name, self._lock, self._next = path.name, RLock(), 0
-        self._is_interrupted = self._is_closed = False
+        self._is_interrupted = self._is_closed = self._is_spent = False
         self._reader = reader or opened(path)
         self._frames = self._reader.frames(0, lambda: self._is_interrupted)
         try:
@@ -81,7 +81,7 @@ class ClipSource:
         """Return the next frame, None at the end; HandvizError if it is damaged (the next call continues)."""
         with self._lock:
             shown = None if self._is_closed else self._waiting or next(self._frames, None)
-            self._waiting = None
+            self._waiting, self._is_spent = None, shown is None
             if shown is None:
                 return None
             self._next = shown.number + 1
@@ -108,11 +108,13 @@ class ClipSource:
             self._reader.close()
 
     def _reach(self, number: int) -> bool:
-        if not 0 <= number - self._next <= NEAR_FRAMES:
+        if self._is_spent or not 0 <= number - self._next <= NEAR_FRAMES:
             self._frames.close()
             self._frames, self._waiting = self._reader.frames(number, lambda: self._is_interrupted), None
+            self._is_spent = False
         while self._waiting is None or (self._waiting.number < number and not self._is_interrupted):
             self._waiting = next(self._frames, None)
+            self._is_spent = self._waiting is None
             if self._waiting is None:
                 return False
             self._next = self._waiting.number

@@ -69,6 +69,8 @@ class PyavReader:
         with self._errors_named(ErrorCode.FILE_DAMAGED):
             if number > self._reached and not self._is_complete and not self._is_counted:
                 self._learn_all(is_interrupted)
+            if self._is_complete and number >= len(self._times):
+                return
             for start in self._starts(number):
                 run = self._run(start)
                 first = next((shown for shown in run if shown.number >= number or is_interrupted()), None)

@@ -252,7 +252,8 @@ import resource, sys
 sys.path[:0] = [{str(PROJECT_ROOT)!r}, {str(PROJECT_ROOT / "tests")!r}]
 import numpy as np
 from pathlib import Path
-from tests.io.test_recording import HandvizError, SteadyVideo
+from handviz.core.errors import HandvizError
+from handviz.io.recording.video import SteadyVideo
 resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, resource.RLIM_INFINITY))
 video, noise = SteadyVideo(Path(sys.argv[1]), (64, 48)), np.random.default_rng(0)
 try:

@@ -101,6 +101,8 @@ def test_a_clip_that_breaks_off_ends_where_it_breaks(tmp_path: Path, name: str, 
     assert number_in(last.image) == last.number
     assert source.frame_count == last.number + 1
     assert source.read() is None
+    source.seek(COUNT - 1)
+    assert source.read() is not None
     source.close()
 
 
