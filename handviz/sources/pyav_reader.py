@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.sources.clips import Shown, frame_rate, unreadable
 from handviz.sources.images import MAX_IMAGE_PX, check_pixels
-from handviz.sources.video_frames import progressive, rgb_of, square_size
+from handviz.sources.video_frames import DisplayMatrix, display_matrix, progressive, rgb_of, square_size
 
 JUMPS = ((0, 0), (0, 1), (1, 1), (4, 1))
 """Tries of a jump: how many key frames back, and to which of their times: containers find one or the other."""
@@ -48,6 +48,7 @@ class PyavReader:
         """Presentation and decoding times of key frames, sorted."""
         self._reached = 0
         """The last frame whose number is certain while the times are incomplete."""
+        self._matrix: DisplayMatrix | None = None
         self._open()
         stream, codec = self._stream, self._stream.codec_context
         is_avi = self._container.format.name == "avi"
@@ -126,7 +127,7 @@ class PyavReader:
         if self._is_complete:
             return
         shown_at, decoded_at = packet.pts, self._decoded_at if packet.dts is None else packet.dts
-        is_broken = (self._decoded_at - decoded_at) * self._tick_s > BREAK_S
+        is_broken = decoded_at < self._decoded_at and (self._decoded_at - decoded_at) * self._tick_s > BREAK_S
         self._is_counted = self._is_counted or is_broken or (shown_at is None and not self._times)
         self._decoded_at = decoded_at
         # The second field of a frame may be a packet without a time; what an edit list cuts is not shown.
@@ -196,14 +197,16 @@ class PyavReader:
             yield from (frame for frame in frames if began_at is None or (frame.pts or 0) >= began_at)
 
     def _shown(self, number: int, image: Callable[[], NDArray[np.uint8]]) -> Shown:
-        ticks = self._times[number] - self._times[0] if not self._is_counted else 0
-        return Shown(
-            number, number / self.fps * 1000 if self._is_counted else float(ticks * self._tick_s * 1000), image
-        )
+        if self._is_counted:
+            return Shown(number, number * 1000 / self.fps, image)
+        ticks, (numerator, denominator) = self._times[number] - self._times[0], self._tick_s.as_integer_ratio()
+        return Shown(number, ticks * numerator * 1000 / denominator, image)
 
     def _image(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         with self._errors_named(ErrorCode.FILE_DAMAGED):
-            return rgb_of(frame, self._size)
+            # Looked up once, since that takes as long as a tenth of decoding.
+            self._matrix = self._matrix or display_matrix(frame)
+            return rgb_of(frame, self._size, self._matrix)
 
     def _raise(self, number: int) -> NDArray[np.uint8]:
         raise HandvizError(f"{self._path}: frame {number} is damaged and left out", ErrorCode.FILE_DAMAGED)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 DEINTERLACER = ("bwdif", "mode=send_frame:deint=interlaced")
 """One frame out for every frame in; those that are not interlaced stay as they are."""
 MAX_ASPECT = 16.0
+DisplayMatrix = tuple[int, int, int, int]
 
 
 def square_size(stream: av.VideoStream) -> tuple[int, int]:
@@ -45,14 +46,15 @@ def _filtered(graph: Graph, frame: av.VideoFrame | None, tick_s: Fraction) -> It
             yield filtered
 
 
-def rgb_of(frame: av.VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
+def rgb_of(frame: av.VideoFrame, size: tuple[int, int], matrix: DisplayMatrix) -> NDArray[np.uint8]:
     """Return (H, W, 3) RGB, scaled to ``size`` (width, height) and then turned upright."""
     # More threads to convert cost more than they save.
     image = frame.to_ndarray(format="rgb24", width=size[0], height=size[1], interpolation="BICUBIC", threads=1)
-    return upright(np.asarray(image, np.uint8), _display_matrix(frame))
+    return upright(np.asarray(image, np.uint8), matrix)
 
 
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+def display_matrix(frame: av.VideoFrame) -> DisplayMatrix:
+    """Return how the frames of this video are to be turned and mirrored."""
     try:
         side_data: Any = frame.side_data
         a, b, _, c, d = np.frombuffer(side_data[Type.DISPLAYMATRIX], np.int32)[:5].tolist()
@@ -61,7 +63,7 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     return a, b, c, d
 
 
-def upright(image: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+def upright(image: NDArray[np.uint8], matrix: DisplayMatrix) -> NDArray[np.uint8]:
     """Turn and mirror an image (H, W, 3) by quarters as its display matrix (a, b, c, d) says.
 
     A point (x, y) is shown at (a x + c y, b x + d y).
