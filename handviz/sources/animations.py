@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from handviz.sources.clips import Shown, frame_rate
 from handviz.sources.images import READ_ERRORS, check_pixels, rgb_from_image
+from handviz.sources.readers import Shown, frame_rate
 
 PROBED_FRAMES = 8
 """So many durations tell the rate."""

@@ -19,8 +19,8 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.sources.clips import Shown, frame_rate, unreadable
 from handviz.sources.images import MAX_IMAGE_PX, check_pixels
+from handviz.sources.readers import Shown, frame_rate, unreadable
 from handviz.sources.video_frames import DisplayMatrix, display_matrix, progressive, rgb_of, square_size
 
 JUMPS = ((0, 0), (0, 1), (1, 1), (4, 1))
@@ -209,7 +209,7 @@ class PyavReader:
             return rgb_of(frame, self._size, self._matrix)
 
     def _raise(self, number: int) -> NDArray[np.uint8]:
-        raise HandvizError(f"{self._path}: frame {number} is damaged and left out", ErrorCode.FILE_DAMAGED)
+        raise HandvizError(f"{self._path}: frame {number} is damaged and left out, the rest is read", ErrorCode.FILE_DAMAGED)
 
     @contextmanager
     def _errors_named(self, code: ErrorCode) -> Iterator[None]:

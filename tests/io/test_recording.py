@@ -19,13 +19,14 @@ from hands import made_up_hand
 from handviz.core.errors import ErrorCode
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult, HandCrop
-from handviz.io.recording import mp4, recording, video
+from handviz.io.recording import growing_file, mp4, recording
+from handviz.io.recording.growing_file import GrowingFile
 from handviz.io.recording.mp4 import make_seekable
 from handviz.io.recording.recorded import read_entries, read_tracks
 from handviz.io.recording.recording import Recording
 from handviz.io.recording.timed_results import TimedResult, ViewImage, timed_result_of
 from handviz.io.recording.udp import Datagrams
-from handviz.io.recording.video import GrowingFile, SteadyVideo, fitted
+from handviz.io.recording.video import SteadyVideo, fitted
 from handviz.sources.source import open_source
 from tests.errors import raises
 from tests.waiting import LIMIT_S
@@ -394,7 +395,7 @@ def test_line_that_is_damaged_is_named(tmp_path: Path) -> None:
 
 
 def test_every_error_of_a_disk_is_a_message() -> None:
-    assert "full" in video.disk_message(Path("a/b"), OSError(errno.EDQUOT, "quota"))
-    assert "cannot be written any more: Input/output error" in video.disk_message(
+    assert "full" in growing_file.disk_message(Path("a/b"), OSError(errno.EDQUOT, "quota"))
+    assert "cannot be written any more: Input/output error" in growing_file.disk_message(
         Path("a/b"), OSError(errno.EIO, "Input/output error")
     )

@@ -14,8 +14,9 @@ from numbered_clips import encode_clip, number_in, write_clip, write_uneven_clip
 
 from handviz.core.errors import ErrorCode
 from handviz.core.paths import CLIP_FILE
-from handviz.sources.clips import ClipSource, OpenCvReader
+from handviz.sources.clips import ClipSource
 from handviz.sources.pyav_reader import PyavReader
+from handviz.sources.readers import OpenCvReader
 from handviz.sources.source import open_source
 from tests.errors import raises
 from tests.waiting import LIMIT_S

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import HandvizError, write_error_code
 from handviz.core.files import atomic_path
-from handviz.io.recording.video import disk_message
+from handviz.io.recording.growing_file import disk_message
 
 ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "h264_mf", "mpeg4")
 """The first one that is there is used; all but the last write H.264."""

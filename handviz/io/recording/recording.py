@@ -17,9 +17,10 @@ from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import write_files
 from handviz.core.records import HandMesh
+from handviz.io.recording.growing_file import GrowingFile, disk_message
 from handviz.io.recording.timed_results import TimedResult, ViewImage, recorded_hands, timed_result_entry
 from handviz.io.recording.tracks import Tracks, table_header, table_rows
-from handviz.io.recording.video import GrowingFile, SteadyVideo, disk_message
+from handviz.io.recording.video import SteadyVideo
 
 FORMAT = 1
 ABOUT, LINES, TABLE, VERTICES, VIDEO = "recording.json", "hands.jsonl", "keypoints.csv", "vertices.f32", "view.mp4"

@@ -1,6 +1,5 @@
-"""Files of recordings that grow: complete records, and a video of constant rate from images at irregular times."""
+"""Videos of recordings: images at irregular times become a video of constant rate."""
 
-import errno
 import logging
 from pathlib import Path
 from typing import Protocol
@@ -9,56 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import ErrorCode, HandvizError, write_error_code
+from handviz.core.errors import ErrorCode, HandvizError
 
 RATE_HZ = 30.0
 STAND_IN_SUFFIX, STAND_IN_CODEC = ".mkv", "mp4v"
 """Matroska can be read up to its last cluster whatever ends the program."""
 logger = logging.getLogger(__name__)
-
-
-class GrowingFile:
-    """Append-only unbuffered file of complete records, which survive a crash of the program."""
-
-    def __init__(self, path: Path) -> None:
-        """Create the file; raises HandvizError if it exists already or cannot be made."""
-        self.path = path
-        self.size_bytes = 0
-        try:
-            self._file = path.open("xb", buffering=0)
-        except OSError as error:
-            raise HandvizError(f"{path} cannot be written: {error.strerror}.", write_error_code(error)) from error
-
-    def append(self, record: bytes) -> None:
-        """Append the record whole or not at all; raises HandvizError if writing fails."""
-        try:
-            left = memoryview(record)
-            while left:
-                left = left[self._file.write(left) or 0 :]
-        except OSError as error:
-            self._truncate_incomplete_record()
-            raise HandvizError(disk_message(self.path, error), write_error_code(error)) from error
-        self.size_bytes += len(record)
-
-    def close(self) -> None:
-        """Close the file; errors are ignored, since all records are written."""
-        try:
-            self._file.close()
-        except OSError:
-            return
-
-    def _truncate_incomplete_record(self) -> None:
-        try:
-            self._file.truncate(self.size_bytes)
-        except OSError:
-            return  # readers skip an incomplete last record
-
-
-def disk_message(path: Path, error: OSError) -> str:
-    """Return the message for an error while writing a file."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full: free some space for {path.parent}."
-    return f"{path} cannot be written any more: {error.strerror}."
 
 
 class Writer(Protocol):
