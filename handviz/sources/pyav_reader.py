@@ -16,6 +16,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
@@ -49,6 +50,7 @@ class PyavReader:
         self._reached = 0
         """The last frame whose number is certain while the times are incomplete."""
         self._matrix: DisplayMatrix | None = None
+        self._scaler = VideoReformatter()
         self._open()
         stream, codec = self._stream, self._stream.codec_context
         is_avi = self._container.format.name == "avi"
@@ -206,10 +208,11 @@ class PyavReader:
         with self._errors_named(ErrorCode.FILE_DAMAGED):
             # Looked up once, since that takes as long as a tenth of decoding.
             self._matrix = self._matrix or display_matrix(frame)
-            return rgb_of(frame, self._size, self._matrix)
+            return rgb_of(frame, self._size, self._matrix, self._scaler)
 
     def _raise(self, number: int) -> NDArray[np.uint8]:
-        raise HandvizError(f"{self._path}: frame {number} is damaged and left out, the rest is read", ErrorCode.FILE_DAMAGED)
+        message = f"{self._path}: frame {number} is damaged and left out, the rest is read"
+        raise HandvizError(message, ErrorCode.FILE_DAMAGED)
 
     @contextmanager
     def _errors_named(self, code: ErrorCode) -> Iterator[None]:

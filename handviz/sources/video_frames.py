@@ -9,6 +9,7 @@ import av
 import numpy as np
 from av.filter import Graph
 from av.sidedata.sidedata import Type
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 DEINTERLACER = ("bwdif", "mode=send_frame:deint=interlaced")
@@ -46,11 +47,13 @@ def _filtered(graph: Graph, frame: av.VideoFrame | None, tick_s: Fraction) -> It
             yield filtered
 
 
-def rgb_of(frame: av.VideoFrame, size: tuple[int, int], matrix: DisplayMatrix) -> NDArray[np.uint8]:
+def rgb_of(
+    frame: av.VideoFrame, size: tuple[int, int], matrix: DisplayMatrix, scaler: VideoReformatter
+) -> NDArray[np.uint8]:
     """Return (H, W, 3) RGB, scaled to ``size`` (width, height) and then turned upright."""
     # More threads to convert cost more than they save.
-    image = frame.to_ndarray(format="rgb24", width=size[0], height=size[1], interpolation="BICUBIC", threads=1)
-    return upright(np.asarray(image, np.uint8), matrix)
+    scaled = scaler.reformat(frame, *size, format="rgb24", interpolation="BICUBIC", threads=1)
+    return upright(np.asarray(scaled.to_ndarray(), np.uint8), matrix)
 
 
 def display_matrix(frame: av.VideoFrame) -> DisplayMatrix:
