@@ -24,6 +24,7 @@ LEVEL_OF_ROOM = {room: level for level, rooms in enumerate(LEVELS) for room in r
 # Neither the package nor app.py knows of what a clone has beside them.
 NOT_INSTALLED = ("tools", "tests")
 HOMES = {
+    "av": ("sources/pyav_reader.py", "sources/video_frames.py", "io/recording/mp4.py"),
     # The probes run each in a process of its own, so that what they load or break is nobody else's.
     "PyQt6": ("gui/", "cli/probes.py"),
     "moderngl": ("rendering/", "gui/view/viewport.py"),
@@ -124,8 +125,8 @@ def test_the_rules_bite() -> None:
 
 
 @pytest.mark.parametrize("module", LIVE_MODULES)
-def test_a_live_session_never_loads_torch(module: str) -> None:
-    script = f"import sys, {module}; sys.exit('torch is loaded' if 'torch' in sys.modules else 0)"
+def test_a_live_session_never_loads_torch_and_pyav_only_for_clips(module: str) -> None:
+    script = f"import sys, {module}; sys.exit(' '.join({{'torch', 'av'}} & sys.modules.keys()) or 0)"
     command = [sys.executable, "-c", script]
     outcome = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr

@@ -179,8 +179,8 @@ class Job:
             logger.info(message, mean, median)
 
     def _reconstruct(self, frame: Frame, file: str) -> dict[str, Any]:
-        if self._is_clip:  # the time of the clip, not of reading it
-            frame = dataclasses.replace(frame, captured_ms=frame.number * 1000 / self._source.nominal_fps)
+        if frame.note:
+            logger.warning("%s", frame.note)
         found = result, _ = reconstructed(self._pipeline, frame, self._order.camera)
         self._distances += [
             distance_from_detector(*found) for found in zip(result.hands, result.detections, strict=True)

@@ -49,6 +49,8 @@ class Frame:
     """The clip's presentation time, from its beginning, whatever speed it plays at; None for other sources."""
     rotation_deg: int = 0
     """How far ``image`` was rotated clockwise after reading: 0, 90, 180 or 270."""
+    note: str = ""
+    """Message on what was not read, such as further pages; mostly empty."""
 
 
 @dataclass(frozen=True)

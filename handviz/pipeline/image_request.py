@@ -22,7 +22,7 @@ from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh, usua
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
-from handviz.sources.images import IMAGE_SUFFIXES, now_ms, read_image
+from handviz.sources.images import IMAGE_SUFFIXES, note_on_pages, now_ms, read_image
 
 MIN_SIDE_FOR_LEGEND_PX, LIST_SUFFIX = 400, ".txt"
 logger = logging.getLogger(__name__)
@@ -182,6 +182,8 @@ class ImageReconstructor:
         Raises HandvizError if the image cannot be reconstructed, OutputError if its outputs cannot be written.
         """
         frame = Frame(0, read_image(path), now_ms(), path.name)
+        if note := note_on_pages(path):
+            logger.warning("%s", note)
         found = reconstructed(self._pipeline, frame, self._request.camera)
         try:
             if self._renderer is not None:

@@ -12,9 +12,10 @@ from typing import Protocol, runtime_checkable
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
+from handviz.sources.animations import AnimationReader
 from handviz.sources.camera import CameraInfo, CameraRequest, CameraSource, list_cameras
 from handviz.sources.clips import ClipSource
-from handviz.sources.images import IMAGE_SUFFIXES, now_ms, read_image
+from handviz.sources.images import IMAGE_SUFFIXES, image_kind, note_on_pages, now_ms, read_image
 
 IMAGES_PER_SECOND = 1.0
 COARSEST_TIME_NS = 2_000_000_000
@@ -72,7 +73,8 @@ class FolderSource:
         number = self._next
         self._next += 1
         path = self.paths[number]
-        return Frame(number=number, image=read_image(path), captured_ms=now_ms(), name=path.name)
+        image, note = read_image(path), note_on_pages(path)
+        return Frame(number=number, image=image, captured_ms=now_ms(), name=path.name, note=note)
 
     def seek(self, number: int) -> None:
         """Go to an image; numbers outside are clamped."""
@@ -266,6 +268,9 @@ def _open_path(path: Path) -> Source:
         raise HandvizError(
             f"{path}: neither a file nor a folder (a camera is written camera:0)", ErrorCode.UNSUPPORTED_FORMAT
         )
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    image = image_kind(path)
+    if image == "animated":
+        return ClipSource(path, AnimationReader(path))
+    if image or path.suffix.lower() in IMAGE_SUFFIXES:
         return FolderSource([path], name=path.name)
     return ClipSource(path)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import trimesh
+from numbered_clips import write_uneven_clip
 from PIL import Image
 
 from handviz import api as api_module
@@ -23,6 +24,8 @@ from handviz.pipeline import pipeline as pipeline_module
 from handviz.sources.images import read_image
 from tests.hands import FakeLandmarker, made_up_hand
 from tests.tiny_network import write_all_networks
+
+HARD = Path(__file__).parents[1] / "sources" / "hard_clips"
 
 HAND_KEYS = {
     "handedness",
@@ -200,6 +203,38 @@ def test_every_second_frame_of_a_clip(reconstruct: Callable[..., Any], tmp_path:
     assert status == 0
     assert [entry["file"] for entry in entries] == [f"clip.mp4#{number:06d}" for number in (0, 2, 4)]
     assert {entry["variant"] for entry in entries} == {"prior"}
+    assert [entry["time_ms"] for entry in entries] == [0.0, 80.0, 160.0]
+
+
+def test_times_are_those_of_the_clip_and_images_have_none(
+    reconstruct: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    _, entries = reconstruct(write_uneven_clip(tmp_path / "uneven.mkv", [0, 1, 7, 9]))
+    assert [entry["time_ms"] for entry in entries] == [0.0, 20.0, 140.0, 180.0]
+    _, entries = reconstruct(folder)
+    assert not any("time_ms" in entry for entry in entries)
+
+
+def test_frames_that_are_damaged_are_listed_in_their_place(reconstruct: Callable[..., Any]) -> None:
+    status, entries = reconstruct(HARD / "damaged_middle.mp4")
+    assert status == 0
+    assert [entry["file"] for entry in entries] == [f"damaged_middle.mp4#{number:06d}" for number in range(30)]
+    assert [number for number, entry in enumerate(entries) if "error" in entry] == [11, 12, 13]
+    assert entries[14]["time_ms"] == pytest.approx(14 / 30 * 1000, abs=0.1)
+
+
+def test_animations_are_played_and_pages_that_are_not_used_are_told(
+    reconstruct: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, entries = reconstruct(HARD / "ten_frames.gif")
+    assert [entry["time_ms"] for entry in entries] == [100.0 * number for number in range(10)]
+    first, second = (Image.new("RGB", (64, 48), (grey,) * 3) for grey in (90, 120))
+    first.save(tmp_path / "pages.tif", save_all=True, append_images=[second])
+    told = "pages.tif: only the first of 2 frames is used"
+    for more in ((), ("--resume",)):
+        caplog.clear()
+        assert reconstruct(tmp_path / "pages.tif", *more)[0] == 0
+        assert told in caplog.text
 
 
 def test_a_clip_that_breaks_off_is_named(
