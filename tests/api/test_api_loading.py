@@ -33,7 +33,7 @@ def test_unknown_models_get_the_names_of_the_known(networks: Path) -> None:
         ({"intrinsics": (500, 500)}, ErrorCode.WRONG_SHAPE),
         ({"intrinsics": np.eye(4)}, ErrorCode.WRONG_SHAPE),
         ({"intrinsics": [[1, 2], [3]]}, ErrorCode.WRONG_SHAPE),
-        ({"intrinsics": object()}, ErrorCode.WRONG_SHAPE),
+        ({"intrinsics": b"500"}, ErrorCode.WRONG_SHAPE),
         ({"intrinsics": (500, 500, 160, float("nan"))}, ErrorCode.NOT_FINITE),
         ({"intrinsics": [[500, 3, 160], [0, 500, 120], [0, 0, 1]]}, ErrorCode.BAD_VALUE),
         ({"intrinsics": "absent.json"}, ErrorCode.FILE_MISSING),

@@ -14,6 +14,7 @@ from PIL import Image
 from handviz.__main__ import main
 from handviz.cluster import ray_run, shards
 from handviz.core.errors import ErrorCode
+from handviz.core.extras import install_line
 from handviz.core.paths import PROJECT_ROOT
 from handviz.models import onnx_session
 from handviz.pipeline import pipeline as pipeline_module
@@ -205,7 +206,7 @@ def test_messages(
     assert "--save-mano does not work" in capsys.readouterr().err
     monkeypatch.setattr(ray_run.importlib.util, "find_spec", lambda _: None)
     assert main(["cluster", str(folder), "--out", str(folder / "out")]) == 1
-    assert "pip install 'handviz[cluster]'" in capsys.readouterr().err
+    assert install_line("cluster") in capsys.readouterr().err
 
 
 def test_giving_shards_away_needs_neither_torch_nor_ray() -> None:

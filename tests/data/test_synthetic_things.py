@@ -126,7 +126,7 @@ def test_bounds_are_written_down_and_not_mixed(tmp_path):
     assert main([*arguments, "--hidden", "0", "0.5"]) == 0
     assert json.loads((tmp_path / "hands" / "manifest.json").read_text())["hidden"] == [0.0, 0.5]
     assert (read_labels(tmp_path / "hands", 0)["hidden_share"] < 0.5).all()
-    with raises(ErrorCode.FOLDER_TAKEN, match=r"hidden \[0.0, 0.5\], not None"):
+    with raises(ErrorCode.FOLDER_TAKEN, match=r"hidden \(0\.0, 0\.5\), not None"):
         next(render(Plan(tmp_path / "hands", 0, 2), workers=1))
     assert main([*arguments, "--hidden", "0.5", "0.2"]) == 1
 
