@@ -46,6 +46,7 @@ HOMES = {
     "pydantic": ("core/json_files.py",),
     "psutil": ("core/process.py",),
     "tflite": (),
+    "tyro": ("core/option_rules.py",),
 }
 LIVE_MODULES = ("handviz.api", "handviz.pipeline.pipeline", "handviz.gui.app", "handviz.cli.reconstruct")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -122,6 +123,12 @@ def test_the_rules_bite() -> None:
         "torch.nn",
         "handviz.core.geometry",
     }
+
+
+def test_a_window_without_options_never_loads_the_parser() -> None:
+    script = "import sys; from handviz.gui import app; app.parse([]); sys.exit('tyro' in sys.modules)"
+    outcome = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False)
+    assert outcome.returncode == 0
 
 
 @pytest.mark.parametrize("module", LIVE_MODULES)

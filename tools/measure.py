@@ -3,21 +3,22 @@
 ``python -m tools.measure startup | latency | soak [--minutes N] [options of app.py]``, ``python -m tools.measure api``
 """
 
-import argparse
 import logging
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from PyQt6.QtCore import QObject, QTimer
 from PyQt6.QtGui import QOpenGLContext
 
 import tools
+from handviz.core.arguments import Option
 from handviz.core.process import resident_megabytes
 from handviz.gui import app
 from handviz.gui.main_window import MainWindow
@@ -194,22 +195,24 @@ def _gl_objects(window: MainWindow) -> int:
     return count
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what to measure, and the options of the window."""
-    parser.add_argument(
-        "kind", choices=get_args(Measurement), help="seconds to the first hands, waits, growth, or the API"
-    )
-    parser.add_argument("--minutes", type=float, metavar="N", help="length of the run (latency 1, soak 30)")
-    app.add_arguments(parser)
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What to measure, and the options of the window."""
+
+    kind: Annotated[Measurement, Option(is_positional=True, metavar=f"{{{','.join(get_args(Measurement))}}}")]
+    """Seconds to the first hands, waits, growth, or the API."""
+    minutes: Annotated[float | None, Option(metavar="N")] = None
+    """Length of the run; without it 1 for latency, 30 for soak."""
+    window: app.WindowArguments = field(default_factory=app.WindowArguments)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Run the window, or several windows one after the other for the start, and report."""
     if arguments.kind == "api":
         measure_api.measure_api(logger.info)
         return 0
     if arguments.kind == "startup" and measure_start.STARTED_VARIABLE not in os.environ:
-        command = ["-m", "tools.measure", "startup", *window_options(arguments)]
+        command = ["-m", "tools.measure", "startup", *window_options(arguments.window)]
         measure_start.measure_starts(command, STARTS, logger.info)
         return 0
     with tempfile.TemporaryDirectory(prefix="handviz-settings-") as folder:
@@ -218,13 +221,13 @@ def run(arguments: argparse.Namespace) -> int:
             on_stage=measure_start.note,
             settings_folder=Path(folder),
         )
-        return app.run(arguments, instruments)
+        return app.run(arguments.window, instruments)
 
 
-def window_options(arguments: argparse.Namespace) -> list[str]:
+def window_options(options: app.WindowArguments) -> list[str]:
     """Return the options of the window as words of a command line."""
-    given = {name: value for name, value in vars(arguments).items() if value is not None}
-    return [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if name not in ("kind", "minutes")]
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    return [f"--{name.replace('variant', 'model').replace('_', '-')}={value}" for name, value in given.items()]
 
 
 if __name__ == "__main__":

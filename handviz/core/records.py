@@ -10,14 +10,17 @@ A transform named ``a_from_b`` maps points of frame b to frame a.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.arguments import Option
+
 FloatArray = NDArray[np.floating]
 Handedness = Literal["left", "right"]
 VariantName = Literal["prior", "amvur", "final"]
+ModelChoice = Annotated[VariantName, Option("model", help="The model to use.")]
 SmoothingKind = Literal["kalman", "one_euro"]
 IntrinsicsOrigin = Literal["assumed", "stated", "calibrated"]
 

@@ -1,6 +1,5 @@
 """The doctor: every check finds a fault, names it and prints the remedy."""
 
-import argparse
 import hashlib
 from pathlib import Path
 
@@ -176,7 +175,7 @@ def test_only_failures_of_needed_things_set_the_exit_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, state: doctor.State, status: int
 ) -> None:
     monkeypatch.setattr(doctor_command, "examine", lambda: [Finding("thing", state, "as it is", "do this")])
-    assert doctor_command.run(argparse.Namespace(dataset=None, root=None)) == status
+    assert doctor_command.run(doctor_command.Arguments()) == status
     assert capsys.readouterr().out == f"{state:5}thing         as it is  ->  do this\n"
 
 

@@ -22,6 +22,7 @@ from handviz.io import hands_json as report
 from handviz.models.reconstructor import NetworkCache
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.sources.images import read_image
+from tests.errors import wrong_usage
 from tests.hands import FakeLandmarker, made_up_hand
 from tests.tiny_network import write_all_networks
 
@@ -133,7 +134,13 @@ def test_a_measured_hand_sets_the_distance(reconstruct: Callable[..., Any], fold
     np.testing.assert_allclose(far, 2 * near, rtol=1e-3)
 
 
-@pytest.mark.parametrize("numbers", [("1", "2"), ("a", "b", "c", "d"), ("none.json",), ("0", "0", "0", "0")])
+@pytest.mark.parametrize("numbers", [("1", "2"), ("a", "b", "c", "d")])
+def test_intrinsics_are_four_numbers_or_a_file(folder: Path, tmp_path: Path, numbers: tuple[str, ...]) -> None:
+    with wrong_usage():
+        main(["reconstruct", str(folder), "--out", str(tmp_path / "out"), "--intrinsics", *numbers])
+
+
+@pytest.mark.parametrize("numbers", [("none.json",), ("0", "0", "0", "0")])
 def test_impossible_camera_models_get_a_message(
     reconstruct: Callable[..., Any], folder: Path, capsys: pytest.CaptureFixture[str], numbers: tuple[str, ...]
 ) -> None:
@@ -310,5 +317,5 @@ def test_the_distance_from_the_detector_is_a_fraction_of_the_hand() -> None:
 
 @pytest.mark.parametrize("options", [["--field-of-view", "0"], ["--focal-px", "-1"], ["--every", "0"]])
 def test_numbers_that_make_no_sense(options: list[str], folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit):
+    with wrong_usage():
         main(["reconstruct", str(folder), "--out", str(tmp_path / "out"), *options])

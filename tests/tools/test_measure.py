@@ -1,7 +1,6 @@
 """Measurement of the window: stages of the start, waits and growth, with known answers."""
 # ruff: noqa: F811 - fixtures are imported, then named as parameters
 
-import argparse
 import math
 import os
 import sys
@@ -209,7 +208,7 @@ def test_the_window_is_run_with_instruments_and_settings_of_its_own(
 ) -> None:
     ran: list[app.Instruments] = []
 
-    def run(options: argparse.Namespace, instruments: app.Instruments) -> int:
+    def run(options: app.WindowArguments, instruments: app.Instruments) -> int:
         ran.append(instruments)
         assert options.source == "clip.mp4"
         assert instruments.settings_folder is not None
