@@ -1,16 +1,16 @@
 """``python -m handviz COMMAND``: find the command's module and load nothing else."""
 
-import argparse
+import difflib
 import importlib
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, NoReturn, Protocol, cast
 
 from handviz import __version__
 from handviz.core.errors import HandvizError
 from handviz.core.extras import exits_with_message
-from handviz.core.options import Parser, current_arguments
+from handviz.core.options import parsed
 from handviz.core.termination import INTERRUPTED_STATUS, interrupt_status, terminations_as_interrupt
 
 COMMANDS = {
@@ -48,24 +48,26 @@ MOVED = {
 """Commands of version 0.1: their replacements. Tools are run from a clone of the repository."""
 
 
+SHELLS = ("bash", "zsh", "fish")
+
+
 class Command(Protocol):
-    """A module that is a command: it adds its arguments to a parser and runs with their values."""
+    """A module that is a command: the dataclass of its arguments, and what runs with one."""
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add the command's arguments to the parser."""
+    @property
+    def Arguments(self) -> Any:  # noqa: N802
+        """The dataclass that a command line is read into, or a union of several, one an action."""
 
-    def run(self, arguments: argparse.Namespace) -> int:
+    def run(self, arguments: Any) -> int:
         """Do the work; return the exit status."""
 
 
 def run_module(program: str, module: Command, description: str, arguments: Sequence[str]) -> int:
     """Run a module as a program; a HandvizError becomes one line on stderr. Return the exit status."""
-    parser = Parser(prog=program, description=description)
-    module.add_arguments(parser)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         with terminations_as_interrupt():
-            return int(module.run(parser.parse_args(current_arguments(program, arguments))))
+            return int(module.run(parsed(module.Arguments, program, description, arguments)))
     except HandvizError as error:
         sys.stderr.write(f"{program}: {error}\n")
         return 1
@@ -76,23 +78,49 @@ def run_module(program: str, module: Command, description: str, arguments: Seque
 
 @exits_with_message
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return the exit status."""
+    """Run one command; return the exit status. Exits with 2 if the command line is wrong, with 0 after a help text."""
     arguments = sys.argv[1:] if arguments is None else arguments
     for words in (" ".join(arguments[:1]), " ".join(arguments[:2])):
         if words in MOVED:
             sys.stderr.write(f"handviz {words} moved: {MOVED[words]}\n")
             return 2
-    overview = "\n".join(f"  {name:12} {text}" for name, text in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="handviz",
-        description=f"commands:\n{overview}\n\n'handviz COMMAND --help' explains one.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
-    chosen = parser.parse_args(arguments[:1]).command
-    module = importlib.import_module(f"handviz.cli.{chosen}")
-    return run_module(f"handviz {chosen}", module, COMMANDS[chosen], arguments[1:])
+    command, *rest = arguments or [""]
+    if command in COMMANDS:
+        return run_module(f"handviz {command}", _module_of(command), COMMANDS[command], rest)
+    if command in ("-h", "--help", "--version"):
+        sys.stdout.write(f"{__version__}\n" if command == "--version" else overview())
+        sys.exit(0)
+    if command == "--completion" and rest and rest[0] in SHELLS:
+        print_completion(rest[0])
+    near = difflib.get_close_matches(command, COMMANDS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    problem = f"{command} is no COMMAND{hint}" if command else "COMMAND is missing"
+    sys.stderr.write(f"handviz: {problem} (handviz --help)\n")
+    sys.exit(2)
+
+
+def overview() -> str:
+    """Return what ``handviz --help`` prints."""
+    commands = "\n".join(f"  {name:12} {text}" for name, text in COMMANDS.items())
+    usage = "usage: handviz [-h] [--version] [--completion {bash,zsh,fish}] COMMAND ..."
+    return f"{usage}\n\ncommands:\n{commands}\n\n'handviz COMMAND --help' explains one.\n"
+
+
+def print_completion(shell: str) -> NoReturn:
+    """Print the script by which a shell completes commands and options, and exit."""
+    from handviz.core.option_rules import completion
+
+    kinds: dict[str, Any] = {}
+    for command in COMMANDS:
+        try:
+            kinds[command] = _module_of(command).Arguments
+        except ImportError:  # of an extra that is not installed
+            continue
+    completion(kinds, "handviz", shell)
+
+
+def _module_of(command: str) -> Command:
+    return cast(Command, importlib.import_module(f"handviz.cli.{command}"))
 
 
 @exits_with_message

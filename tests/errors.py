@@ -9,6 +9,14 @@ from handviz.core.errors import ErrorCode, HandvizError
 
 
 @contextmanager
+def wrong_usage() -> Iterator[None]:
+    """Expect that a command line is refused: the exit status is 2."""
+    with pytest.raises(SystemExit) as stop:
+        yield
+    assert stop.value.code == 2
+
+
+@contextmanager
 def raises(*codes: ErrorCode, match: str | None = None) -> Iterator[pytest.ExceptionInfo[HandvizError]]:
     """Expect a HandvizError with this code, or one of these.
 

@@ -1,8 +1,10 @@
 """Clips whose frames carry their number as a pattern, so that a test sees which one it was given."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -45,4 +47,32 @@ def write_uneven_clip(path: Path, ticks: Sequence[int], fps: float = 50.0) -> Pa
         writer.set(cv2.VIDEOWRITER_PROP_PTS, float(tick))
         writer.write(cv2.imencode(".jpg", pattern(number))[1])
     writer.release()
+    return path
+
+
+def encode_clip(
+    path: Path,
+    codec: str = "libx264",
+    *,
+    ticks: Sequence[int] = range(60),
+    fps: int = 25,
+    pixels: str = "yuv420p",
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    prepare: Callable[[av.VideoStream], None] = lambda _: None,
+    **options: str,
+) -> Path:
+    """Write a clip by PyAV: frame i, of ``size`` (width, height), is shown at ``ticks[i] / fps`` seconds."""
+    logs = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps, options={**logs, **options})
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height = size
+        stream.pix_fmt = pixels
+        prepare(stream)
+        for number, tick in enumerate(ticks):
+            image = cv2.resize(pattern(number), size, interpolation=cv2.INTER_NEAREST)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pixels)
+            frame.pts, frame.time_base = int(tick), Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     return path

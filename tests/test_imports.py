@@ -16,7 +16,7 @@ LEVELS = (
     {"hand_models", "sources", "rendering", "detection"},
     {"models", "io", "data"},
     {"pipeline", "training"},
-    {"inspection", "evaluation", "adaptation", "cluster"},
+    {"api", "inspection", "evaluation", "adaptation", "cluster"},
     {"gui", "cli"},
     {"__main__"},
 )
@@ -24,6 +24,7 @@ LEVEL_OF_ROOM = {room: level for level, rooms in enumerate(LEVELS) for room in r
 # Neither the package nor app.py knows of what a clone has beside them.
 NOT_INSTALLED = ("tools", "tests")
 HOMES = {
+    "av": ("sources/pyav_reader.py", "sources/video_frames.py", "io/recording/mp4.py"),
     # The probes run each in a process of its own, so that what they load or break is nobody else's.
     "PyQt6": ("gui/", "cli/probes.py"),
     "moderngl": ("rendering/", "gui/view/viewport.py"),
@@ -45,8 +46,9 @@ HOMES = {
     "pydantic": ("core/json_files.py",),
     "psutil": ("core/process.py",),
     "tflite": (),
+    "tyro": ("core/option_rules.py",),
 }
-LIVE_MODULES = ("handviz.pipeline.pipeline", "handviz.gui.app", "handviz.cli.reconstruct")
+LIVE_MODULES = ("handviz.api", "handviz.pipeline.pipeline", "handviz.gui.app", "handviz.cli.reconstruct")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -123,9 +125,15 @@ def test_the_rules_bite() -> None:
     }
 
 
+def test_a_window_without_options_never_loads_the_parser() -> None:
+    script = "import sys; from handviz.gui import app; app.parse([]); sys.exit('tyro' in sys.modules)"
+    outcome = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False)
+    assert outcome.returncode == 0
+
+
 @pytest.mark.parametrize("module", LIVE_MODULES)
-def test_a_live_session_never_loads_torch(module: str) -> None:
-    script = f"import sys, {module}; sys.exit('torch is loaded' if 'torch' in sys.modules else 0)"
+def test_a_live_session_never_loads_torch_and_pyav_only_for_clips(module: str) -> None:
+    script = f"import sys, {module}; sys.exit(' '.join({{'torch', 'av'}} & sys.modules.keys()) or 0)"
     command = [sys.executable, "-c", script]
     outcome = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr

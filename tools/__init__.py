@@ -1,6 +1,6 @@
 """Studies, measurements, and builders of committed files: ``python -m tools.NAME``, from a clone; not installed.
 
-A tool is a module with ``add_arguments`` and ``run``, as the commands of ``handviz.cli`` are. It ends with
+A tool is a module with ``Arguments`` and ``run``, as the commands of ``handviz.cli`` are. It ends with
 
     if __name__ == "__main__":
         sys.exit(tools.run("NAME"))
@@ -33,7 +33,7 @@ def overview() -> dict[str, str]:
 
 
 def _is_tool(tree: ast.Module) -> bool:
-    return any(isinstance(node, ast.FunctionDef) and node.name == "add_arguments" for node in tree.body)
+    return any(isinstance(node, ast.FunctionDef) and node.name == "run" for node in tree.body)
 
 
 def _first_line(docstring: str | None) -> str:

@@ -5,11 +5,11 @@ and every choice: errors before and after of the network's own output and of the
 also correct.
 """
 
-import argparse
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from torch import Tensor
@@ -19,9 +19,10 @@ from handviz.adaptation.adapt import Outcome, adapt, start_from
 from handviz.adaptation.clip_crops import ClipCrops, crops_of_frames, cuts_of
 from handviz.adaptation.training import AdaptConfig
 from handviz.core import metrics
+from handviz.core.arguments import Count, Only, Option, between
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import variant_file
-from handviz.core.records import VARIANTS, CanonicalHand, FloatArray, HandCrop, Intrinsics
+from handviz.core.records import CanonicalHand, FloatArray, HandCrop, Intrinsics, ModelChoice
 from handviz.detection.crop import camera_from_crop, hand_mesh_from_crop
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
@@ -114,36 +115,33 @@ def _as_shown(hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, displ
     return hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant="final").keypoints_m
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add clips to render and network to adapt."""
-    default = AdaptConfig()
-    parser.add_argument("looks", nargs="+", metavar="LOOK", help=f"{', '.join(LOOKS)}, or 'all'")
-    parser.add_argument("--clips", type=int, default=3, help="of each effect (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of each (%(default)s)")
-    parser.add_argument(
-        "--model", dest="variant", choices=VARIANTS, default="final", help="the shipped network (%(default)s)"
-    )
-    parser.add_argument("--start-from", type=Path, help="checkpoint folder or ONNX file instead of the shipped network")
-    parser.add_argument("--epochs", type=int, default=default.epochs, help="(%(default)s)")
-    parser.add_argument("--seed", type=int, default=default.seed, help="(%(default)s)")
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Clips to render and network to adapt."""
+
+    looks: Annotated[tuple[str, ...], Option(is_positional=True, metavar="LOOK ...")]
+    """Effects of tools/unseen_looks.py, or 'all'."""
+    clips: Count = 3
+    """Clips of each effect."""
+    seconds: Annotated[float, between(8, 120)] = 20.0
+    """Length of each."""
+    variant: ModelChoice = "final"
+    start_from: Path | None = None
+    """Checkpoint folder or ONNX file instead of the shipped network."""
+    config: Annotated[AdaptConfig, Only("epochs", "seed")] = field(default_factory=AdaptConfig)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Print a table row for every clip of every effect."""
-    looks = list(LOOKS) if arguments.looks == ["all"] else arguments.looks
+    looks = tuple(LOOKS) if arguments.looks == ("all",) else arguments.looks
     unknown = [name for name in looks if name not in LOOKS]
-    if unknown or arguments.clips < 1 or not 8 <= arguments.seconds <= 120:
-        raise HandvizError(
-            f"looks are {', '.join(LOOKS)}; at least one clip of 8 to 120 seconds is needed", ErrorCode.BAD_VALUE
-        )
-    if arguments.epochs < 1 or arguments.seed < 0:
-        raise HandvizError("--epochs must be at least 1, --seed at least 0", ErrorCode.BAD_VALUE)
+    if unknown:
+        raise HandvizError(f"there is no look {unknown[0]}; there are {', '.join(LOOKS)}", ErrorCode.UNKNOWN_NAME)
     start = start_from(arguments.start_from or variant_file(arguments.variant), load_open_hand())
-    config = AdaptConfig(epochs=arguments.epochs, seed=arguments.seed)
     sys.stdout.write(HEADER + "\n")
     for look in looks:
         for seed in range(FIRST_SEED, FIRST_SEED + arguments.clips):
-            sys.stdout.write(demonstrate(look, seed, arguments.seconds, start, config).row() + "\n")
+            sys.stdout.write(demonstrate(look, seed, arguments.seconds, start, arguments.config).row() + "\n")
             sys.stdout.flush()
     return 0
 

@@ -1,11 +1,13 @@
 """Rebuild a committed file from its public sources (needs requirements-dev.txt)."""
 
-import argparse
 import importlib
 import logging
 import sys
+from dataclasses import dataclass
+from typing import Annotated
 
 import tools
+from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
 
 BUILDERS = {
@@ -19,12 +21,15 @@ BUILDERS = {
 logger = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the file to build."""
-    parser.add_argument("what", choices=BUILDERS, help="the committed file to make anew")
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The file to build."""
+
+    what: Annotated[str, Option(is_positional=True, choices=tuple(BUILDERS))]
+    """The committed file to make anew."""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Load the builder, with the packages that only it needs, and build."""
     module, function = BUILDERS[arguments.what]
     try:

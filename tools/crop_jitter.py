@@ -3,11 +3,11 @@
 Training cuts its crops with the jitter that this prints (handviz.data.synthetic.viewpoint.sample_jitter).
 """
 
-import argparse
 import logging
 import math
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import tools
+from handviz.core.arguments import Count, Seed
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.records import CROP_SIZE, FloatArray
@@ -31,16 +32,17 @@ NAMES = ("rotation [deg]", "shift right [sides]", "shift down [sides]", "ln of s
 PERCENTILES = (5, 16, 50, 84, 95)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add count and seed."""
-    parser.add_argument("--count", type=int, default=300, help="rendered hands to search")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Count and seed."""
+
+    count: Count = 300
+    """Rendered hands to search."""
+    seed: Seed = 0
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Render, detect, compare; print percentiles of the differences between the two crops."""
-    if arguments.count < 1 or arguments.seed < 0:
-        raise HandvizError("--count must be at least 1, --seed at least 0", ErrorCode.BAD_VALUE)
     rows = []
     with HandLandmarker(video=False, max_hands=1) as landmarker:
         for frame, true_px in tqdm(_frames(arguments.seed, arguments.count), total=arguments.count, unit="hand"):

@@ -1,22 +1,21 @@
 """Measure how many crops per second datasets deliver to training, and the cost of each stage."""
 
-import argparse
 import logging
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import cv2
 import torch
 
 import tools
-from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.arguments import Count, HandModelFile, Option
 from handviz.data.datasets.cut import crop_affine
 from handviz.detection.crop import cut_out
-from handviz.hand_models.choice import add_hand_model_option, hand_model
+from handviz.hand_models.choice import hand_model
 from handviz.training.dataset_samples import DatasetSamples, Drawing, load_dataset
 from handviz.training.samples import DECODERS
 
@@ -118,19 +117,19 @@ def measure(samples: dict[str, DatasetSamples], batches: int) -> None:
         logger.info("%s", report(source, measured(part, batches)))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the datasets and the number of batches."""
-    parser.add_argument("data", nargs="+", metavar="SPEC", help="datasets to measure, NAME/SPLIT:FOLDER")
-    parser.add_argument(
-        "--batches", type=int, default=40, help=f"batches of {BATCH_SIZE} of each dataset (%(default)s)"
-    )
-    add_hand_model_option(parser)
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The datasets and the number of batches."""
+
+    data: Annotated[tuple[str, ...], Option(is_positional=True, metavar="SPEC ...")]
+    """Datasets to measure, NAME/SPLIT:FOLDER."""
+    batches: Count = 40
+    """Batches of 32 of each dataset."""
+    hand_model: HandModelFile = None
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Measure and log; return 0."""
-    if arguments.batches < 1:
-        raise HandvizError("--batches must be at least 1", ErrorCode.BAD_VALUE)
     template, drawing = hand_model(arguments.hand_model), Drawing(seed=0, whole_truth=False)
     measure({spec: load_dataset(spec, template, None, drawing) for spec in arguments.data}, arguments.batches)
     return 0

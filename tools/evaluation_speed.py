@@ -1,15 +1,15 @@
 """Measure the cost of a dataset's evaluation without its network, and of F-scores by two ways of search."""
 
-import argparse
 import logging
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 import tools
-from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.arguments import Count
 from handviz.core.metrics import f_scores
 from handviz.core.records import FloatArray
 from handviz.evaluation.definitions import CameraPoints, Scores, joined, score
@@ -83,15 +83,16 @@ def f_scores_by_cdist(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArra
     return torch.cat(predicted).numpy()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the number of samples."""
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="made-up samples to evaluate (%(default)s)")
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The number of samples."""
+
+    samples: Count = SAMPLES
+    """Made-up samples to evaluate."""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Measure and log; return 0."""
-    if arguments.samples < 1:
-        raise HandvizError("--samples must be at least 1", ErrorCode.BAD_VALUE)
     measure(arguments.samples)
     return 0
 

@@ -1,13 +1,15 @@
 """Write a few rendered hands in a dataset's own files, or files like MANO's: to try commands without a download."""
 
-import argparse
 import importlib
 import logging
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Annotated
 
 import tools
+from handviz.core.arguments import Count, Option, Seed
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.registry import READERS, splits
 from tests.fake_datasets.stand_in_mano import write_stand_in_mano
@@ -22,15 +24,20 @@ def writer(name: str) -> ModuleType:
     return importlib.import_module(f"tests.fake_datasets.{READERS[name]}")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the dataset, the folder and the number of hands."""
-    parser.add_argument("name", choices=(*READERS, MANO), help="mano: files that stand in for MANO_RIGHT and MANO_LEFT")
-    parser.add_argument("--root", type=Path, required=True, help="folder to write; it must be empty or not there")
-    parser.add_argument("--count", type=int, default=COUNT, help="hands in each split (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Dataset, folder, count and seed."""
+
+    name: Annotated[str, Option(is_positional=True, choices=(*READERS, MANO))]
+    """mano: files that stand in for MANO_RIGHT and MANO_LEFT."""
+    root: Path
+    """Folder to write; it must be empty or not there."""
+    count: Count = COUNT
+    """Hands in each split."""
+    seed: Seed = 0
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Write the files, and print how to use them."""
     name, root = arguments.name, arguments.root
     if arguments.count < 1:

@@ -3,9 +3,9 @@
 Each scene does what a person would do, and says when to look.
 """
 
-import argparse
 import sys
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TypeVar
@@ -14,6 +14,7 @@ from PIL import Image
 from PyQt6.QtWidgets import QDialog, QWidget
 
 import tools
+from handviz.core.arguments import Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import open_atomic
 from handviz.core.paths import CLIP_FILE
@@ -210,14 +211,19 @@ SCENES = tuple(
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add where the images go, and the options of the window."""
-    parser.add_argument("folder", type=Path, help="folder of the images, such as docs/guide")
-    app.add_arguments(parser)
-    parser.set_defaults(source=str(CLIP_FILE))
+OF_CLIP = app.WindowArguments(source=str(CLIP_FILE))
 
 
-def run(arguments: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Where the images go, and the options of the window."""
+
+    folder: Positional[Path]
+    """Folder of the images, such as docs/guide."""
+    window: app.WindowArguments = OF_CLIP
+
+
+def run(arguments: Arguments) -> int:
     """Run the window, play every scene, save its image; return 1 if one failed."""
     photographers: list[Photographer] = []
 
@@ -226,7 +232,7 @@ def run(arguments: argparse.Namespace) -> int:
         return photographers[0]
 
     with TemporaryDirectory(prefix="handviz-settings-") as folder:
-        status = app.run(arguments, app.Instruments(watch=watch, settings_folder=Path(folder)))
+        status = app.run(arguments.window, app.Instruments(watch=watch, settings_folder=Path(folder)))
     return 1 if photographers[0].failures else status
 
 

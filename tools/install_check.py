@@ -1,6 +1,5 @@
 """Install the wheel into an empty environment of each Python at hand, with a download, and use it in another folder."""
 
-import argparse
 import json
 import logging
 import os
@@ -12,8 +11,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tools
+from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import CLIP_FILE, PROJECT_ROOT
 
@@ -52,15 +53,17 @@ class Environment:
         return done.stdout
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the interpreters."""
-    parser.add_argument(
-        "--python", nargs="+", default=PYTHONS, metavar="V", help="versions or paths of interpreters (%(default)s)"
-    )
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="folder for the environments, kept (a temporary one)")
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The interpreters."""
+
+    python: tuple[str, ...] = PYTHONS
+    """Versions or paths of interpreters."""
+    keep: Annotated[Path | None, Option(metavar="DIR")] = None
+    """Folder for the environments, kept; without it a temporary one."""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Check every interpreter that is found; HandvizError if one fails or none is there."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.keep or Path(temporary)).resolve()
@@ -99,7 +102,7 @@ def built_wheel(folder: Path) -> Path:
 def check(python: Path, wheel: Path, folder: Path) -> None:
     """Install the wheel without extras and use it; log what came, how large it is and how long each step took."""
     environment, installed_s = installed(python, wheel, folder)
-    elsewhere = environment.folder.with_suffix(".elsewhere")
+    elsewhere = folder / f"{environment.folder.name}-elsewhere"
     elsewhere.mkdir(parents=True)
     shutil.copy(CLIP_FILE, elsewhere / "hands.mp4")
     packages = json.loads(environment.run(environment.python, "-m", "pip", "list", "--format=json", cwd=elsewhere))

@@ -1,13 +1,14 @@
 """Measure the positions of MediaPipe's keypoints relative to the hand model's joints."""
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import tools
+from handviz.core.arguments import Count
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, KEYPOINT_PARENTS, FloatArray
 from handviz.data.synthetic.dataset import Shard, read_shard, shard_numbers
@@ -77,16 +78,18 @@ def table(marks: FloatArray, true: FloatArray) -> str:
     return "\n".join(lines) + "\n"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the hands."""
-    parser.add_argument("--data", type=Path, required=True, help="folder written by 'handviz synthesize'")
-    parser.add_argument("--count", type=int, default=4096, help="crops to evaluate")
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The hands."""
+
+    data: Path
+    """Folder written by 'handviz synthesize'."""
+    count: Count = 4096
+    """Crops to evaluate."""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Print the fraction of the way from each keypoint to its parent, and to the wrist, of MediaPipe's keypoint."""
-    if arguments.count < 1:
-        raise HandvizError("--count must be at least 1", ErrorCode.BAD_VALUE)
     sys.stdout.write(table(*marks_of_clear_hands(arguments.data, arguments.count)))
     return 0
 

@@ -1,34 +1,35 @@
-"""Measure start, response times and growth of the window while it plays a source.
+"""Measure start, response times and growth of the window while it plays a source, and times of the Python API.
 
-``python -m tools.measure startup | latency | soak [--minutes N] [options of app.py]``
+``python -m tools.measure startup | latency | soak [--minutes N] [options of app.py]``, ``python -m tools.measure api``
 """
 
-import argparse
 import logging
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from PyQt6.QtCore import QObject, QTimer
 from PyQt6.QtGui import QOpenGLContext
 
 import tools
+from handviz.core.arguments import Option
 from handviz.core.process import resident_megabytes
 from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
-from tools import lateness, measure_start, soak
+from tools import lateness, measure_api, measure_start, soak
 from tools.gl_census import count_objects
 from tools.lateness import LatenessMeter
 
-Measurement = Literal["startup", "latency", "soak"]
-DEFAULT_MINUTES: dict[Measurement, float] = {"startup": 0.0, "latency": 1.0, "soak": 30.0}
+Measurement = Literal["startup", "latency", "soak", "api"]
+DEFAULT_MINUTES: dict[Measurement, float] = {"startup": 0.0, "latency": 1.0, "soak": 30.0, "api": 0.0}
 STARTS = 5
 WARM_UP_MS, SAMPLE_MS, SWITCH_MS = 5_000, 10_000, 7_000
 SCENES: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -209,17 +210,24 @@ def _gl_objects(window: MainWindow) -> int:
     return count
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what to measure, and the options of the window."""
-    parser.add_argument("kind", choices=get_args(Measurement), help="seconds to the first hands, waits, or growth")
-    parser.add_argument("--minutes", type=float, metavar="N", help="length of the run (latency 1, soak 30)")
-    app.add_arguments(parser)
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What to measure, and the options of the window."""
+
+    kind: Annotated[Measurement, Option(is_positional=True, metavar=f"{{{','.join(get_args(Measurement))}}}")]
+    """Seconds to the first hands, waits, growth, or the API."""
+    minutes: Annotated[float | None, Option(metavar="N")] = None
+    """Length of the run; without it 1 for latency, 30 for soak."""
+    window: app.WindowArguments = field(default_factory=app.WindowArguments)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Run the window, or several windows one after the other for the start, and report."""
+    if arguments.kind == "api":
+        measure_api.measure_api(logger.info)
+        return 0
     if arguments.kind == "startup" and measure_start.STARTED_VARIABLE not in os.environ:
-        command = ["-m", "tools.measure", "startup", *window_options(arguments)]
+        command = ["-m", "tools.measure", "startup", *window_options(arguments.window)]
         measure_start.measure_starts(command, STARTS, logger.info)
         return 0
     with tempfile.TemporaryDirectory(prefix="handviz-settings-") as folder:
@@ -228,13 +236,13 @@ def run(arguments: argparse.Namespace) -> int:
             on_stage=measure_start.note,
             settings_folder=Path(folder),
         )
-        return app.run(arguments, instruments)
+        return app.run(arguments.window, instruments)
 
 
-def window_options(arguments: argparse.Namespace) -> list[str]:
+def window_options(options: app.WindowArguments) -> list[str]:
     """Return the options of the window as words of a command line."""
-    given = {name: value for name, value in vars(arguments).items() if value is not None}
-    return [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if name not in ("kind", "minutes")]
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    return [f"--{name.replace('variant', 'model').replace('_', '-')}={value}" for name, value in given.items()]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Draw validation error of training runs against training crops seen."""
 
-import argparse
 import csv
 import json
 import logging
@@ -9,12 +8,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 import tools
+from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.evaluation.plots import check_ending, save_figure
@@ -115,13 +115,17 @@ def draw_learning_curve(logs: Sequence[Log], path: Path) -> Path:
     return save_figure(figure, path)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the runs and the image's path."""
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs with their log.csv")
-    parser.add_argument("--out", type=Path, required=True, help="image to write, .png or .svg")
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The runs and the image's path."""
+
+    runs: Annotated[tuple[Path, ...], Option(is_positional=True, metavar="RUN ...")]
+    """Folders of runs with their log.csv."""
+    out: Path
+    """Image to write, .png or .svg."""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Draw validation error over crops seen."""
     check_ending(arguments.out)
     logger.info("wrote %s", draw_learning_curve([read_log(run) for run in arguments.runs], arguments.out))

@@ -1,6 +1,5 @@
 """Compare Kalman and One Euro on hands whose true motion is known: error, lag, jitter."""
 
-import argparse
 import logging
 import sys
 import tempfile
@@ -9,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,9 +16,9 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import tools
-from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.arguments import Count, Seed, between
 from handviz.core.geometry import intrinsics_from_field_of_view
-from handviz.core.records import VARIANTS, FloatArray, Frame, HandMesh
+from handviz.core.records import FloatArray, Frame, HandMesh, ModelChoice
 from handviz.evaluation.plots import save_figure
 from handviz.pipeline.kalman import KalmanSmoother, Smoother
 from handviz.pipeline.smoothing import CUTOFF_HZ_PER_METRE_PER_SECOND, HandSmoother
@@ -84,30 +83,27 @@ def _panel(axes: Axes, settings: Sequence[Setting], measure: str, title: str) ->
     axes.set_ylim(bottom=0)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the amounts to render and to simulate, and the figure's path."""
-    parser.add_argument("--clips", type=int, default=4, help="rendered clips for the whole pipeline (%(default)s)")
-    parser.add_argument("--simulated", type=int, default=12, help="simulated hands (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=8.0, help="length of each (%(default)s)")
-    parser.add_argument(
-        "--seed", type=int, default=60, help="of the motions; the filter was designed on others (%(default)s)"
-    )
-    parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
-    parser.add_argument("--figure", type=Path, help="image of error and jitter against lag (.png, .svg)")
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=Path(tempfile.gettempdir()) / "handviz_smoothing",
-        help="folder of the reconstructions of rendered clips (%(default)s)",
-    )
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The amounts to render and to simulate, and the figure's path."""
+
+    clips: Count = 4
+    """Rendered clips for the whole pipeline."""
+    simulated: Count = 12
+    """Simulated hands."""
+    seconds: Annotated[float, between(2, 3600)] = 8.0
+    """Length of each."""
+    seed: Seed = 60
+    """Seed of the motions; the filter was designed on others."""
+    variant: ModelChoice = "final"
+    figure: Path | None = None
+    """Image of error and jitter against lag (.png, .svg)."""
+    cache: Path = Path(tempfile.gettempdir()) / "handviz_smoothing"
+    """Folder of the reconstructions of rendered clips."""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Render, reconstruct, simulate, smooth, compare; print tables."""
-    if min(arguments.clips, arguments.simulated) < 1 or arguments.seconds < 2 or arguments.seed < 0:
-        raise HandvizError(
-            "at least one clip, one simulated hand, two seconds and a seed from 0 are needed", ErrorCode.BAD_VALUE
-        )
     rendered = rendered_motions(arguments)
     sizes = measured_error_sizes([_unbroken(one) for one in rendered])
     logger.info("new in every frame, measured at rest on %d rendered clips: %s", len(rendered), sizes)
@@ -132,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def rendered_motions(arguments: argparse.Namespace) -> list[KnownMotion]:
+def rendered_motions(arguments: Arguments) -> list[KnownMotion]:
     """Return the pipeline's results of rendered clips, without smoothing, from the cache where they are in it."""
     found = []
     for seed in range(arguments.seed, arguments.seed + arguments.clips):
@@ -144,7 +140,7 @@ def rendered_motions(arguments: argparse.Namespace) -> list[KnownMotion]:
     return found
 
 
-def _render(seed: int, arguments: argparse.Namespace) -> KnownMotion:
+def _render(seed: int, arguments: Arguments) -> KnownMotion:
     from handviz.data.synthetic import look
     from handviz.pipeline.pipeline import Pipeline, PipelineSettings
     from handviz.rendering.studio import open_studio
@@ -173,7 +169,7 @@ def _unbroken(motion: KnownMotion) -> tuple[list[HandMesh], FloatArray]:
     return [hand for hand in motion.hands if hand is not None], motion.truth_m[rows]
 
 
-def simulated_motions(sizes: ErrorSizes, arguments: argparse.Namespace) -> list[KnownMotion]:
+def simulated_motions(sizes: ErrorSizes, arguments: Arguments) -> list[KnownMotion]:
     """Draw measurements from the ground truth with errors of these sizes."""
     parts, times_s, found = MotionPoser(), _times(arguments.seconds), []
     intrinsics = intrinsics_from_field_of_view(640, 480, 60.0)

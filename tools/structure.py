@@ -5,7 +5,6 @@ imports from the other, however often. Within ``gui/`` its folders and modules a
 window on the bundled clip and lists the modules that one frame passes; it needs a display (``xvfb-run`` will do).
 """
 
-import argparse
 import ast
 import json
 import os
@@ -233,12 +232,15 @@ def _profiled(run: Any, profile: Any) -> Any:
     return traced
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the one option."""
-    parser.add_argument("--live", action="store_true", help="also list the modules that a live frame passes")
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The one option."""
+
+    live: bool = False
+    """Also list the modules that a live frame passes."""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Print the figures."""
     sys.stdout.write(report(read_structure()) + "\n")
     if arguments.live:

@@ -3,12 +3,12 @@
 ``evaluate`` prints the rows of ``handviz texture evaluate`` and the baseline's beside them.
 """
 
-import argparse
 import logging
 import sys
 from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import onnxruntime
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import tools
-from handviz.cli.texture import add_evaluate_arguments, evaluate
+from handviz.cli import texture
+from handviz.core.arguments import Only, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path
 from handviz.core.records import FloatArray
@@ -147,26 +148,30 @@ def baseline_method(run: Path, template: HandTemplate) -> Method:
     return colours
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add actions and options."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    train = actions.add_parser("train", help="train on rendered hands whose colours are known")
-    train.add_argument("--data", type=Path, nargs="+", required=True, help="folders written by 'handviz synthesize'")
-    train.add_argument("--run", type=Path, required=True, help="folder for its weights")
-    train.add_argument("--epochs", type=int, default=BaselineConfig((), Path()).epochs, help="(%(default)s)")
-    train.add_argument("--limit", type=int, help="use only the first samples")
-    compared = actions.add_parser("evaluate", help="SSIM, PSNR and hidden colours on held-out crops")
-    compared.add_argument("run", type=Path, metavar="RUN", help="folder that 'train' wrote")
-    add_evaluate_arguments(compared)
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train on rendered hands whose colours are known."""
+
+    config: Annotated[BaselineConfig, Only("data", "run", "epochs", "limit")]
 
 
-def run(arguments: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(texture.Evaluate):
+    """SSIM, PSNR and hidden colours on held-out crops."""
+
+    run: Positional[Path]
+    """Folder that 'train' wrote."""
+
+
+Arguments = Train | Evaluate
+
+
+def run(arguments: Arguments) -> int:
     """Run the chosen action."""
     template = load_open_hand()
-    if arguments.action == "evaluate":
-        return evaluate(arguments, {"global-feature MLP": baseline_method(arguments.run, template)})
-    config = BaselineConfig(tuple(arguments.data), arguments.run, epochs=arguments.epochs, limit=arguments.limit)
-    logger.info("weights: %s", train_baseline(config, template))
+    if isinstance(arguments, Evaluate):
+        return texture.evaluate(arguments, {"global-feature MLP": baseline_method(arguments.run, template)})
+    logger.info("weights: %s", train_baseline(arguments.config, template))
     return 0
 
 

@@ -1,6 +1,5 @@
 """Draw textured hands from all sides on one sheet, for a person to judge."""
 
-import argparse
 import itertools
 import logging
 import math
@@ -8,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 import tools
 from handviz.cli.evaluate import held_out_crops
+from handviz.core.arguments import Count, HeldOutFolder, ModelFolder, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path
 from handviz.core.geometry import intrinsics_from_field_of_view
@@ -123,16 +123,21 @@ def _tile(image: Image, result: FrameResult) -> Image:
     return np.asarray(cv2.warpAffine(image, affine, (TILE, TILE), flags=flags), np.uint8)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the hands to draw, and the output."""
-    parser.add_argument("input", nargs="*", help="images, folders or clips; without any: held-out crops")
-    parser.add_argument("--out", type=Path, required=True, help="PNG to write")
-    parser.add_argument("--count", type=int, default=10, help="hands (%(default)s)")
-    parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder of the rendered held-out set")
-    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files (%(default)s)")
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Images to show, or held-out crops."""
+
+    input: Positional[tuple[str, ...]] = ()
+    """Images, folders or clips; without any: held-out crops."""
+    out: Path
+    """PNG to write."""
+    count: Count = 10
+    """Hands."""
+    held_out: HeldOutFolder = None
+    model_dir: ModelFolder = MODELS
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Draw and write the sheet."""
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.input:

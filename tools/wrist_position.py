@@ -3,12 +3,10 @@
 Hands are rendered with known K, put back into whole images and found there by the whole pipeline.
 """
 
-import argparse
 import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -17,11 +15,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import tools
+from handviz.core.arguments import Count, ModelFolder, Seed
 from handviz.core.camera_model import ASSUMED_CAMERA
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.paths import MODELS
-from handviz.core.records import CROP_SIZE, VARIANTS, FloatArray, Frame, HandMesh, Intrinsics
+from handviz.core.records import CROP_SIZE, FloatArray, Frame, HandMesh, Intrinsics, ModelChoice
 from handviz.data.synthetic.generator import render_samples
 from handviz.data.synthetic.sample import Sample
 from handviz.hand_models.open_hand import load_open_hand
@@ -62,18 +61,19 @@ class Found:
     depth_m: float
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add count, seed and network."""
-    parser.add_argument("--count", type=int, default=300, help="rendered hands to search (%(default)s)")
-    parser.add_argument("--seed", type=int, default=77, help="seed of all random numbers")
-    parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
-    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Count, seed and network."""
+
+    count: Count = 300
+    """Rendered hands to search."""
+    seed: Seed = 77
+    variant: ModelChoice = "final"
+    model_dir: ModelFolder = MODELS
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Render, find, compare; print errors and coverage."""
-    if arguments.count < 1 or arguments.seed < 0:
-        raise HandvizError("--count must be at least 1, --seed at least 0", ErrorCode.BAD_VALUE)
     settings = PipelineSettings(arguments.model_dir, arguments.variant, video=False, other_variants=False)
     found = []
     with Pipeline(settings) as pipeline:

@@ -1,26 +1,26 @@
 """``handviz benchmark``: every stage of the live program, end to end, and MediaPipe alone, all in one run."""
 
-import argparse
 import logging
 import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import get_args
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from tqdm import tqdm
 
+from handviz.core.arguments import Count, HandModelFile, ModelFolder, between
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.core.process import peak_megabytes
-from handviz.core.records import VARIANTS, Frame, FrameResult
+from handviz.core.records import Frame, FrameResult, ModelChoice
 from handviz.detection.landmarker import HandLandmarker
 from handviz.evaluation.performance.costs import output_costs_ms
 from handviz.evaluation.performance.live_run import LiveMeasures, LiveRun
-from handviz.hand_models.choice import add_hand_model_option, display_mesh
+from handviz.hand_models.choice import display_mesh
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import ColourMode, DrawOptions
@@ -32,24 +32,31 @@ STAGES = ("detect", "crop", "reconstruct", "smooth", "texture")
 logger = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add source, duration and model."""
-    parser.add_argument("--source", default=str(CLIP_FILE), help="clip, folder or camera:0 (the bundled clip)")
-    parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
-    parser.add_argument("--colour", choices=get_args(ColourMode), default="uncertainty", help="what is drawn")
-    parser.add_argument("--compare", action="store_true", help="all three variants of every frame, in three panes")
-    parser.add_argument("--frames", type=int, default=2000, help="frames shown end to end (%(default)s)")
-    parser.add_argument("--stage-frames", type=int, default=200, help="frames for each stage alone (%(default)s)")
-    parser.add_argument("--capture-fps", type=float, default=30.0, help="pace of the source (%(default)s)")
-    parser.add_argument("--max-hands", type=int, default=2, help="hands looked for in a frame")
-    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
-    add_hand_model_option(parser)
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Source, duration and model."""
+
+    source: str = str(CLIP_FILE)
+    """Clip, folder or camera:0."""
+    variant: ModelChoice = "final"
+    colour: ColourMode = "uncertainty"
+    """What is drawn."""
+    compare: bool = False
+    """All three variants of every frame, in three panes."""
+    frames: Count = 2000
+    """Frames shown end to end."""
+    stage_frames: Count = 200
+    """Frames for each stage alone."""
+    capture_fps: Annotated[float, between(0.001, 1e6)] = 30.0
+    """Pace of the source."""
+    max_hands: Count = 2
+    """Hands looked for in a frame."""
+    model_dir: ModelFolder = MODELS
+    hand_model: HandModelFile = None
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Measure and print; return 0 if everything ran."""
-    if min(arguments.frames, arguments.stage_frames, arguments.max_hands) < 1 or arguments.capture_fps <= 0:
-        raise HandvizError("frames, stage frames, hands and frames per second must be above 0", ErrorCode.BAD_VALUE)
     with ExitStack() as resources:
         source = open_source(arguments.source)
         resources.callback(source.close)
@@ -78,11 +85,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _draw_options(arguments: argparse.Namespace) -> DrawOptions:
+def _draw_options(arguments: Arguments) -> DrawOptions:
     return DrawOptions(colour=arguments.colour, compare=arguments.compare)
 
 
-def _mediapipe_alone(source: Source, arguments: argparse.Namespace) -> list[float]:
+def _mediapipe_alone(source: Source, arguments: Arguments) -> list[float]:
     """Return the detector's milliseconds for each frame, with nothing else running."""
     with HandLandmarker(max_hands=arguments.max_hands) as landmarker:
         frames = _endless(source)
@@ -93,7 +100,7 @@ def _mediapipe_alone(source: Source, arguments: argparse.Namespace) -> list[floa
 
 def _report_stages(
     source: Source,
-    arguments: argparse.Namespace,
+    arguments: Arguments,
     pipeline: Pipeline,
     renderer: OffscreenRenderer,
     alone_ms: Sequence[float],

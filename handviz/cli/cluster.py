@@ -1,17 +1,17 @@
 """``handviz cluster``: a folder of any size -> shards and hands.json, by many processes or machines (Ray)."""
 
-import argparse
 import logging
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from handviz.cli.image_arguments import add_image_arguments, count, image_request, number
+from handviz.cli.image_arguments import ImageArguments, image_request
 from handviz.cluster.ray_run import RayOptions, run_on_ray
 from handviz.cluster.shards import (
     MAX_NAMED_ERRORS,
@@ -26,6 +26,7 @@ from handviz.cluster.shards import (
     join,
     shard_count,
 )
+from handviz.core.arguments import Count, Positional, between, whole
 from handviz.core.errors import ErrorCode, HandvizError
 
 IMAGES_PER_SHARD = 500
@@ -34,33 +35,37 @@ MAX_FAILED_SHARDS = 20
 logger = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add input, number of processes and output folder."""
-    parser.epilog = (
-        "A run that was stopped continues where the same command is given again. "
-        "Exit status 0 if all shards are complete and not every image is unreadable."
-    )
-    parser.add_argument("input", type=Path, help="folder with images in it and below, or a .txt list of their paths")
-    parser.add_argument("--out", type=Path, required=True, help="folder for shards and hands.json")
-    parser.add_argument("--workers", type=_workers, default=2, metavar="N", help="0: this process, without Ray (2)")
-    parser.add_argument("--address", help="of a cluster, auto for the one around this machine (one of its own)")
-    parser.add_argument("--cpus", type=_fraction_of_machine, default=1.0, metavar="C", help="cores a worker (1)")
-    parser.add_argument(
-        "--gpus", type=_fraction_of_machine, default=0.0, metavar="G", help="GPUs a worker, 0.25 is fine (0)"
-    )
-    parser.add_argument("--threads", type=count, default=1, metavar="T", help="of each worker's networks (1)")
-    parser.add_argument(
-        "--shards", type=count, metavar="N", help=f"(those in --out, else one for {IMAGES_PER_SHARD} images)"
-    )
-    parser.add_argument(
-        "--join", action=argparse.BooleanOptionalAction, default=True, help="write hands.json at the end (yes)"
-    )
-    parser.add_argument("--verify", type=count, metavar="N", help="at the end, do N random images again and compare")
-    parser.add_argument("--compare", action="store_true", help="ask all variants, and write their distances")
-    add_image_arguments(parser, mesh="none")
+@dataclass(frozen=True, kw_only=True)
+class Arguments(ImageArguments):
+    """Input, number of processes and output folder.
+
+    A run that was stopped continues where the same command is given again. Exit status 0 if all shards are complete and
+    not every image is unreadable.
+    """
+
+    input: Positional[Path]
+    """Folder with images in it and below, or a .txt list of their paths."""
+    out: Path
+    """Folder for shards and hands.json."""
+    workers: Annotated[int, whole(0, 10**6)] = 2
+    """Processes; 0: this process, without Ray."""
+    address: str | None = None
+    """Of a cluster, auto for the one around this machine; without it one of its own."""
+    cpus: Annotated[float, between(0, 1024)] = 1.0
+    """Cores a worker."""
+    gpus: Annotated[float, between(0, 1024)] = 0.0
+    """GPUs a worker, 0.25 is fine."""
+    threads: Count = 1
+    """Of each worker's networks."""
+    shards: Count | None = None
+    """Without it those in --out, else one for 500 images."""
+    no_join: bool = False
+    """Do not write hands.json at the end."""
+    verify: Count | None = None
+    """At the end, do N random images again and compare."""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Reconstruct what is not complete, join, verify; return 0 if all is complete."""
     # Other machines have other working folders.
     source, out = (path.expanduser().absolute() for path in (arguments.input, arguments.out))
@@ -77,14 +82,14 @@ def run(arguments: argparse.Namespace) -> int:
     )
     message = "%d of %d images with %d hands, %d unreadable, in %d of %d shards: %s"
     logger.info(message, images, header["images"], hands, unreadable, len(complete), of, out)
-    if arguments.join and len(complete) == of:
+    if not arguments.no_join and len(complete) == of:
         logger.info("all of them in one list: %s", join(whole, of, complete))
     if arguments.verify:
         _verify(whole, complete, arguments.verify)
     return 1 if len(complete) < of or images == unreadable else 0
 
 
-def _do(whole: ShardedRun, of: int, header: dict[str, Any], arguments: argparse.Namespace) -> None:
+def _do(whole: ShardedRun, of: int, header: dict[str, Any], arguments: Arguments) -> None:
     """Reconstruct the shards that are not complete, with progress and the first errors."""
     complete = complete_shards(whole, of, header)
     found = sum(result.images for result in complete)
@@ -111,7 +116,7 @@ def _do(whole: ShardedRun, of: int, header: dict[str, Any], arguments: argparse.
 
 
 def _results(
-    whole: ShardedRun, todo: list[Shard], header: dict[str, Any], arguments: argparse.Namespace
+    whole: ShardedRun, todo: list[Shard], header: dict[str, Any], arguments: Arguments
 ) -> Iterator[ShardResult]:
     if not todo:
         return iter(())
@@ -128,11 +133,3 @@ def _verify(whole: ShardedRun, complete: list[ShardResult], images: int) -> None
         raise HandvizError(
             f"results are not those of this machine, for example of {different[0]}", ErrorCode.OUTPUT_DIFFERS
         )
-
-
-def _workers(text: str) -> int:
-    return int(number(text, 0, 1e6))
-
-
-def _fraction_of_machine(text: str) -> float:
-    return number(text, 0.0, 1024.0)

@@ -1,6 +1,5 @@
 """``handviz doctor``: check this machine and the model files, or a downloaded dataset, and print the remedies."""
 
-import argparse
 import ctypes
 import hashlib
 import os
@@ -13,9 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from handviz import __version__
+from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.extras import PURPOSES, install_line, missing_modules
 from handviz.core.paths import (
@@ -300,20 +300,22 @@ def examine() -> list[Finding]:
     return [*findings, *check_needed_files(), *check_models()]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options for checking a dataset; the check of the machine has none."""
-    parser.epilog = (
-        "Exit status 1 if something that is needed fails; warnings do not count. Of a dataset: if no split can be "
-        "used, or none of a split's images."
-    )
-    parser.add_argument("--dataset", metavar="NAME", help="check a download instead: freihand, dexycb, ...")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="folder that the dataset was unpacked into")
-    parser.add_argument(
-        "--images", default=str(IMAGES), metavar="N", help="images of each split to open, or all (%(default)s)"
-    )
-    parser.add_argument(
-        "--hand-model", type=Path, metavar="FILE", help="your MANO_RIGHT.pkl, to be held against the dataset's points"
-    )
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The options for checking a dataset; the check of the machine has none.
+
+    Exit status 1 if something that is needed fails; warnings do not count. Of a dataset: if no split can be used, or
+    none of a split's images.
+    """
+
+    dataset: Annotated[str | None, Option(metavar="NAME")] = None
+    """Check a download instead: freihand, dexycb, ..."""
+    root: Annotated[Path | None, Option(metavar="DIR")] = None
+    """Folder that the dataset was unpacked into."""
+    images: Annotated[str, Option(metavar="N")] = str(IMAGES)
+    """Images of each split to open, or all."""
+    hand_model: Annotated[Path | None, Option(metavar="FILE")] = None
+    """Your MANO_RIGHT.pkl, to be held against the dataset's points."""
 
 
 def report(finding: Finding) -> str:
@@ -322,11 +324,11 @@ def report(finding: Finding) -> str:
     return f"{finding.state:5}{finding.title:13} {finding.detail}{remedy}\n"
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Print one line a check; return 1 if something that is needed fails."""
     if (arguments.dataset is None) != (arguments.root is None):
         raise HandvizError("--dataset NAME and --root DIR go together", ErrorCode.OPTION_CONFLICT)
-    if arguments.dataset is not None:
+    if arguments.dataset is not None and arguments.root is not None:
         # Loaded here: without its packages the doctor must still say which are missing.
         from handviz.data.datasets.examination import report_dataset
 

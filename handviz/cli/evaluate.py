@@ -1,19 +1,27 @@
 """``handviz evaluate``: the model card, printed; calibration as tables and images."""
 
-import argparse
 import itertools
 import logging
 import re
 import sys
 import tempfile
-from collections.abc import Container
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.cli import evaluate_official
+from handviz.cli.evaluate_official import (
+    NOTHING_FOR_DATASETS,
+    DatasetArguments,
+    Model,
+    official_report,
+    refuse_without_dataset,
+)
+from handviz.core.arguments import Count, HandModelFile, HeldOutFolder, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import variant_file
 from handviz.core.records import VARIANTS, CanonicalHand, Detection, HandCrop
@@ -23,40 +31,39 @@ from handviz.evaluation.card import Answers, Card, card, card_table, cell
 from handviz.evaluation.evaluate import BATCH, Crops, Predictor, checkpoint_predictor, collect, mediapipe_by_part
 from handviz.evaluation.held_out import freeze, label_warnings, read_held_out, render_held_out
 from handviz.evaluation.plots import draw_reliability, draw_sparsification
-from handviz.hand_models.choice import add_hand_model_option, hand_model_or_named, named_in
+from handviz.hand_models.choice import hand_model_or_named, named_in
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
 from handviz.models.reconstructor import Reconstructor
 from handviz.training.checkpoint import parsed_notes, read_metadata, supervision_of
 
+CROPS = "crops"
+FOR_RENDERED = ("calibration", "plots", "mediapipe", "freeze")
+"""Options that do not apply to datasets."""
 logger = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add models, crops and further outputs."""
-    parser.add_argument(
-        "models", type=Path, nargs="*", help="ONNX files or checkpoint folders; without any: the three shipped variants"
-    )
-    crops = parser.add_mutually_exclusive_group()
-    crops.add_argument(
-        "--data",
-        type=Path,
-        help="folder of rendered crops, or a dataset as NAME/SPLIT:ROOT; without it the held-out set is rendered",
-    )
-    crops.add_argument("--held-out", type=Path, metavar="DIR", help="folder of the rendered held-out set")
-    parser.add_argument("--count", type=int, help="crops to evaluate; all without it, of both held-out parts alike")
-    parser.add_argument("--calibration", action="store_true", help="also print tables of calibration")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw reliability and sparsification there")
-    parser.add_argument(
-        "--mediapipe", action="store_true", help="also measure MediaPipe's own landmarks on these crops"
-    )
-    parser.add_argument(
-        "--freeze",
-        action="store_true",
-        help="only write into assets/held_out.json the fingerprint of the hands of --held-out DIR",
-    )
-    add_hand_model_option(parser)
-    evaluate_official.add_arguments(parser)
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Models, crops and further outputs."""
+
+    models: Positional[tuple[Path, ...]] = ()
+    """ONNX files or checkpoint folders; without any: the three shipped variants."""
+    data: Annotated[Path | None, Option(group=CROPS)] = None
+    """Folder of rendered crops, or a dataset as NAME/SPLIT:ROOT; without it the held-out set is rendered."""
+    held_out: Annotated[HeldOutFolder, Option(group=CROPS)] = None
+    count: Count | None = None
+    """Crops to evaluate; all without it, of both held-out parts alike."""
+    calibration: bool = False
+    """Also print tables of calibration."""
+    plots: Annotated[Path | None, Option(metavar="DIR")] = None
+    """Also draw reliability and sparsification there."""
+    mediapipe: bool = False
+    """Also measure MediaPipe's own landmarks on these crops."""
+    freeze: bool = False
+    """Only write into assets/held_out.json the fingerprint of the hands of --held-out DIR."""
+    hand_model: HandModelFile = None
+    dataset: DatasetArguments = NOTHING_FOR_DATASETS
 
 
 def onnx_predictor(path: Path, template: HandTemplate | None = None) -> Predictor:
@@ -94,19 +101,19 @@ def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: b
     return crops
 
 
-def _template(path: Path, arguments: argparse.Namespace) -> HandTemplate:
+def _template(path: Path, arguments: Arguments) -> HandTemplate:
     """Return the hand model of a model file or checkpoint: the given one, or the one that it names."""
     named = named_in(path) if path.suffix == ".onnx" else read_metadata(path)["fingerprint"]
     return hand_model_or_named(arguments.hand_model, named)
 
 
-def _model(path: Path, arguments: argparse.Namespace) -> tuple[Predictor, HandTemplate]:
+def _model(path: Path, arguments: Arguments) -> tuple[Predictor, HandTemplate]:
     template = _template(path, arguments)
     predict = onnx_predictor(path, template) if path.suffix == ".onnx" else checkpoint_predictor(path, template)
     return predict, template
 
 
-def _answers(path: Path, crops: list[Crops], arguments: argparse.Namespace) -> Answers:
+def _answers(path: Path, crops: list[Crops], arguments: Arguments) -> Answers:
     predict, template = _model(path, arguments)
     return collect(crops, predict, template)
 
@@ -126,7 +133,7 @@ def _draw(name: str, rows: tuple[Calibration, ...], directory: Path) -> None:
         logger.info("wrote %s", draw(rows, directory / f"{kind}_{name}.png"))
 
 
-def _report(models: list[Path], crops: list[Crops], arguments: argparse.Namespace) -> str:
+def _report(models: Sequence[Path], crops: list[Crops], arguments: Arguments) -> str:
     """Return the printed text; write the figures."""
     cards: dict[str, Card] = {}
     names: set[str] = set()
@@ -151,20 +158,28 @@ def _mediapipe(crops: list[Crops]) -> str:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def _on_dataset(spec: Path, models: Sequence[Path], arguments: Arguments) -> str:
+    """Return the printed text of a dataset's own metrics."""
+    for name in FOR_RENDERED:
+        if getattr(arguments, name):
+            raise HandvizError(
+                f"--{name} is for rendered hands: leave it out with --data NAME/SPLIT:ROOT", ErrorCode.OPTION_CONFLICT
+            )
+    named: dict[str, Model] = {}
+    for path in models:
+        named[_title(path, named)] = partial(_model, path, arguments)
+    return official_report(arguments.dataset, spec, arguments.count, named)
+
+
+def run(arguments: Arguments) -> int:
     """Print one table, a column a model, and whatever else was requested."""
-    if arguments.count is not None and arguments.count < 1:
-        raise HandvizError("--count must be at least 1", ErrorCode.BAD_VALUE)
     if arguments.freeze and arguments.held_out is None:
         raise HandvizError("--freeze needs --held-out DIR", ErrorCode.OPTION_CONFLICT)
-    models = arguments.models or [variant_file(variant) for variant in VARIANTS]
+    models = arguments.models or tuple(variant_file(variant) for variant in VARIANTS)
     if arguments.data is not None and is_dataset_spec(arguments.data):
-        named: dict[str, evaluate_official.Model] = {}
-        for path in models:
-            named[_title(path, named)] = partial(_model, path, arguments)
-        sys.stdout.write(evaluate_official.official_report(arguments, named))
+        sys.stdout.write(_on_dataset(arguments.data, models, arguments))
         return 0
-    evaluate_official.refuse_without_dataset(arguments)
+    refuse_without_dataset(arguments.dataset)
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.data is not None:
             crops = [Crops(arguments.data, arguments.count)]

@@ -1,18 +1,18 @@
 """``handviz evaluate --data NAME/SPLIT:ROOT``: a dataset's own metrics, intervals, curves, CSV and submission."""
 
-import argparse
 import logging
 import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Detection, Frame
 from handviz.data.datasets.annotated import AnnotatedHand, HandDataset
@@ -35,23 +35,28 @@ Model = Callable[[], tuple[Predictor, HandTemplate]]
 logger = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that apply to datasets only."""
-    group = parser.add_argument_group("with --data NAME/SPLIT:ROOT, a dataset such as freihand/evaluation:FreiHAND")
-    group.add_argument("--csv", type=Path, metavar="FILE", help="write every error of every sample")
-    group.add_argument("--pck", type=Path, metavar="FILE", help="draw PCK curves (.png, .svg)")
-    group.add_argument("--submission", type=Path, metavar="FILE", help="write the zip that the dataset's server takes")
-    group.add_argument(
-        "--bad-images",
-        choices=get_args(BadImages),
-        default="stop",
-        help="stop at an image that cannot be read, or leave such images out and count them",
-    )
-    group.add_argument("--crops", choices=CROPS, default="truth", help="keypoints that crops are cut by (%(default)s)")
-    group.add_argument("--frame-rate", type=float, metavar="HZ", help="of the frames, for accelerations in mm/s²")
+@dataclass(frozen=True, kw_only=True)
+class DatasetArguments:
+    """With --data NAME/SPLIT:ROOT, a dataset such as freihand/evaluation:FreiHAND."""
+
+    csv: Annotated[Path | None, Option(metavar="FILE")] = None
+    """Write every error of every sample."""
+    pck: Annotated[Path | None, Option(metavar="FILE")] = None
+    """Draw PCK curves (.png, .svg)."""
+    submission: Annotated[Path | None, Option(metavar="FILE")] = None
+    """Write the zip that the dataset's server takes."""
+    bad_images: BadImages = "stop"
+    """Stop at an image that cannot be read, or leave such images out and count them."""
+    crops: Literal["truth", "detector"] = "truth"
+    """Keypoints that crops are cut by."""
+    frame_rate: Annotated[float | None, Option(metavar="HZ")] = None
+    """Of the frames, for accelerations in mm/s²."""
 
 
-def refuse_without_dataset(arguments: argparse.Namespace) -> None:
+NOTHING_FOR_DATASETS = DatasetArguments()
+
+
+def refuse_without_dataset(arguments: DatasetArguments) -> None:
     """Raise HandvizError if an option that applies to datasets only was given without one."""
     for name in ("csv", "pck", "submission", "frame_rate"):
         if getattr(arguments, name) is not None:
@@ -64,14 +69,14 @@ def refuse_without_dataset(arguments: argparse.Namespace) -> None:
         raise HandvizError("--crops detector is for datasets: give --data NAME/SPLIT:ROOT", ErrorCode.OPTION_CONFLICT)
 
 
-def official_report(arguments: argparse.Namespace, models: dict[str, Model]) -> str:
+def official_report(arguments: DatasetArguments, spec: Path, count: int | None, models: dict[str, Model]) -> str:
     """Return the printed text for every model by its title; write CSV, curves and submission."""
-    _check_outputs(arguments, len(models))
-    dataset = open_dataset(arguments.data)
+    _check_outputs(arguments, count, len(models))
+    dataset = open_dataset(spec)
     found: dict[str, Evaluation] = {}
     texts = []
     with finder(arguments.crops) as find:
-        options = Options(arguments.count, find, bad_images=arguments.bad_images)
+        options = Options(count, find, bad_images=arguments.bad_images)
         for title, load in models.items():
             found[title] = _evaluated(dataset, load(), options, arguments.submission)
             texts.append(f"{title}\n\n{report(found[title], CROPS[arguments.crops], arguments.frame_rate)}")
@@ -95,13 +100,8 @@ def _evaluated(
     return found
 
 
-def _check_outputs(arguments: argparse.Namespace, models: int) -> None:
+def _check_outputs(arguments: DatasetArguments, count: int | None, models: int) -> None:
     """Raise HandvizError, before anything is computed, if an output cannot be written or does not apply to datasets."""
-    for name in ("calibration", "plots", "mediapipe", "freeze"):
-        if getattr(arguments, name):
-            raise HandvizError(
-                f"--{name} is for rendered hands: leave it out with --data NAME/SPLIT:ROOT", ErrorCode.OPTION_CONFLICT
-            )
     for path in (arguments.csv, arguments.pck, arguments.submission):
         if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
             raise HandvizError(
@@ -114,7 +114,7 @@ def _check_outputs(arguments: argparse.Namespace, models: int) -> None:
         raise HandvizError("--frame-rate must be above 0", ErrorCode.BAD_VALUE)
     if models > 1 and (arguments.csv or arguments.submission):
         raise HandvizError("--csv and --submission are of one model: name it before --data", ErrorCode.OPTION_CONFLICT)
-    if arguments.submission is not None and (arguments.count is not None or arguments.crops != "truth"):
+    if arguments.submission is not None and (count is not None or arguments.crops != "truth"):
         raise HandvizError(
             "a submission has every sample of the split: leave out --count and --crops detector",
             ErrorCode.OPTION_CONFLICT,

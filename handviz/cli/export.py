@@ -1,25 +1,30 @@
 """``handviz export``: a checkpoint becomes the ONNX file that the program runs."""
 
-import argparse
 import hashlib
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
+from handviz.core.arguments import HandModelFile, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.paths import EXPORTS, variant_file
-from handviz.hand_models.choice import add_hand_model_option, hand_model_or_named
+from handviz.hand_models.choice import hand_model_or_named
 from handviz.models.amvur.export import ExportMetadata, export_onnx
 from handviz.training.checkpoint import calibration_metadata, load_checkpoint, read_metadata, supervision_of
 
 logger = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add checkpoint and folder."""
-    parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/final/last")
-    parser.add_argument("--model-dir", type=Path, default=EXPORTS, help="folder to write to (%(default)s)")
-    add_hand_model_option(parser)
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Checkpoint and folder."""
+
+    checkpoint: Positional[Path]
+    """Folder of a checkpoint, such as runs/final/last."""
+    model_dir: Path = EXPORTS
+    """Folder to write to."""
+    hand_model: HandModelFile = None
 
 
 def write_checksums(directory: Path) -> None:
@@ -29,7 +34,7 @@ def write_checksums(directory: Path) -> None:
     write_files({directory / "SHA256SUMS": "".join(lines).encode("utf-8")})
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Export, compare, and update the checksums."""
     metadata = read_metadata(arguments.checkpoint)
     template = hand_model_or_named(arguments.hand_model, metadata["fingerprint"])

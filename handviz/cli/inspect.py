@@ -1,22 +1,23 @@
 """``handviz inspect``: inspect a folder as the window does, saving each result; measure its speed."""
 
-import argparse
 import logging
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from handviz.core.arguments import HandModelFile, ModelFolder, Option, Positional
 from handviz.core.camera_model import ASSUMED_CAMERA, CameraModel
 from handviz.core.errors import HandvizError
 from handviz.core.paths import MODELS
 from handviz.core.process import peak_megabytes
-from handviz.core.records import VARIANTS, Frame
-from handviz.hand_models.choice import add_hand_model_option, hand_model
+from handviz.core.records import Frame, ModelChoice
+from handviz.hand_models.choice import hand_model
 from handviz.inspection.columns import ImageRow, InspectionRequest, Listing, checked_folder
 from handviz.inspection.inspection import ImageProcessor, Inspection, make_processor
 from handviz.sources.images import now_ms, read_image
@@ -26,19 +27,22 @@ BLOCK, WARM_UP_IMAGES = 6, 2
 logger = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add folder, network and measurement."""
-    parser.add_argument("folder", type=Path, help="folder of images")
-    parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
-    parser.add_argument("--field-of-view", type=float, metavar="DEG", help="over the longer side")
-    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
-    parser.add_argument(
-        "--measure", action="store_true", help="ignore saved results, and compare the rate with the pipeline alone"
-    )
-    add_hand_model_option(parser)
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Folder, network and measurement."""
+
+    folder: Positional[Path]
+    """Folder of images."""
+    variant: ModelChoice = "final"
+    field_of_view: Annotated[float | None, Option(metavar="DEG")] = None
+    """Degrees over the longer side; without it 60 are assumed."""
+    model_dir: ModelFolder = MODELS
+    measure: bool = False
+    """Ignore saved results, and compare the rate with the pipeline alone."""
+    hand_model: HandModelFile = None
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Inspect the folder; return 0 if at least one image was processed."""
     hand_model(arguments.hand_model)  # known from now on, so that the networks find it
     request = InspectionRequest(

@@ -1,6 +1,5 @@
 """``handviz mano``: convert MANO parameters between conventions, and hands, meshes and recordings to MANO."""
 
-import argparse
 import io
 import logging
 from collections.abc import Iterator
@@ -11,15 +10,24 @@ from typing import Annotated, Any
 import numpy as np
 from tqdm import tqdm
 
+from handviz.core.arguments import HandModelFile, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.json_files import BYTE_ORDER_MARK, MAX_LISTING_BYTES, Numbers, Rows, read_json
 from handviz.core.paths import MANO_FOLDER
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
-from handviz.hand_models.choice import OPTION, add_hand_model_option, found_mano, hand_model
+from handviz.hand_models.choice import OPTION, found_mano, hand_model
 from handviz.hand_models.mano.conventions import mano_vertices
 from handviz.hand_models.template import HandTemplate
-from handviz.io.mano import FORMS, ManoRecord, fit_message, mano_of_keypoints, mano_of_vertices, read_mano, write_mano
+from handviz.io.mano import (
+    ManoRecord,
+    PoseForm,
+    fit_message,
+    mano_of_keypoints,
+    mano_of_vertices,
+    read_mano,
+    write_mano,
+)
 from handviz.io.mesh_io import faces_for, read_ply
 from handviz.io.recording.recorded import read_tracks
 from handviz.io.recording.recording import ABOUT
@@ -27,19 +35,25 @@ from handviz.io.recording.recording import ABOUT
 logger = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add input and outputs."""
-    parser.epilog = "docs/research/mano.md describes the conventions and who uses them."
-    parser.add_argument(
-        "input", type=Path, help="a file of 'reconstruct --save-mano', a hands.json, or a folder that app.py recorded"
-    )
-    parser.add_argument("--to", choices=FORMS, help="convention to write (without it the file's own, else absolute)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help=".json or .npz to write")
-    parser.add_argument("--vertices", type=Path, metavar="FILE", help=".npy to write: (hands, 778, 3) in camera axes")
-    add_hand_model_option(parser)
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Input and outputs.
+
+    docs/research/mano.md describes the conventions and who uses them.
+    """
+
+    input: Positional[Path]
+    """A file of 'reconstruct --save-mano', a hands.json, or a folder that app.py recorded."""
+    to: PoseForm | None = None
+    """Convention to write; without it the file's own, else absolute."""
+    out: Annotated[Path | None, Option(metavar="FILE")] = None
+    """.json or .npz to write."""
+    vertices: Annotated[Path | None, Option(metavar="FILE")] = None
+    """.npy to write: (hands, 778, 3) in camera axes."""
+    hand_model: HandModelFile = None
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Read, convert or fit, and write."""
     if arguments.out is None and arguments.vertices is None:
         raise HandvizError(

@@ -1,18 +1,19 @@
 """``handviz reconstruct``: image, folder or clip -> overlays, meshes and hands.json."""
 
-import argparse
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from handviz.cli.image_arguments import add_image_arguments, count, fraction, image_request
+from handviz.api import MAX_HANDS_OF_CLIPS, Model
+from handviz.cli.image_arguments import AsRequested, ImageArguments, image_request
 from handviz.cluster.shards import (
     MAX_SHARDS,
     REPORT_NAME,
@@ -23,57 +24,72 @@ from handviz.cluster.shards import (
     join,
     run_shard,
 )
+from handviz.core.arguments import Count, Fraction, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import MANO_FOLDER, WINDOW_COMMAND
-from handviz.core.records import SMOOTHING_KINDS, Frame
+from handviz.core.records import Frame, SmoothingKind
 from handviz.hand_models.choice import found_mano, hand_model
 from handviz.hand_models.template import HandTemplate
 from handviz.io.hands_json import distance_from_detector, output_stems, unreadable_entry, write_report
 from handviz.io.mano import ManoRecord, check_mano_path, fit_message, mano_of_hand, write_mano
 from handviz.models.onnx_session import limit_threads
-from handviz.pipeline.image_request import overlay_renderer, reconstructed, write_overlay, written_entry
-from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.image_request import (
+    ImageRequest,
+    overlay_renderer,
+    reconstructed,
+    write_overlay,
+    written_entry,
+)
 from handviz.rendering.offscreen import OffscreenRenderer
-from handviz.sources.source import ClipSource, FolderSource, Source, open_source
+from handviz.sources.source import ClipSource, FolderSource, Source, open_source, read_frames
 
-MAX_HANDS_OF_CLIPS = 2
+PLY_MESH = ImageRequest(mesh="ply")
 logger = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add input, models and outputs."""
-    parser.epilog = "Exit status 0 if at least one image was done, 1 if none was; the rest is named in messages."
-    parser.add_argument("input", help="image, folder of images, or clip")
-    parser.add_argument("--out", type=Path, required=True, help="folder for overlays, meshes and hands.json")
-    add_image_arguments(parser, mesh="ply")
-    parser.add_argument(
-        "--compare",
-        action="store_true",
-        help="ask all variants: overlays in three panes, and their distances in hands.json",
-    )
-    parser.add_argument("--no-overlays", action="store_true", help="only meshes and hands.json; needs no OpenGL")
-    parser.add_argument("--every", type=count, default=1, metavar="N", help="of a clip, every N-th frame")
-    parser.add_argument("--smoothing", type=fraction, default=0.0, metavar="S", help="of a clip, 0 (off) to 1")
-    parser.add_argument("--smoothing-kind", choices=SMOOTHING_KINDS, default="kalman", help="(%(default)s)")
-    parser.add_argument("--threads", type=count, metavar="N", help="of the networks on the processor (4 at most)")
-    parser.add_argument(
-        "--save-mano", type=Path, metavar="FILE", help="also every hand as MANO parameters, json or npz"
-    )
-    parser.add_argument(
-        "--mano", type=Path, metavar="FILE", help="the MANO_RIGHT.pkl to fit, where the network is of another hand"
-    )
-    parser.add_argument(
-        "--shard", type=_shard, metavar="K/N", help="only the K-th of N parts of the images; the last one joins them"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="save every result in OUT/shards, and continue an interrupted run"
-    )
-    parser.add_argument(
-        "--recursive", action="store_true", help="with --shard or --resume: also the images in folders below"
-    )
+def _read_shard(words: Sequence[str]) -> Shard:
+    """Return the shard of a text like 3/100; ValueError if there is no such one."""
+    number, _, of = words[0].partition("/")
+    if number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) < MAX_SHARDS:
+        return Shard(int(number), int(of))
+    raise ValueError(f"{words[0]} is no part like 3/100")
 
 
-def run(arguments: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Arguments(ImageArguments):
+    """Input, models and outputs.
+
+    Exit status 0 if at least one image was done, 1 if none was; the rest is named in messages.
+    """
+
+    input: Positional[str]
+    """Image, folder of images, or clip."""
+    out: Path
+    """Folder for overlays, meshes and hands.json."""
+    request: Annotated[ImageRequest, AsRequested] = PLY_MESH
+    no_overlays: bool = False
+    """Only meshes and hands.json; needs no OpenGL."""
+    every: Count = 1
+    """Of a clip, every N-th frame."""
+    smoothing: Fraction = 0.0
+    """Of a clip, 0 (off) to 1."""
+    smoothing_kind: SmoothingKind = "kalman"
+    """Filter that smooths."""
+    threads: Count | None = None
+    """Of the networks on the processor; without it 4 at most."""
+    save_mano: Annotated[Path | None, Option(metavar="FILE")] = None
+    """Also every hand as MANO parameters, json or npz."""
+    mano: Annotated[Path | None, Option(metavar="FILE")] = None
+    """The MANO_RIGHT.pkl to fit, where the network is of another hand."""
+    shard: Annotated[Shard | None, Option(metavar="K/N", read=_read_shard)] = None
+    """Only the K-th of N parts of the images; the last one joins them."""
+    resume: bool = False
+    """Save every result in OUT/shards, and continue an interrupted run."""
+    recursive: bool = False
+    """With --shard or --resume: also the images in folders below."""
+
+
+def run(arguments: Arguments) -> int:
     """Reconstruct all readable images; return 0 if there was one."""
     if arguments.shard or arguments.resume or arguments.recursive:
         return _run_shard(arguments)
@@ -94,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if job.done else 1
 
 
-def _run_shard(arguments: argparse.Namespace) -> int:
+def _run_shard(arguments: Arguments) -> int:
     """Reconstruct one shard, or all as a single one; write hands.json if no shard is incomplete."""
     if arguments.save_mano:
         raise HandvizError(
@@ -120,31 +136,23 @@ def _run_shard(arguments: argparse.Namespace) -> int:
     return int(arguments.shard is None and result.images == result.unreadable)
 
 
-def _shard(text: str) -> Shard:
-    number, _, of = text.partition("/")
-    if number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) < MAX_SHARDS:
-        return Shard(int(number), int(of))
-    raise argparse.ArgumentTypeError(f"{text} is no part like 3/100")
-
-
 class Job:
     """One run: its outputs, and the results so far."""
 
-    def __init__(self, arguments: argparse.Namespace, source: Source, resources: ExitStack) -> None:
+    def __init__(self, arguments: Arguments, source: Source, resources: ExitStack) -> None:
         self._arguments, self._source = arguments, source
         self._is_clip = isinstance(source, ClipSource)
         self._order = image_request(arguments)
         if self._is_clip and not arguments.max_hands:
             self._order = dataclasses.replace(self._order, max_hands=MAX_HANDS_OF_CLIPS)
-        settings = dataclasses.replace(
-            self._order.settings(),
-            smoothing=arguments.smoothing,
-            smoothing_kind=arguments.smoothing_kind,
-            video=self._is_clip,
-        )
         if arguments.threads:
             limit_threads(arguments.threads)
-        self._pipeline = resources.enter_context(Pipeline(settings))
+        model = resources.enter_context(Model(self._order))
+        self._pipeline = resources.enter_context(
+            model.open_pipeline(
+                video=self._is_clip, smoothing=arguments.smoothing, smoothing_kind=arguments.smoothing_kind
+            )
+        )
         self._renderer = self._new_renderer(resources)
         self._mano = self._mano_model()
         self._mano_records: list[ManoRecord] = []
@@ -156,8 +164,9 @@ class Job:
 
     def run(self) -> None:
         """Process the source; log unreadable images and skip them."""
-        total = self._source.frame_count
-        for number, item in tqdm(self._items(), total=total and -(-total // self._arguments.every), unit="image"):
+        every, total = self._arguments.every, self._source.frame_count
+        frames = read_frames(self._source, every)
+        for number, item in tqdm(frames, total=total and -(-total // every), unit="image"):
             file = self._file(number)
             if isinstance(item, HandvizError):
                 logger.error("%s", item)
@@ -170,7 +179,7 @@ class Job:
         """Write the list of results, also after an interruption, and log its path."""
         report = self._arguments.out / REPORT_NAME
         write_report(report, sorted(self._entries, key=lambda entry: str(entry["file"])))
-        if self._mano is not None:
+        if self._mano is not None and self._arguments.save_mano is not None:
             write_mano(self._arguments.save_mano, self._mano_records, self._mano, "absolute")
             logger.info("%s", fit_message(self._mano_records, self._arguments.save_mano))
         failed = len(self._entries) - self.done
@@ -180,26 +189,9 @@ class Job:
             message = "projected keypoints lie %.1f %% of the hand's box from the detector's, median %.1f %%"
             logger.info(message, mean, median)
 
-    def _items(self) -> Iterator[tuple[int, Frame | HandvizError]]:
-        """Yield number and frame, or the error of reading it, of every requested frame."""
-        number, announced = 0, self._source.frame_count or 0
-        while True:
-            item: Frame | HandvizError | None
-            try:
-                item = self._source.read()
-            except HandvizError as error:
-                item = error
-            if item is None:
-                if self._is_clip and number < announced:
-                    logger.warning("%s: of %d frames only %d can be read", self._source.name, announced, number)
-                return
-            if number % self._arguments.every == 0:
-                yield number, item
-            number += 1
-
     def _reconstruct(self, frame: Frame, file: str) -> dict[str, Any]:
-        if self._is_clip:  # the time of the clip, not of reading it
-            frame = dataclasses.replace(frame, captured_ms=frame.number * 1000 / self._source.nominal_fps)
+        if frame.note:
+            logger.warning("%s", frame.note)
         found = result, _ = reconstructed(self._pipeline, frame, self._order.camera)
         self._distances += [
             distance_from_detector(*found) for found in zip(result.hands, result.detections, strict=True)
@@ -252,7 +244,7 @@ class Job:
 
     def _make_folders(self) -> None:
         out: Path = self._arguments.out
-        folders = [out, *([out / "meshes"] if self._arguments.mesh != "none" else [])]
+        folders = [out, *([out / "meshes"] if self._order.mesh != "none" else [])]
         folders += [out / "overlays"] if self._renderer is not None else []
         try:
             for folder in folders:

@@ -3,13 +3,13 @@
 On a downloaded dataset as the paper does it, or in a cheap form on rendered hands.
 """
 
-import argparse
 import logging
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, Any
 
+from handviz.core.arguments import HandModelFile, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import RUNS
 from handviz.data.datasets.images import BadImages
@@ -22,66 +22,87 @@ from handviz.evaluation.recipes import Recipe, load_recipe, smoke
 from handviz.evaluation.rendered import RenderedHands, evaluate_rendered, rendered_config
 from handviz.evaluation.report import report
 from handviz.evaluation.tables import RENDERED, Result, write_result
-from handviz.hand_models.choice import add_hand_model_option, hand_model
+from handviz.hand_models.choice import hand_model
 from handviz.hand_models.template import HandTemplate
 from handviz.training.amvur import train
 from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
-from handviz.training.distributed import DEVICES
+from handviz.training.distributed import Device
 
 logger = logging.getLogger(__name__)
 SMOKE_TEST_SAMPLES = 4
-OF_RENDERED = ("data", "test", "backbone_from", "epochs", "limit", "test_limit")
-"""Options that belong to --rendered."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the recipe and the options that no recipe contains."""
-    parser.add_argument("recipe", help="its name ('handviz tables --recipes' lists them), or a .toml file of your own")
-    parser.add_argument("--root", type=Path, help="folder of the download that it trains and tests on")
-    parser.add_argument("--run", type=Path, help=f"folder of the run; a started run is continued ({RUNS / 'RECIPE'})")
-    parser.add_argument("--camera-prior", type=Path, help="checkpoint whose camera net is the prior, weak training")
-    parser.add_argument(
-        "--backbone-weights", type=Path, metavar="FILE", help="torchvision's ImageNet weights to start from"
-    )
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
-    parser.add_argument("--bad-images", choices=get_args(BadImages), default="stop", help="stop, or leave them out")
-    parser.add_argument("--smoke", action="store_true", help="twenty steps of two crops: whether all of it runs here")
-    parser.add_argument("--no-training", action="store_true", help="only evaluate what the run has reached")
-    add_hand_model_option(parser)
-    _add_rendered(parser.add_argument_group("without a download, in a cheap form (docs/research/reproduction.md)"))
+@dataclass(frozen=True, kw_only=True)
+class RenderedArguments:
+    """Without a download, in a cheap form (docs/research/reproduction.md)."""
+
+    rendered: bool = False
+    """Train heads on a frozen backbone, on rendered hands (rendered/... among the runs)."""
+    data: Annotated[tuple[Path, ...] | None, Option(metavar="DIR ...")] = None
+    """Folders of 'handviz synthesize', to train on."""
+    test: Annotated[Path | None, Option(metavar="DIR")] = None
+    """Another such folder, to test on."""
+    backbone_from: Annotated[Path | None, Option(metavar="CHECKPOINT")] = None
+    """Frozen backbone; without it MediaPipe's weights."""
+    epochs: int | None = None
+    """Over the crops; without it 2."""
+    limit: int | None = None
+    """Train on the first crops only."""
+    test_limit: int | None = None
+    """Test on the first crops only."""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were given, as ``RenderedHands`` takes them."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "rendered"}
+        return {name: value for name, value in values.items() if value is not None}
 
 
-def _add_rendered(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--rendered",
-        action="store_true",
-        help=f"train heads on a frozen backbone, on rendered hands ({RUNS / 'rendered'}/...)",
-    )
-    group.add_argument(
-        "--data", type=Path, nargs="+", metavar="DIR", help="folders of 'handviz synthesize', to train on"
-    )
-    group.add_argument("--test", type=Path, metavar="DIR", help="another such folder, to test on")
-    group.add_argument("--backbone-from", type=Path, metavar="CHECKPOINT", help="frozen backbone (MediaPipe's weights)")
-    group.add_argument("--epochs", type=int, help=f"over the crops ({RenderedHands.epochs})")
-    group.add_argument("--limit", type=int, help="train on the first crops only (all)")
-    group.add_argument("--test-limit", type=int, help="test on the first crops only (all)")
+NOTHING_RENDERED = RenderedArguments()
 
 
-def run(arguments: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The recipe and the options that no recipe contains."""
+
+    recipe: Positional[str]
+    """Its name ('handviz tables --recipes' lists them), or a .toml file of your own."""
+    root: Path | None = None
+    """Folder of the download that it trains and tests on."""
+    run: Path | None = None
+    """Folder of the run; a started run is continued; without it RECIPE among the runs."""
+    camera_prior: Path | None = None
+    """Checkpoint whose camera net is the prior, weak training."""
+    backbone_weights: Annotated[Path | None, Option(metavar="FILE")] = None
+    """torchvision's ImageNet weights to start from."""
+    device: Device = "auto"
+    """auto: a GPU where there is one."""
+    bad_images: BadImages = "stop"
+    """Stop at an image that cannot be read, or leave such images out."""
+    smoke: bool = False
+    """Twenty steps of two crops: whether all of it runs here."""
+    no_training: bool = False
+    """Only evaluate what the run has reached."""
+    hand_model: HandModelFile = None
+    rendered_hands: RenderedArguments = NOTHING_RENDERED
+
+
+def run(arguments: Arguments) -> int:
     """Train, evaluate on every split that the recipe's tables name, and save the results beside the run."""
     recipe, template = load_recipe(arguments.recipe), hand_model(arguments.hand_model)
-    given = {name: getattr(arguments, name) for name in OF_RENDERED if getattr(arguments, name) is not None}
-    if arguments.rendered:
+    given = arguments.rendered_hands.given
+    if arguments.rendered_hands.rendered:
         if arguments.root is not None or not {"data", "test"} <= given.keys():
             raise HandvizError(
                 "--rendered trains on rendered hands: give --data DIR... and --test DIR, and no --root",
                 ErrorCode.OPTION_CONFLICT,
             )
-        _on_rendered_hands(recipe, RenderedHands(**given | {"data": tuple(arguments.data)}), template, arguments)
+        _on_rendered_hands(recipe, RenderedHands(**given), template, arguments)
         return 0
     if arguments.root is None or given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in OF_RENDERED)
+        names = [item.name.replace("_", "-") for item in fields(RenderedArguments) if item.name != "rendered"]
+        options = ", ".join(f"--{name}" for name in names)
         raise HandvizError(
             f"give --root DIR, the download, or --rendered, to which {options} belong", ErrorCode.OPTION_CONFLICT
         )
@@ -89,9 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _on_rendered_hands(
-    recipe: Recipe, hands: RenderedHands, template: HandTemplate, arguments: argparse.Namespace
-) -> None:
+def _on_rendered_hands(recipe: Recipe, hands: RenderedHands, template: HandTemplate, arguments: Arguments) -> None:
     folder = arguments.run or RUNS / RENDERED / recipe.name
     config = rendered_config(recipe, hands, folder, template, camera_prior=arguments.camera_prior)
     config = _with_options(config, arguments)
@@ -104,7 +123,7 @@ def _on_rendered_hands(
     logger.info("wrote %s", result.path)
 
 
-def _on_dataset(recipe: Recipe, template: HandTemplate, arguments: argparse.Namespace) -> None:
+def _on_dataset(recipe: Recipe, template: HandTemplate, arguments: Arguments) -> None:
     if not recipe.dataset:
         raise HandvizError(
             f"recipe {recipe.name} does not say which dataset it trains on: add a line dataset = ...",
@@ -126,7 +145,7 @@ def tests_of(recipe: Recipe) -> list[str]:
     return list(dict.fromkeys(named)) or [f"{recipe.dataset.partition('/')[0]}/evaluation"]
 
 
-def _with_options(config: TrainConfig, arguments: argparse.Namespace) -> TrainConfig:
+def _with_options(config: TrainConfig, arguments: Arguments) -> TrainConfig:
     config = replace(
         config,
         device=arguments.device,

@@ -1,15 +1,18 @@
 """``handviz synthesize``: render hands with ground truth."""
 
-import argparse
 import logging
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from handviz.core.arguments import Count, Option, Seed, number
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path
 from handviz.core.records import CROP_SIZE, KEYPOINT_PARENTS, FloatArray
@@ -54,29 +57,33 @@ def write_preview(directory: Path, path: Path) -> None:
         cv2.imwrite(str(part), np.vstack(rows)[..., ::-1])
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add count, seed and folder."""
-    parser.add_argument("--count", type=int, default=1024, help="samples in the folder when done")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
-    parser.add_argument("--out", type=Path, required=True, help="folder of shards; started work is continued")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    parser.add_argument(
-        "--hidden",
-        type=float,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        help="only hands of which things hide LOW to HIGH (0..1) of what would be seen",
-    )
-    parser.add_argument("--preview", type=Path, help="also write a contact sheet (PNG) of the first samples")
+def _read_bounds(words: Sequence[str]) -> tuple[float, float]:
+    """Return the two fractions, the lower one first; ValueError if they are none."""
+    low, high = (number(word, 0, 1) for word in words) if len(words) == 2 else (0.0, 0.0)
+    if not low < high:
+        raise ValueError("it takes two numbers in 0..1, the lower one first")
+    return low, high
 
 
-def run(arguments: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Count, seed and folder."""
+
+    count: Count = 1024
+    """Samples in the folder when done."""
+    seed: Seed = 0
+    out: Path
+    """Folder of shards; started work is continued."""
+    workers: Count = os.cpu_count() or 1
+    """Processes."""
+    hidden: Annotated[tuple[float, float] | None, Option(metavar="LOW HIGH", read=_read_bounds, words="*")] = None
+    """Only hands of which things hide LOW to HIGH (0..1) of what would be seen."""
+    preview: Path | None = None
+    """Also write a contact sheet (PNG) of the first samples."""
+
+
+def run(arguments: Arguments) -> int:
     """Render what is missing; an interrupted run continues at the next call."""
-    if arguments.count < 1 or arguments.seed < 0 or arguments.workers < 1:
-        raise HandvizError("--count and --workers must be at least 1, --seed at least 0", ErrorCode.BAD_VALUE)
-    hidden = tuple(arguments.hidden) if arguments.hidden else None
-    if hidden and not 0 <= hidden[0] < hidden[1] <= 1:
-        raise HandvizError("--hidden takes two numbers in 0..1, the lower one first", ErrorCode.BAD_VALUE)
     frozen = {part.seed: part.name for part in read_held_out().parts}
     if arguments.seed in frozen:
         raise HandvizError(
@@ -84,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
             "or results would be those of hands that were trained or decided on",
             ErrorCode.OPTION_CONFLICT,
         )
-    plan = Plan(arguments.out, arguments.seed, arguments.count, hidden)
+    plan = Plan(arguments.out, arguments.seed, arguments.count, arguments.hidden)
     with tqdm(total=plan.count, unit="hand", smoothing=0.1) as bar:
         for done in render(plan, arguments.workers):
             bar.update(done)

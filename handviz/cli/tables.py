@@ -1,10 +1,12 @@
 """``handviz tables``: the paper's tables, filled with the results of one's own runs."""
 
-import argparse
 import logging
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from handviz.core.arguments import Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.paths import RUNS
@@ -12,19 +14,25 @@ from handviz.evaluation.paper_tables import TABLES
 from handviz.evaluation.recipes import load_recipe, recipe_names
 from handviz.evaluation.tables import markdown, read_results
 
+TABLE_NAMES = tuple(table.name for table in TABLES)
 logger = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the results' folders and the tables."""
-    names = [table.name for table in TABLES]
-    parser.add_argument("runs", type=Path, nargs="?", default=RUNS, help="folder of runs (%(default)s)")
-    parser.add_argument("--table", choices=names, nargs="+", default=names, help="only these")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write them there too (Markdown)")
-    parser.add_argument("--recipes", action="store_true", help="only list the recipes, and the tables that each is in")
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The results' folders and the tables."""
+
+    runs: Positional[Path] = RUNS
+    """Folder of runs."""
+    table: Annotated[tuple[str, ...], Option(choices=TABLE_NAMES, words="*")] = TABLE_NAMES
+    """Only these."""
+    out: Annotated[Path | None, Option(metavar="FILE")] = None
+    """Write them there too (Markdown)."""
+    recipes: bool = False
+    """Only list the recipes, and the tables that each is in."""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Print the tables."""
     if arguments.recipes:
         sys.stdout.write(listing())

@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import (
@@ -137,6 +139,27 @@ def check_intrinsics(known: Intrinsics | None, size: tuple[int, int]) -> None:
             f"the centre ({known.centre_x_px:g}, {known.centre_y_px:g}) lies outside of {width} x {height} pixels",
             ErrorCode.BAD_VALUE,
         )
+
+
+def intrinsics_from_numbers(numbers: Any) -> Intrinsics:
+    """Return the camera of K (3, 3) or of (fx, fy, cx, cy), in pixels; HandvizError if it is neither."""
+    expected = "intrinsics are K (3, 3) or (fx, fy, cx, cy), in pixels"
+    try:
+        values = np.asarray(numbers, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise HandvizError(f"{expected}, not {type(numbers).__name__}", ErrorCode.WRONG_SHAPE) from error
+    if values.shape not in ((4,), (3, 3)):
+        raise HandvizError(f"{expected}, not an array of shape {values.shape}", ErrorCode.WRONG_SHAPE)
+    if not np.isfinite(values).all():
+        raise HandvizError(f"{expected}, in finite numbers", ErrorCode.NOT_FINITE)
+    fx, fy, cx, cy = map(float, values if values.shape == (4,) else values[(0, 1, 0, 1), (0, 1, 2, 2)])
+    known = Intrinsics(fx, cx, cy, fy)
+    if values.shape == (3, 3) and not np.allclose(values, known.matrix):
+        raise HandvizError(
+            "K has other values than fx, fy, cx, cy and 1: undistort the images, or leave the skew out",
+            ErrorCode.BAD_VALUE,
+        )
+    return known
 
 
 def angle_of_equivalent_deg(equivalent_mm: float) -> float:

@@ -82,6 +82,8 @@ class ErrorCode(StrEnum):
     """OpenGL 3.3 is not available"""
     NO_DISPLAY = "no_display"
     """there is no screen to show a window on"""
+    NO_CUDA = "no_cuda"
+    """CUDA was requested and cannot be used"""
     NO_CONNECTION = "no_connection"
     """that address cannot be reached"""
 

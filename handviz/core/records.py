@@ -10,14 +10,17 @@ A transform named ``a_from_b`` maps points of frame b to frame a.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.arguments import Option
+
 FloatArray = NDArray[np.floating]
 Handedness = Literal["left", "right"]
 VariantName = Literal["prior", "amvur", "final"]
+ModelChoice = Annotated[VariantName, Option("model", help="The model to use.")]
 SmoothingKind = Literal["kalman", "one_euro"]
 IntrinsicsOrigin = Literal["assumed", "stated", "calibrated"]
 
@@ -49,6 +52,8 @@ class Frame:
     """The clip's presentation time, from its beginning, whatever speed it plays at; None for other sources."""
     rotation_deg: int = 0
     """How far ``image`` was rotated clockwise after reading: 0, 90, 180 or 270."""
+    note: str = ""
+    """Message on what was not read, such as further pages; mostly empty."""
 
 
 @dataclass(frozen=True)

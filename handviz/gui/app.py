@@ -3,7 +3,6 @@
 The networks' libraries are loaded in the worker, after the window is shown.
 """
 
-import argparse
 import logging
 import os
 import signal
@@ -13,17 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import get_args
+from typing import Annotated, Literal
 
 from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtGui import QSurfaceFormat
 from PyQt6.QtWidgets import QApplication
 
+from handviz.core.arguments import Count, HandModelFile, ModelFolder, Option
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.options import Parser, current_arguments
+from handviz.core.options import parsed
 from handviz.core.paths import MODELS
 from handviz.core.process import return_large_blocks
-from handviz.core.records import VARIANTS
+from handviz.core.records import VariantName
 from handviz.core.termination import INTERRUPTED_STATUS, TERMINATIONS
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record.screenshot import save_image
@@ -33,7 +33,7 @@ from handviz.gui.session.settings import SettingsStore, ViewSettings
 from handviz.gui.widgets.log_window import LogBuffer
 from handviz.gui.widgets.shortcuts import FocusKeyFilter
 from handviz.gui.widgets.theme import Theme
-from handviz.hand_models.choice import add_hand_model_option, display_mesh, hand_model_for
+from handviz.hand_models.choice import display_mesh, hand_model_for
 from handviz.rendering.options import ColourMode
 
 MAX_HANDS = 2
@@ -64,28 +64,34 @@ class Instruments:
 NO_INSTRUMENTS = Instruments()
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """Return the options of a command line."""
-    parser = Parser(prog="app.py", description="Reconstruct the hands of a camera, clip or folder.")
-    add_arguments(parser)
-    return parser.parse_args(current_arguments("app.py", arguments))
+@dataclass(frozen=True, kw_only=True)
+class WindowArguments:
+    """Options of the window."""
+
+    source: str | None = None
+    """camera:0, a clip, a folder of images or an image."""
+    variant: Annotated[VariantName | None, Option("model")] = None
+    """The network to begin with."""
+    colour: ColourMode | None = None
+    """How the mesh is coloured."""
+    view: Literal["overlay", "orbit"] | None = None
+    """On the image, or in free orbit."""
+    model_dir: ModelFolder = MODELS
+    hand_model: HandModelFile = None
+    screenshot: Annotated[Path | None, Option(metavar="FILE")] = None
+    """Save an image of the window and quit."""
+    screenshot_after: Count = 30
+    """Results to show before that."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the window."""
-    parser.add_argument("--source", help="camera:0, a clip, a folder of images or an image")
-    parser.add_argument("--model", dest="variant", choices=VARIANTS, help="the network to begin with")
-    parser.add_argument("--colour", choices=get_args(ColourMode), help="how the mesh is coloured")
-    parser.add_argument("--view", choices=("overlay", "orbit"), help="on the image, or in free orbit")
-    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
-    add_hand_model_option(parser)
-    parser.add_argument("--screenshot", type=Path, metavar="FILE", help="save an image of the window and quit")
-    parser.add_argument(
-        "--screenshot-after", type=int, default=30, metavar="N", help="results to show before that (30)"
-    )
+def parse(arguments: list[str]) -> WindowArguments:
+    """Return the options of a command line; without any, the parser is not loaded."""
+    if not arguments:
+        return WindowArguments()
+    return parsed(WindowArguments, "app.py", "Reconstruct the hands of a camera, clip or folder.", arguments)
 
 
-def settings_for_this_run(options: argparse.Namespace) -> dict[str, str]:
+def settings_for_this_run(options: WindowArguments) -> dict[str, str]:
     """Return the settings of the command line, for this run only."""
     named = {name: getattr(options, name) for name in ("variant", "colour", "view")}
     return {name: value for name, value in named.items() if value is not None}
@@ -191,7 +197,7 @@ def _attached(application: QApplication) -> Iterator[LogBuffer]:
         application.removeEventFilter(key_filter)
 
 
-def make_controller(options: argparse.Namespace, instruments: Instruments = NO_INSTRUMENTS) -> Controller:
+def make_controller(options: WindowArguments, instruments: Instruments = NO_INSTRUMENTS) -> Controller:
     """Return the controller of a run with these options."""
     maker = pipeline_maker(options.model_dir, options.hand_model, instruments.on_stage)
     store = SettingsStore(instruments.settings_folder)
@@ -207,7 +213,7 @@ def check_display() -> None:
         )
 
 
-def run(options: argparse.Namespace, instruments: Instruments = NO_INSTRUMENTS) -> int:
+def run(options: WindowArguments, instruments: Instruments = NO_INSTRUMENTS) -> int:
     """Show the window until it is closed and return the exit status; HandvizError without display or hand model."""
     check_display()
     return_large_blocks()
@@ -229,13 +235,13 @@ def _show(
     application: QApplication,
     window: MainWindow,
     controller: Controller,
-    options: argparse.Namespace,
+    options: WindowArguments,
     instruments: Instruments,
 ) -> int:
     """Show this window until it is closed; return the exit status."""
     saver = None
     if options.screenshot is not None:
-        saver = ScreenshotAfter(window, options.screenshot, max(options.screenshot_after, 1))
+        saver = ScreenshotAfter(window, options.screenshot, options.screenshot_after)
     watcher = instruments.watch(window, controller) if instruments.watch is not None else None
     sys.excepthook = unexpected_error_reporter(controller)
     # Python sees signals when the window's next timer calls it.

@@ -1,6 +1,5 @@
 """Finding the hand model of a network, a hand or a recording: the open hand, or the user's MANO file."""
 
-import argparse
 import mmap
 import re
 from functools import lru_cache
@@ -20,16 +19,6 @@ NAMED_IN_ONNX = re.compile(rb"handviz\.fingerprint\x12\x40([0-9a-f]{64})")
 """Key and value as protobuf writes them, so that the network need not be loaded."""
 _KNOWN: dict[str, HandTemplate] = {}
 """Every hand model of this process by its fingerprint."""
-
-
-def add_hand_model_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--hand-model FILE``, the same for all commands; ``arguments.hand_model`` is a path or None."""
-    parser.add_argument(
-        "--hand-model",
-        type=Path,
-        metavar="FILE",
-        help=f"your MANO_RIGHT.pkl instead of the hand that handviz ships; files in {MANO_FOLDER} are found without",
-    )
 
 
 def hand_model(path: Path | None) -> HandTemplate:

@@ -1,11 +1,12 @@
-"""A nested subset of a mesh's vertices, and the weights that lift values on it to all vertices."""
+"""A nested subset of a mesh's vertices, and the weights that lift values on it to all vertices.
+
+SciPy is imported where it is used: its import takes as long as half of a network's loading.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
-from scipy.spatial import cKDTree
 
 from handviz.core.records import FloatArray
 
@@ -18,6 +19,8 @@ NEIGHBOURS = 9
 
 def convex_weights(sources: FloatArray, targets: FloatArray) -> FloatArray:
     """Fit non-negative weights (K,), summing to 1, that map sources (N, K, 3) to targets (N, 3)."""
+    from scipy.optimize import nnls
+
     matrix = sources.transpose(0, 2, 1).reshape(-1, sources.shape[1])
     scale = SUM_WEIGHT * np.abs(matrix).max()
     matrix = np.concatenate([matrix, np.full((1, matrix.shape[1]), scale)])
@@ -54,6 +57,8 @@ def fit_rows(
 
 def nearest(sources: FloatArray, targets: FloatArray, count: int) -> NDArray[np.integer]:
     """Return the indices (T, count) of the sources (S, 3) nearest to each target (T, 3)."""
+    from scipy.spatial import cKDTree
+
     _, ids = cKDTree(sources).query(targets, k=count)
     return ids
 

@@ -28,6 +28,7 @@ def image_entry(file: str, result: FrameResult, intrinsics: Intrinsics, meshes: 
         "file": file,
         "width": width,
         "height": height,
+        **({} if result.frame.time_ms is None else {"time_ms": round(result.frame.time_ms, 3)}),
         "variant": result.variant,
         "network_input_px": CROP_SIZE,
         "intrinsics": intrinsics_entry(intrinsics),

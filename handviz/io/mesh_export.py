@@ -2,6 +2,8 @@
 
 PLY and OBJ keep the camera's axes (x right, y down, z forward); GLB has glTF's (x right, y up, z towards the viewer),
 a rotation by 180 degrees about x. All are in metres, with the wrist keypoint at the origin.
+
+What textures need is imported where they are made: it loads SciPy.
 """
 
 import dataclasses
@@ -16,7 +18,6 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.records import HandMesh
 from handviz.hand_models.choice import display_mesh, hand_model_named
-from handviz.hand_models.uv_atlas import load_uv_atlas
 from handviz.io.glb import glb_bytes
 from handviz.io.mesh_io import (
     MeshArrays,
@@ -27,7 +28,6 @@ from handviz.io.mesh_io import (
     ply_bytes,
     wrapped_obj_bytes,
 )
-from handviz.io.uv_texture import bake_texture, checked_texture
 from handviz.rendering.colormap import colours_from_std, fitted_range
 from handviz.rendering.hand_shape import PLAIN_COLOURS, PlainSurface, Surface, VertexNormals
 
@@ -68,6 +68,15 @@ def export_mesh(
     return list(reversed(files))
 
 
+def usual_vertices(suffix: str, colour: ExportColour) -> MeshVertices:
+    """Return the vertices that a format has unless others are requested.
+
+    They are the hand model's own in PLY and in OBJ without texture, else the display mesh's.
+    """
+    plain_file = suffix == ".ply" or (suffix == ".obj" and colour != "texture")
+    return "model" if plain_file else "display"
+
+
 def _surface(hand: HandMesh, vertices: MeshVertices) -> Surface:
     """Return the surface to write."""
     template = hand_model_named(hand.hand_model)
@@ -100,6 +109,8 @@ def _mesh(hand: HandMesh, surface: Surface, colour: ExportColour, range_mm: tupl
 
 def _textured(mesh: MeshArrays, hand: HandMesh, surface: Surface) -> MeshArrays:
     """Return the mesh with the texture as vertex colours, clipped where the dense mesh overshoots."""
+    from handviz.io.uv_texture import checked_texture
+
     texture = checked_texture(hand)
     lifted = np.clip(surface.lift(np.concatenate([texture.rgb, texture.seen[:, None]], axis=1)), 0, 1)
     return dataclasses.replace(mesh, colours=lifted[:, :3], seen=lifted[:, 3])
@@ -107,6 +118,9 @@ def _textured(mesh: MeshArrays, hand: HandMesh, surface: Surface) -> MeshArrays:
 
 def _wrapped(mesh: MeshArrays, hand: HandMesh, image: NDArray[np.uint8] | None) -> MeshArrays:
     """Return the dense mesh with the texture as an image."""
+    from handviz.hand_models.uv_atlas import load_uv_atlas
+    from handviz.io.uv_texture import bake_texture
+
     atlas = load_uv_atlas()
     atlas = dataclasses.replace(atlas, faces=faces_for(hand.handedness, atlas.faces))
     return dataclasses.replace(mesh, image=bake_texture(hand, image), atlas=atlas)

@@ -6,13 +6,16 @@ image, which a material file names.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
-from handviz.hand_models.uv_atlas import UvAtlas
+
+if TYPE_CHECKING:  # It loads SciPy, which only textures need.
+    from handviz.hand_models.uv_atlas import UvAtlas
 
 PLY_TYPES = {"f": "float", "u": "uchar"}
 PLY_FACE = np.dtype([("count", "u1"), ("vertices", "<i4", (3,))])
@@ -44,7 +47,7 @@ class MeshArrays:
     """(V,) 0 to 1; None without a texture."""
     image: NDArray[np.uint8] | None = None
     """(S, S, 3) RGB texture instead of ``colours``, if there is an atlas."""
-    atlas: UvAtlas | None = None
+    atlas: "UvAtlas | None" = None
     """Of these vertices and faces."""
 
 

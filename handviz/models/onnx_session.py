@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast, get_args
 
 import numpy as np
 import onnxruntime
@@ -23,6 +23,8 @@ OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {RIGHT_HAND: (), LANDMARKS: (KEYP
 VARIANT_KEY, FINGERPRINT_KEY, HAND_MODEL_KEY = "handviz.variant", "handviz.fingerprint", "handviz.hand_model"
 CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
 MAX_THREADS = 4
+Device = Literal["auto", "cpu", "cuda"]
+"""``auto``: the graphics card if there is one, else the processor; ``cuda``: the card or an error."""
 _thread_limit: int | None = None
 logger = logging.getLogger(__name__)
 ONNX_ERRORS: tuple[type[Exception], ...] = tuple(
@@ -103,13 +105,26 @@ def limit_threads(count: int) -> None:
     _thread_limit = count
 
 
+def check_device(device: str) -> None:
+    """Raise HandvizError if there is no such device, or if CUDA is requested where it cannot be tried."""
+    if device not in get_args(Device):
+        raise HandvizError(
+            f"there is no device {device!r}: choose one of {', '.join(get_args(Device))}", ErrorCode.UNKNOWN_NAME
+        )
+    if device == "cuda" and not _cuda_driver():
+        providers = onnxruntime.get_available_providers()
+        missing = "NVIDIA's driver" if CUDA_PROVIDER in providers else "an ONNX Runtime with CUDA (onnxruntime-gpu)"
+        raise HandvizError(f"device 'cuda' needs {missing}: install it, or choose 'auto' or 'cpu'", ErrorCode.NO_CUDA)
+
+
 def open_session(
-    path: Path, how_to_get: str, *, may_use_card: bool = True, content: bytes | None = None
+    path: Path, how_to_get: str, *, device: Device = "auto", content: bytes | None = None
 ) -> onnxruntime.InferenceSession:
-    """Open a session on the graphics card if there is one, else on the processor; HandvizError if the file is missing.
+    """Open a session on a device; HandvizError if the file is missing, or CUDA requested and not usable.
 
     ``content``: a network made from that file, to run in its place.
     """
+    check_device(device)
     if content is None and not path.is_file():
         raise HandvizError(f"the network {path} is missing; {how_to_get}", ErrorCode.MODEL_MISSING)
     options = onnxruntime.SessionOptions()
@@ -119,9 +134,12 @@ def open_session(
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 4
     try:
-        if may_use_card and _cuda_driver():
+        if device != "cpu" and _cuda_driver():
             onnxruntime.preload_dlls()
-            return onnxruntime.InferenceSession(content or path, options, providers=[CUDA_PROVIDER, CPU_PROVIDER])
+            session = onnxruntime.InferenceSession(content or path, options, providers=[CUDA_PROVIDER, CPU_PROVIDER])
+            if device == "cuda" and session.get_providers()[0] != CUDA_PROVIDER:
+                raise _cuda_error(path, "CUDA or cuDNN is missing or of another version")
+            return session
         return onnxruntime.InferenceSession(content or path, options, providers=[CPU_PROVIDER])
     except LOADING_ERRORS as error:
         raise HandvizError(
@@ -134,15 +152,28 @@ def warm_up(
     how_to_get: str,
     session: onnxruntime.InferenceSession,
     run: Callable[[onnxruntime.InferenceSession], None],
+    *,
+    device: Device = "auto",
 ) -> None:
-    """Call ``run`` on the session once; on a new one of the processor if the graphics card cannot run it."""
+    """Call ``run`` on the session once; on a new one of the processor if the graphics card cannot run it.
+
+    With ``device`` "cuda" that is a HandvizError.
+    """
     try:
         run(session)
     except ONNX_ERRORS as error:
         if session.get_providers()[0] == CPU_PROVIDER:
             raise HandvizError(f"{path} does not run ({error}); {how_to_get}", ErrorCode.MODEL_DAMAGED) from error
+        if device == "cuda":
+            raise _cuda_error(path, str(error)) from error
         logger.warning("the graphics card does not run %s (%s): the processor does", path.name, error)
-        warm_up(path, how_to_get, open_session(path, how_to_get, may_use_card=False), run)
+        warm_up(path, how_to_get, open_session(path, how_to_get, device="cpu"), run)
+
+
+def _cuda_error(path: Path, reason: str) -> HandvizError:
+    return HandvizError(
+        f"the graphics card does not run {path.name} ({reason}): choose device 'auto' or 'cpu'", ErrorCode.NO_CUDA
+    )
 
 
 def _cuda_driver() -> bool:

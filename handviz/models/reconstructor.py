@@ -17,6 +17,7 @@ from handviz.models.onnx_session import (
     LANDMARKS,
     PRESENCE,
     RIGHT_HAND,
+    Device,
     check_finite,
     checked_variant,
     metadata_of,
@@ -42,15 +43,15 @@ class HandReconstructor(Protocol):
 class Reconstructor:
     """One variant's ONNX file, checked and warmed up."""
 
-    def __init__(self, model_path: Path, *, template_fingerprint: str | None = None) -> None:
+    def __init__(self, model_path: Path, *, template_fingerprint: str | None = None, device: Device = "auto") -> None:
         """Load the file; HandvizError if it is missing, damaged or made for another hand model."""
         self._path = model_path
-        self._session = open_session(model_path, HOW_TO_GET)
+        self._session = open_session(model_path, HOW_TO_GET, device=device)
         metadata = metadata_of(model_path, self._session, HOW_TO_GET)
         self.variant: VariantName = checked_variant(model_path, metadata, template_fingerprint, HOW_TO_GET)
         self._shapes = output_shapes(model_path, self._session, HOW_TO_GET)
         self._names = list(self._shapes)
-        warm_up(self._path, HOW_TO_GET, self._session, self._use)
+        warm_up(self._path, HOW_TO_GET, self._session, self._use, device=device)
         self.provider: str = self._session.get_providers()[0]
         """The execution provider in use."""
 
@@ -102,8 +103,8 @@ def _hand(outputs: dict[str, FloatArray], index: int) -> CanonicalHand:
 class NetworkCache:
     """The networks by variant, loaded by one thread on request; every method may be called from any thread."""
 
-    def __init__(self, model_dir: Path, template_fingerprint: str) -> None:
-        self._model_dir, self._fingerprint = model_dir, template_fingerprint
+    def __init__(self, model_dir: Path, template_fingerprint: str, device: Device = "auto") -> None:
+        self._model_dir, self._fingerprint, self._device = model_dir, template_fingerprint, device
         self._lock = threading.Lock()
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-network")
         self._networks: dict[VariantName, Future[HandReconstructor]] = {}
@@ -127,7 +128,7 @@ class NetworkCache:
 
     def _load(self, variant: VariantName) -> HandReconstructor:
         path = variant_file(variant, self._model_dir)
-        network = Reconstructor(path, template_fingerprint=self._fingerprint)
+        network = Reconstructor(path, template_fingerprint=self._fingerprint, device=self._device)
         if network.variant != variant:
             raise HandvizError(
                 f"{path} holds the variant {network.variant}, expected {variant}", ErrorCode.MODEL_MISMATCH

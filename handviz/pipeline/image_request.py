@@ -11,18 +11,19 @@ from typing import Any, Literal, NamedTuple
 
 from PIL import Image
 
+from handviz.core.arguments import HandModelFile, ModelFolder
 from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize, camera_model_of_intrinsics
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import open_atomic
 from handviz.core.paths import MODELS
-from handviz.core.records import Frame, FrameResult, HandednessSetting, HandMesh, Intrinsics, VariantName
+from handviz.core.records import Frame, FrameResult, HandednessSetting, HandMesh, Intrinsics, ModelChoice
 from handviz.hand_models.choice import display_mesh
 from handviz.io.hands_json import image_entry, output_stems
-from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh
+from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh, usual_vertices
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
-from handviz.sources.images import IMAGE_SUFFIXES, now_ms, read_image
+from handviz.sources.images import IMAGE_SUFFIXES, note_on_pages, now_ms, read_image
 
 MIN_SIDE_FOR_LEGEND_PX, LIST_SUFFIX = 400, ".txt"
 logger = logging.getLogger(__name__)
@@ -63,23 +64,25 @@ class ImageCamera:
 class ImageRequest:
     """The options that determine an image's entry in ``hands.json`` and its meshes."""
 
-    model_dir: Path = MODELS
-    hand_model: Path | None = None
+    model_dir: ModelFolder = MODELS
+    hand_model: HandModelFile = None
     """The user's MANO file; None: the hand model that the networks name, if it is known, or the open hand."""
-    variant: VariantName = "final"
+    variant: ModelChoice = "final"
     camera: ImageCamera = ImageCamera()
     hand_size: HandSize = UNMEASURED
     max_hands: int = 10
     side: HandednessSetting = "detected"
+    """Which hand is which, where the detector gets it wrong."""
     align_to_detector: bool = True
     correct_pose: bool = True
     compare: bool = False
-    """Run every variant, and report their differences."""
+    """Run every variant, and report their differences; overlays get three panes."""
     mesh: MeshKind = "none"
+    """Format of a mesh for every hand."""
     colour: ExportColour = "uncertainty"
-    """Of meshes."""
+    """Of meshes: texture is a PNG around the dense mesh in glb and obj, and colours at vertices in ply."""
     mesh_vertices: MeshVertices | None = None
-    """None: the hand model's own in PLY and in OBJ without texture, else the display mesh's."""
+    """The hand model's own 778 or the 1609 that are drawn; without it the model's in ply and in obj without texture."""
 
     def settings(self) -> PipelineSettings:
         """Return the settings of a pipeline for images that do not follow each other."""
@@ -182,6 +185,8 @@ class ImageReconstructor:
         Raises HandvizError if the image cannot be reconstructed, OutputError if its outputs cannot be written.
         """
         frame = Frame(0, read_image(path), now_ms(), path.name)
+        if note := note_on_pages(path):
+            logger.warning("%s", note)
         found = reconstructed(self._pipeline, frame, self._request.camera)
         try:
             if self._renderer is not None:
@@ -236,7 +241,6 @@ def _written_mesh(hand: HandMesh, result: FrameResult, request: ImageRequest, ou
     if kind == "none":
         return None
     relative = f"{stem}.{kind}"
-    plain_file = kind == "ply" or (kind == "obj" and colour != "texture")
-    vertices: MeshVertices = request.mesh_vertices or ("model" if plain_file else "display")
+    vertices = request.mesh_vertices or usual_vertices(f".{kind}", colour)
     export_mesh(out / relative, hand, colour=colour, image=result.frame.image, vertices=vertices)
     return relative

@@ -90,8 +90,11 @@ class _Reconstruction(NamedTuple):
 class Pipeline:
     """Detection and reconstruction of the hands of frames; ``process`` belongs to one thread, the setters to any."""
 
-    def __init__(self, settings: PipelineSettings) -> None:
-        """Load detector and chosen variant (HandvizError if that fails); the others load in the background."""
+    def __init__(self, settings: PipelineSettings, networks: NetworkCache | None = None) -> None:
+        """Load detector and chosen variant (HandvizError if that fails); the others load in the background.
+
+        ``networks``: those of several pipelines, which their owner closes; None: its own.
+        """
         self._settings = settings
         self._lock = threading.Lock()
         self._smoothers = VariantSmoothers(settings.smoothing_kind, settings.smoothing)
@@ -108,7 +111,8 @@ class Pipeline:
         """The hand model of the networks."""
         self._hand_model = template.fingerprint
         self._texture_cache = TextureCache(template.faces, template.vertex_count)
-        self._cache = NetworkCache(settings.model_dir, self._hand_model)
+        self._owns_networks = networks is None
+        self._cache = networks or NetworkCache(settings.model_dir, self._hand_model)
         first = self._cache.request(settings.variant)
         try:
             # In parallel, since both take most of a second on a slow machine.
@@ -117,7 +121,7 @@ class Pipeline:
             self.provider = self._loaded(first).provider
             """The execution provider in use."""
         except BaseException:
-            self._cache.close()
+            self._close_networks()
             raise
         if settings.other_variants or settings.compare:
             for variant in VARIANTS:
@@ -199,8 +203,8 @@ class Pipeline:
             self._video = self._video if video is None else video
 
     def close(self) -> None:
-        """Free the detector and stop the loading thread."""
-        self._cache.close()
+        """Free the detector and stop the loading thread, if it is the pipeline's own."""
+        self._close_networks()
         self._landmarker.close()
 
     def __enter__(self) -> Self:
@@ -210,6 +214,10 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _close_networks(self) -> None:
+        if self._owns_networks:
+            self._cache.close()
 
     def _begin(self) -> VariantName:
         """Carry out requested resets; return the variant of this frame."""

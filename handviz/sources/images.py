@@ -1,8 +1,10 @@
 """Reading still images as (H, W, 3) RGB uint8, upright; HandvizError states why one cannot be read."""
 
 import dataclasses
+import struct
 import time
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -31,6 +33,22 @@ IMAGE_SUFFIXES = frozenset(
 MAX_IMAGE_PX = 128_000_000
 # Pillow's own limit only warns; MAX_IMAGE_PX is checked before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
+READ_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+)
+"""What Pillow's readers raise for damaged files."""
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
+ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 EXIF_PART, FOCAL_LENGTH_IN_35MM = 0x8769, 0xA405
 FOCAL_LIMITS_MM = (4.0, 2000.0)
 
@@ -41,32 +59,44 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         if path.stat().st_size == 0:
             raise HandvizError(f"{path}: the file is empty", ErrorCode.EMPTY_INPUT)
         with Image.open(path) as image:
-            _check_size(path, image)
+            check_pixels(path, *image.size)
             image.load()
-            return _rgb_from(ImageOps.exif_transpose(image))
+            return rgb_from_image(ImageOps.exif_transpose(image))
     except Image.UnidentifiedImageError as error:
         raise HandvizError(f"{path}: not an image in a known format", ErrorCode.UNSUPPORTED_FORMAT) from error
     except MemoryError as error:
         raise HandvizError(f"{path}: too large for this machine's memory", ErrorCode.TOO_LARGE) from error
     except FileNotFoundError as error:
         raise HandvizError(f"{path}: there is no such file", ErrorCode.FILE_MISSING) from error
-    # Pillow's readers raise any of these for damaged files.
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        IndexError,
-        TypeError,
-        KeyError,
-        OverflowError,
-        RuntimeError,
-    ) as error:
+    except READ_ERRORS as error:
         raise HandvizError(f"{path}: the image cannot be read ({error})", ErrorCode.FILE_DAMAGED) from error
 
 
-def _check_size(path: Path, image: Image.Image) -> None:
-    width, height = image.size
+def image_kind(path: Path) -> Literal["", "still", "animated"]:
+    """Return whether the file's content is an image; empty if it is something else, or damaged from its beginning."""
+    try:
+        with Image.open(path) as image:
+            if image.format not in FORMATS:
+                return ""
+            is_animated = image.format in ANIMATED and getattr(image, "is_animated", False)
+            return "animated" if is_animated else "still"
+    except READ_ERRORS:
+        return ""
+
+
+def note_on_pages(path: Path) -> str:
+    """Return a message if ``read_image`` uses only the first of several frames or pages, else an empty text."""
+    try:
+        with Image.open(path) as image:
+            # The further images of an MPO are other views or sizes of the same.
+            count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    except READ_ERRORS:
+        return ""
+    return f"{path.name}: only the first of {count} frames is used" if count > 1 else ""
+
+
+def check_pixels(path: Path, width: int, height: int) -> None:
+    """Raise HandvizError if an image of this size is too large to decode."""
     if width * height > MAX_IMAGE_PX:
         raise HandvizError(
             f"{path}: {width} x {height} pixels are more than the {MAX_IMAGE_PX // 1_000_000} million "
@@ -75,7 +105,8 @@ def _check_size(path: Path, image: Image.Image) -> None:
         )
 
 
-def _rgb_from(image: Image.Image) -> NDArray[np.uint8]:
+def rgb_from_image(image: Image.Image) -> NDArray[np.uint8]:
+    """Return (H, W, 3) RGB, alpha over black."""
     if image.mode.startswith("I") or image.mode == "F":
         grey = _eight_bit(np.asarray(image))
         return np.ascontiguousarray(np.repeat(grey[:, :, None], 3, axis=2))
@@ -144,7 +175,6 @@ def equivalent_focal_mm(path: Path) -> float | None:
         with Image.open(path) as image:
             value = image.getexif().get_ifd(EXIF_PART).get(FOCAL_LENGTH_IN_35MM)
             millimetres = float(value) if value is not None else 0.0
-    # Pillow's readers raise any of these for damaged files.
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, OverflowError, RuntimeError, IndexError, EOFError):
+    except READ_ERRORS:
         return None
     return millimetres if FOCAL_LIMITS_MM[0] <= millimetres <= FOCAL_LIMITS_MM[1] else None

@@ -1,18 +1,21 @@
 """Sources of frames behind one interface: a camera, a clip, a folder of images or one image."""
 
+import dataclasses
 import json
+import logging
 import re
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
+from handviz.sources.animations import AnimationReader
 from handviz.sources.camera import CameraInfo, CameraRequest, CameraSource, list_cameras
 from handviz.sources.clips import ClipSource
-from handviz.sources.images import IMAGE_SUFFIXES, now_ms, read_image
+from handviz.sources.images import IMAGE_SUFFIXES, image_kind, note_on_pages, now_ms, read_image
 
 IMAGES_PER_SECOND = 1.0
 COARSEST_TIME_NS = 2_000_000_000
@@ -20,6 +23,7 @@ DIGITS = re.compile(r"(\d+)")
 __all__ = ["CameraInfo", "ClipSource", "FolderSource", "Source", "list_cameras", "open_source"]
 CAMERA_PREFIX = "camera:"
 IMAGES_PREFIX = "pictures:"
+logger = logging.getLogger(__name__)
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, str, int]], str]:
@@ -69,7 +73,8 @@ class FolderSource:
         number = self._next
         self._next += 1
         path = self.paths[number]
-        return Frame(number=number, image=read_image(path), captured_ms=now_ms(), name=path.name)
+        image, note = read_image(path), note_on_pages(path)
+        return Frame(number=number, image=image, captured_ms=now_ms(), name=path.name, note=note)
 
     def seek(self, number: int) -> None:
         """Go to an image; numbers outside are clamped."""
@@ -195,6 +200,43 @@ def open_source(text: str, camera: CameraRequest | None = None) -> Source:
         raise HandvizError(f"{text} cannot be opened ({error})", ErrorCode.FILE_UNREADABLE) from error
 
 
+def read_frames(source: Source, every: int = 1) -> Iterator[tuple[int, Frame | HandvizError]]:
+    """Yield number and frame, or the error of reading it, of every N-th frame until the end.
+
+    Logs a warning if a clip ends before its announced number of frames.
+    """
+    number, announced = 0, source.frame_count or 0
+    while True:
+        item: Frame | HandvizError | None
+        try:
+            item = source.read()
+        except HandvizError as error:
+            item = error
+        if item is None:
+            if isinstance(source, ClipSource) and number < announced:
+                logger.warning("%s: of %d frames only %d can be read", source.name, announced, number)
+            return
+        if number % every == 0:
+            yield number, item
+        number += 1
+
+
+def timed_frames(source: Source, every: int, fps: float) -> Iterator[Frame]:
+    """Yield every N-th frame with its time since the first; HandvizError if one cannot be read.
+
+    ``fps``: of frames that were not recorded with times, such as images of a folder.
+    """
+    start_ms: float | None = None
+    for _, frame in read_frames(source, every):
+        if isinstance(frame, HandvizError):
+            raise frame
+        if frame.time_ms is None:
+            start_ms = frame.captured_ms if start_ms is None else start_ms
+            time_ms = frame.captured_ms - start_ms if source.is_live else frame.number * 1000 / fps
+            frame = dataclasses.replace(frame, time_ms=time_ms)
+        yield frame
+
+
 def text_of_images(paths: Sequence[Path]) -> str:
     """Return several images as one text for ``open_source``."""
     return IMAGES_PREFIX + json.dumps([str(path) for path in paths])
@@ -226,6 +268,9 @@ def _open_path(path: Path) -> Source:
         raise HandvizError(
             f"{path}: neither a file nor a folder (a camera is written camera:0)", ErrorCode.UNSUPPORTED_FORMAT
         )
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    image = image_kind(path)
+    if image == "animated":
+        return ClipSource(path, AnimationReader(path))
+    if image or path.suffix.lower() in IMAGE_SUFFIXES:
         return FolderSource([path], name=path.name)
     return ClipSource(path)

@@ -2,20 +2,23 @@
 
 import json
 import math
-from dataclasses import KW_ONLY, asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
+from handviz.core.arguments import Only, Option, Seed, some_words
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.images import BadImages
 from handviz.data.datasets.registry import settled
 from handviz.models.amvur.losses import LossConfig
 from handviz.models.amvur.model import ModelConfig
 from handviz.training.augmentation import LandmarkNoise, StyleNoise
+from handviz.training.distributed import Device
 
 FORMER_PARTS = {"landmark_noise": "witness_noise"}
 """Parts of ``TrainConfig`` under their names in notes of version 0.1."""
-SUPERVISIONS = ("full", "weak")
+Supervision = Literal["full", "weak"]
+SUPERVISIONS: tuple[Supervision, ...] = get_args(Supervision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +28,15 @@ class LoopConfig:
     epochs: int = 3
     """Passes over the samples; the learning rate falls to zero over all of them."""
     batch_size: int = 64
-    """Of one process; several (torchrun) take a batch each."""
+    """Crops in a batch of one process; several (torchrun) take a batch each."""
     weight_decay: float = 0.01
-    """Of AdamW; at 0 it is Adam, the paper's optimiser, to the bit."""
+    """Weight decay of AdamW; at 0 it is Adam, the paper's optimiser, to the bit."""
     warm_up_steps: int = 200
     """Over which the learning rate rises: AdamW's first estimates of the gradient's size are rough."""
     gradient_norm: float = 1.0
     """At which the gradient of all parameters together is clipped, so that one outlier cannot undo many batches."""
-    seed: int = 0
-    """Of the first weights, and with the epoch of the samples' order."""
+    seed: Seed = 0
+    """Seed of the first weights, and with the epoch of the samples' order."""
     checkpoint_every: int | None = 200
     """Steps from one validation, row of the log and checkpoint to the next; None: an epoch."""
 
@@ -56,14 +59,15 @@ class LoopConfig:
 class RunConfig(LoopConfig):
     """Settings of every run in a folder of its own."""
 
-    data: tuple[Path | str, ...]
-    """Folders of rendered hands and, where a training reads them, specs of datasets, taken together."""
+    data: Annotated[tuple[Path | str, ...], Option(metavar="SOURCE ...", read=some_words, words="*")]
+    """Folders written by 'handviz synthesize' and, where a training reads them, datasets as NAME/SPLIT:FOLDER
+    (docs/research/datasets.md), taken together."""
     run: Path
-    """Folder of the run: checkpoint ``last``, ``log.csv``."""
+    """Folder of the run (checkpoint ``last``, ``log.csv``); a started run is continued."""
     _: KW_ONLY
     limit: int | None = None
     """Use only the first samples."""
-    validation: Path | str | None = None
+    validation: Annotated[Path | str | None, Option(metavar="SOURCE", read=lambda words: words[0])] = None
     """Samples to evaluate at every checkpoint; they choose nothing."""
 
     def __post_init__(self) -> None:
@@ -80,10 +84,12 @@ class RunConfig(LoopConfig):
 class TrainConfig(RunConfig):
     """Settings of a run of AMVUR."""
 
-    model: ModelConfig = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    model: Annotated[ModelConfig, Only("variant", "backbone", "tokens", "conditioning", "features", "width")] = field(
+        default_factory=ModelConfig
+    )
+    loss: Annotated[LossConfig, Only("image", "weak")] = field(default_factory=LossConfig)
     _: KW_ONLY
-    supervision: str = "full"
+    supervision: Supervision = "full"
     """"full": all of the truth; "weak": 2D joints alone (models/amvur/weak_losses.py)."""
     camera_prior: Path | None = None
     """Checkpoint whose camera net is the camera's prior in weak training; None: there is no such term."""
@@ -99,7 +105,8 @@ class TrainConfig(RunConfig):
     """Train on the images, the backbone's first blocks too, instead of on what was cached of them."""
     stem_rate: float = 3e-5
     """Learning rate of the first blocks, end to end."""
-    device: str = "auto"
+    device: Device = "auto"
+    """"auto": a GPU where there is one."""
     gradient_norm: float = 2.0
     bad_images: BadImages = "stop"
     """Whether a dataset's image that cannot be read stops the training or is skipped."""
@@ -111,6 +118,16 @@ class TrainConfig(RunConfig):
     """Checkpoints of any variants whose matching weights to start from; later ones win."""
     recipe: str = ""
     """Name of the recipe of these settings (evaluation/recipes.py); empty: none."""
+
+    @classmethod
+    def from_options(cls, **values: Any) -> "TrainConfig":
+        """Return the config of options, with the parts that follow from others: end to end, and weak supervision."""
+        model: ModelConfig = values["model"]
+        if values["end_to_end"] and model.has_landmark_head:
+            values["model"] = replace(model, landmark_stem=True)
+        if values["supervision"] == "weak":
+            values["landmark_noise"] = LandmarkNoise(fraction=0.0)
+        return cls(**values)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, distributed, nn
 
 from handviz.core.errors import ErrorCode, HandvizError
 
-DEVICES = ("auto", "cpu", "cuda")
+Device = Literal["auto", "cpu", "cuda"]
+DEVICES: tuple[Device, ...] = get_args(Device)
 TIMEOUT = timedelta(hours=12)
 """How long processes wait while the first one caches maps or validates."""
 

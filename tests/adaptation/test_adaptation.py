@@ -30,7 +30,7 @@ from handviz.models.amvur.from_onnx import Exported
 from handviz.models.amvur.model import Cached, HandModel, ModelConfig, build_model
 from handviz.sources.source import open_source
 from handviz.training.trainer import Trainer
-from tests.errors import raises
+from tests.errors import raises, wrong_usage
 
 SMALL = ModelConfig(variant="prior", feature_width=16, feature_layers=1, width=16, regressor_width=32)
 RHO = 0.9
@@ -263,8 +263,9 @@ def test_a_damaged_clip_and_senseless_numbers_are_named(tmp_path: Path, capsys: 
     broken.write_bytes(b"no clip at all")
     assert main(["adapt", str(broken), "--out", str(tmp_path / "out")]) == 1
     assert "broken.mp4" in capsys.readouterr().err
-    assert main(["adapt", str(broken), "--out", str(tmp_path / "out"), "--every", "0"]) == 1
-    assert "must be at least 1" in capsys.readouterr().err
+    with wrong_usage():
+        main(["adapt", str(broken), "--out", str(tmp_path / "out"), "--every", "0"])
+    assert "--every" in capsys.readouterr().err
 
 
 def test_rows_keep_hands_together(clip: ClipCrops) -> None:

@@ -1,6 +1,5 @@
 """The doctor: every check finds a fault, names it and prints the remedy."""
 
-import argparse
 import hashlib
 from pathlib import Path
 
@@ -176,7 +175,7 @@ def test_only_failures_of_needed_things_set_the_exit_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, state: doctor.State, status: int
 ) -> None:
     monkeypatch.setattr(doctor_command, "examine", lambda: [Finding("thing", state, "as it is", "do this")])
-    assert doctor_command.run(argparse.Namespace(dataset=None, root=None)) == status
+    assert doctor_command.run(doctor_command.Arguments()) == status
     assert capsys.readouterr().out == f"{state:5}thing         as it is  ->  do this\n"
 
 
@@ -185,7 +184,7 @@ def test_no_binary_file_is_taken_for_text() -> None:
     committed = [
         path for folder in ("assets", "models", "docs") for path in (PROJECT_ROOT / folder).iterdir() if path.is_file()
     ]
-    text = {".md", ".json", ""}
+    text = {".md", ".json", ".css", ""}
     kinds = {path.suffix for path in committed} - text
     assert ".onnx" in kinds
     assert not kinds - {line.removeprefix("*").split()[0] for line in attributes if line.endswith(" binary")}

@@ -1,28 +1,32 @@
 """``python -m handviz``: find the command, load nothing else, turn errors into one line and an exit status."""
 
-import argparse
 import importlib
 import signal
 import subprocess
 import sys
 import types
+from dataclasses import dataclass
 
 import pytest
 
 from handviz import __version__
-from handviz.__main__ import COMMANDS, MOVED, main
+from handviz.__main__ import COMMANDS, MOVED, SHELLS, main
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import PROJECT_ROOT
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """Arguments of a command."""
+
+    number: int = 0
+    """Its exit status."""
 
 
 @pytest.fixture
 def fake_command(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     """Replace every command's module; the test sets ``run``."""
-
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--number", type=int, default=0)
-
-    command = types.SimpleNamespace(add_arguments=add_arguments, run=lambda arguments: arguments.number)
+    command = types.SimpleNamespace(Arguments=Numbered, run=lambda arguments: arguments.number)
     monkeypatch.setattr(importlib, "import_module", lambda name: command)
     return command
 
@@ -33,7 +37,7 @@ def test_arguments_reach_the_command_and_its_status_comes_back() -> None:
 
 
 def test_a_handviz_error_is_one_message(fake_command: types.SimpleNamespace, capsys: pytest.CaptureFixture) -> None:
-    def run(arguments: argparse.Namespace) -> int:
+    def run(arguments: Numbered) -> int:
         raise HandvizError("the clip is empty", ErrorCode.OPTION_CONFLICT)
 
     fake_command.run = run
@@ -42,7 +46,7 @@ def test_a_handviz_error_is_one_message(fake_command: types.SimpleNamespace, cap
 
 
 def test_ctrl_c_is_no_traceback(fake_command: types.SimpleNamespace, capsys: pytest.CaptureFixture) -> None:
-    def run(arguments: argparse.Namespace) -> int:
+    def run(arguments: Numbered) -> int:
         raise KeyboardInterrupt
 
     fake_command.run = run
@@ -52,7 +56,7 @@ def test_ctrl_c_is_no_traceback(fake_command: types.SimpleNamespace, capsys: pyt
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
 def test_a_termination_is_no_traceback(fake_command: types.SimpleNamespace, capsys: pytest.CaptureFixture) -> None:
-    def run(arguments: argparse.Namespace) -> int:
+    def run(arguments: object) -> int:
         signal.raise_signal(signal.SIGTERM)
         return 0
 
@@ -92,6 +96,30 @@ def test_every_command_exists_and_explains_itself(name: str, capsys: pytest.Capt
         main([name, "--help"])
     assert stop.value.code == 0
     assert COMMANDS[name] in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", SHELLS)
+def test_shells_can_complete_every_command_and_its_options(shell: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--completion", shell])
+    script = capsys.readouterr().out
+    assert not stop.value.code
+    assert [name for name in (*COMMANDS, "focal-px", "smoothing-kind", "held-out") if name not in script] == []
+    assert "correct-pose" not in script, "fields that are no options"
+
+
+def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--completion", "tty"])
+    assert stop.value.code == 2
+    assert "--completion" in capsys.readouterr().err
+
+
+def test_a_command_that_is_nearly_right_is_named(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["recontruct"])
+    assert "did you mean reconstruct?" in capsys.readouterr().err
 
 
 def test_the_overview_loads_no_heavy_library() -> None:

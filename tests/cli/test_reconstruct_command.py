@@ -10,18 +10,23 @@ import cv2
 import numpy as np
 import pytest
 import trimesh
+from numbered_clips import write_uneven_clip
 from PIL import Image
 
+from handviz import api as api_module
 from handviz.__main__ import main
-from handviz.cli import reconstruct as reconstruct_module
 from handviz.core.camera_files import opencv_text
 from handviz.core.camera_model import camera_model_of_intrinsics
 from handviz.core.records import Detection, Frame, FrameResult, HandTexture, Intrinsics
 from handviz.io import hands_json as report
+from handviz.models.reconstructor import NetworkCache
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.sources.images import read_image
+from tests.errors import wrong_usage
 from tests.hands import FakeLandmarker, made_up_hand
 from tests.tiny_network import write_all_networks
+
+HARD = Path(__file__).parents[1] / "sources" / "hard_clips"
 
 HAND_KEYS = {
     "handedness",
@@ -129,7 +134,13 @@ def test_a_measured_hand_sets_the_distance(reconstruct: Callable[..., Any], fold
     np.testing.assert_allclose(far, 2 * near, rtol=1e-3)
 
 
-@pytest.mark.parametrize("numbers", [("1", "2"), ("a", "b", "c", "d"), ("none.json",), ("0", "0", "0", "0")])
+@pytest.mark.parametrize("numbers", [("1", "2"), ("a", "b", "c", "d")])
+def test_intrinsics_are_four_numbers_or_a_file(folder: Path, tmp_path: Path, numbers: tuple[str, ...]) -> None:
+    with wrong_usage():
+        main(["reconstruct", str(folder), "--out", str(tmp_path / "out"), "--intrinsics", *numbers])
+
+
+@pytest.mark.parametrize("numbers", [("none.json",), ("0", "0", "0", "0")])
 def test_impossible_camera_models_get_a_message(
     reconstruct: Callable[..., Any], folder: Path, capsys: pytest.CaptureFixture[str], numbers: tuple[str, ...]
 ) -> None:
@@ -141,9 +152,9 @@ def test_impossible_camera_models_get_a_message(
 class Texturing(pipeline_module.Pipeline):
     """A pipeline whose hands have a grey texture if, and only if, one is asked for."""
 
-    def __init__(self, settings: pipeline_module.PipelineSettings) -> None:
+    def __init__(self, settings: pipeline_module.PipelineSettings, networks: NetworkCache | None = None) -> None:
         self.texture = settings.texture
-        super().__init__(dataclasses.replace(settings, texture=False))
+        super().__init__(dataclasses.replace(settings, texture=False), networks)
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
         result = super().process_with(frame, intrinsics)
@@ -172,7 +183,7 @@ def test_every_kind_of_mesh(
     vertices: int,
     files: set[str],
 ) -> None:
-    monkeypatch.setattr(reconstruct_module, "Pipeline", Texturing)
+    monkeypatch.setattr(api_module, "Pipeline", Texturing)
     status, entries = reconstruct(folder / "b.png", *options)
     assert status == 0
     (hand,) = entries[0]["hands"]
@@ -199,6 +210,38 @@ def test_every_second_frame_of_a_clip(reconstruct: Callable[..., Any], tmp_path:
     assert status == 0
     assert [entry["file"] for entry in entries] == [f"clip.mp4#{number:06d}" for number in (0, 2, 4)]
     assert {entry["variant"] for entry in entries} == {"prior"}
+    assert [entry["time_ms"] for entry in entries] == [0.0, 80.0, 160.0]
+
+
+def test_times_are_those_of_the_clip_and_images_have_none(
+    reconstruct: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    _, entries = reconstruct(write_uneven_clip(tmp_path / "uneven.mkv", [0, 1, 7, 9]))
+    assert [entry["time_ms"] for entry in entries] == [0.0, 20.0, 140.0, 180.0]
+    _, entries = reconstruct(folder)
+    assert not any("time_ms" in entry for entry in entries)
+
+
+def test_frames_that_are_damaged_are_listed_in_their_place(reconstruct: Callable[..., Any]) -> None:
+    status, entries = reconstruct(HARD / "damaged_middle.mp4")
+    assert status == 0
+    assert [entry["file"] for entry in entries] == [f"damaged_middle.mp4#{number:06d}" for number in range(30)]
+    assert [number for number, entry in enumerate(entries) if "error" in entry] == [11, 12, 13]
+    assert entries[14]["time_ms"] == pytest.approx(14 / 30 * 1000, abs=0.1)
+
+
+def test_animations_are_played_and_pages_that_are_not_used_are_told(
+    reconstruct: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, entries = reconstruct(HARD / "ten_frames.gif")
+    assert [entry["time_ms"] for entry in entries] == [100.0 * number for number in range(10)]
+    first, second = (Image.new("RGB", (64, 48), (grey,) * 3) for grey in (90, 120))
+    first.save(tmp_path / "pages.tif", save_all=True, append_images=[second])
+    told = "pages.tif: only the first of 2 frames is used"
+    for more in ((), ("--resume",)):
+        caplog.clear()
+        assert reconstruct(tmp_path / "pages.tif", *more)[0] == 0
+        assert told in caplog.text
 
 
 def test_a_clip_that_breaks_off_is_named(
@@ -274,5 +317,5 @@ def test_the_distance_from_the_detector_is_a_fraction_of_the_hand() -> None:
 
 @pytest.mark.parametrize("options", [["--field-of-view", "0"], ["--focal-px", "-1"], ["--every", "0"]])
 def test_numbers_that_make_no_sense(options: list[str], folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit):
+    with wrong_usage():
         main(["reconstruct", str(folder), "--out", str(tmp_path / "out"), *options])

@@ -19,7 +19,7 @@ from handviz.evaluation.card import CARD_ROWS, card, card_table, means_by_part
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, keypoints_visible, mediapipe_by_part
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.training.cache import truth_from_labels
-from tests.errors import raises
+from tests.errors import raises, wrong_usage
 
 HANDS = 32
 
@@ -320,13 +320,18 @@ def test_titles_that_look_alike_have_images_of_their_own():
     [
         (["nowhere.onnx"], "nowhere.onnx is missing"),
         (["nowhere"], "missing or not a checkpoint"),
-        (["--count", "0"], "--count must be at least 1"),
         (["--freeze"], "--freeze needs --held-out"),
     ],
 )
 def test_what_cannot_be_evaluated_is_said(rendered_hands, capsys, arguments, message):
     assert main(["evaluate", *arguments, "--data", str(rendered_hands)]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_no_crops_are_refused(capsys):
+    with wrong_usage():
+        main(["evaluate", "--count", "0"])
+    assert "--count" in capsys.readouterr().err
 
 
 def test_a_folder_without_hands_is_said(small_model, tmp_path, capsys):

@@ -23,7 +23,7 @@ from handviz.evaluation.held_out import (
     read_held_out,
     render_held_out,
 )
-from tests.errors import raises
+from tests.errors import raises, wrong_usage
 
 VISIBLE, HIDDEN = "visible_hands", "heavily_hidden"
 
@@ -249,5 +249,5 @@ def test_freezing_evaluates_nothing(known_crops, tmp_path, monkeypatch, capsys):
 
 
 def test_two_sources_of_crops_are_refused(tmp_path):
-    with pytest.raises(SystemExit):
+    with wrong_usage():
         main(["evaluate", "--data", str(tmp_path), "--held-out", str(tmp_path)])

@@ -1,13 +1,13 @@
 """The kind of smoothing through the window, down to the pipeline."""
 # ruff: noqa: F811 - fixtures are imported, then named as parameters
 
-import argparse
 from pathlib import Path
 
 import pytest
 from pytestqt.qtbot import QtBot
 
-from handviz.cli.reconstruct import add_arguments
+from handviz.cli.reconstruct import Arguments
+from handviz.core.options import parsed
 from handviz.core.records import VARIANTS
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
@@ -50,7 +50,5 @@ def test_the_pipeline_begins_with_kalman_and_changes_at_the_next_frame(networks:
 
 
 def test_the_command_line_chooses_too() -> None:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    assert parser.parse_args(["x", "--out", "y"]).smoothing_kind == "kalman"
-    assert parser.parse_args(["x", "--out", "y", "--smoothing-kind", "one_euro"]).smoothing_kind == "one_euro"
+    for words, kind in (([], "kalman"), (["--smoothing-kind", "one_euro"], "one_euro")):
+        assert parsed(Arguments, "reconstruct", "", ["x", "--out", "y", *words]).smoothing_kind == kind

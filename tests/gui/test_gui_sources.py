@@ -357,6 +357,14 @@ def test_a_clip_that_ends_early_is_as_long_as_it_is(
     assert window.timeline.slider.maximum() == length.frame_count - 1
 
 
+def test_pages_that_are_not_shown_are_told(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
+    first, second = (Image.new("RGB", (64, 48), (grey,) * 3) for grey in (90, 120))
+    first.save(tmp_path / "pages.tif", save_all=True, append_images=[second])
+    start(qtbot, window, tmp_path / "pages.tif")
+    qtbot.waitUntil(lambda: "only the first of 2 frames is used" in window.banner.text())
+    assert shown_frame(window).image.mean() == pytest.approx(90)
+
+
 def bad_input(kind: str, folder: Path) -> Path:
     """Return a file or folder that is no source."""
     path = folder / {"empty folder": "empty", "broken clip": "clip.mp4", "not there": "gone.mp4"}.get(kind, "a.jpg")

@@ -10,6 +10,7 @@ import sys
 from collections import namedtuple
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -18,13 +19,17 @@ from hands import made_up_hand
 from handviz.core.errors import ErrorCode
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult, HandCrop
-from handviz.io.recording import recording, video
+from handviz.io.recording import growing_file, mp4, recording
+from handviz.io.recording.growing_file import GrowingFile
+from handviz.io.recording.mp4 import make_seekable
 from handviz.io.recording.recorded import read_entries, read_tracks
 from handviz.io.recording.recording import Recording
 from handviz.io.recording.timed_results import TimedResult, ViewImage, timed_result_of
 from handviz.io.recording.udp import Datagrams
-from handviz.io.recording.video import GrowingFile, SteadyVideo, copied_as_mp4, fitted
+from handviz.io.recording.video import SteadyVideo, fitted
+from handviz.sources.source import open_source
 from tests.errors import raises
+from tests.waiting import LIMIT_S
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -91,29 +96,41 @@ def test_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
         GrowingFile(tmp_path / "a")
 
 
-def test_recording_is_readable_after_the_program_was_killed(tmp_path: Path) -> None:
-    script = f"""
-import os, sys
-sys.path.insert(0, {str(PROJECT_ROOT / "tests")!r})
+KILLED = f"""
+import sys
+sys.path[:0] = [{str(PROJECT_ROOT)!r}, {str(PROJECT_ROOT / "tests")!r}]
 import numpy as np
+from itertools import count
 from pathlib import Path
 from tests.io.test_recording import Recording, ViewImage, timed_result
-recording = Recording(Path({str(tmp_path / "killed")!r}), reserve_bytes=0)
-noise = np.random.default_rng(0).integers(0, 255, (480, 640, 4), np.uint8)
-for number in range(40):
+recording = Recording(Path(sys.argv[1]), reserve_bytes=0)
+noise = np.random.default_rng(0).integers(0, 255, (96, 128, 4), np.uint8)
+for number in count():
     recording.add_result(timed_result(number), number / 30)
-    recording.add_image(ViewImage(np.roll(noise, number, axis=1).tobytes(), (640, 480)), number / 30)
-os._exit(9)
+    recording.add_image(ViewImage(np.roll(noise, number, axis=1).tobytes(), (128, 96)), number / 30)
+    print(number, flush=True)
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False, timeout=60)
-    assert done.returncode == 9
+
+
+def test_recording_is_readable_up_to_two_seconds_before_the_program_was_killed(tmp_path: Path) -> None:
     folder = tmp_path / "killed"
+    program = [sys.executable, "-c", KILLED, str(folder)]
+    with subprocess.Popen(program, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        written = next(int(line) for line in writer.stdout if int(line) >= 200)
+        writer.kill()
     with (folder / "hands.jsonl").open("ab") as lines:
         lines.write(b'{"frame": 40, "sou')
-    assert [entry["frame"] for entry in read_entries(folder)] == list(range(40))
+    assert [entry["frame"] for entry in read_entries(folder)][: written + 1] == list(range(written + 1))
     (track,) = read_tracks(folder)
     np.testing.assert_allclose(track.vertices_m[39], made_up_hand().vertices_m, atol=1e-7)
-    assert len(frames_of(folder / "view.mkv")) >= 20
+    assert len(frames_of(folder / "view.mp4")) > written - 2 * 30
+    source = open_source(str(folder / "view.mp4"))
+    source.seek(100)
+    frame = source.read()
+    assert frame is not None
+    assert (frame.number, frame.time_ms) == (100, pytest.approx(100 / 30 * 1000, abs=0.1))
+    source.close()
 
 
 def test_nearly_full_disk_and_a_folder_that_is_gone_are_messages(
@@ -136,12 +153,12 @@ def test_nearly_full_disk_and_a_folder_that_is_gone_are_messages(
 
 
 def test_video_is_in_true_time(tmp_path: Path) -> None:
-    video = SteadyVideo(tmp_path / "a.mkv", (64, 48), rate_hz=10)
+    video = SteadyVideo(tmp_path / "a.mp4", (64, 48), rate_hz=10)
     for level, at_s in ((40, 0.02), (90, 0.3), (120, 0.34), (200, 0.5)):
         video.show(np.full((48, 64, 3), level, np.uint8), at_s)
     video.extend_until(0.8)
     video.close()
-    assert levels(tmp_path / "a.mkv") == pytest.approx([40] * 3 + [120] * 2 + [200] * 4, abs=3)
+    assert levels(tmp_path / "a.mp4") == pytest.approx([40] * 3 + [120] * 2 + [200] * 4, abs=3)
 
 
 def test_images_of_another_size_are_fitted() -> None:
@@ -154,16 +171,36 @@ def test_images_of_another_size_are_fitted() -> None:
     assert not taller[-15:].any()
 
 
-def test_finished_video_is_mp4_with_the_same_images(tmp_path: Path) -> None:
-    video = SteadyVideo(tmp_path / "a.mkv", (64, 48))
+def boxes(path: Path) -> list[str]:
+    """Return the names of the outermost boxes of an MP4."""
+    content, names, at = path.read_bytes(), [], 0
+    while at < len(content):
+        names.append(content[at + 4 : at + 8].decode())
+        at += int.from_bytes(content[at : at + 4])
+    return names
+
+
+def test_finished_video_is_an_mp4_that_browsers_play_and_jump_in(tmp_path: Path) -> None:
+    video = SteadyVideo(tmp_path / "a.mp4", (65, 49))
     random = np.random.default_rng(0)
     for number in range(75):
-        video.show(random.integers(0, 255, (48, 64, 3), np.uint8), number / 30)
+        video.show(random.integers(0, 255, (49, 65, 3), np.uint8), number / 30)
     video.close()
-    copied_as_mp4(tmp_path / "a.mkv", tmp_path / "a.mp4")
-    wanted, found = frames_of(tmp_path / "a.mkv"), frames_of(tmp_path / "a.mp4")
+    assert boxes(tmp_path / "a.mp4")[:4] == ["ftyp", "moov", "moof", "mdat"]
+    wanted = frames_of(tmp_path / "a.mp4")
+    make_seekable(tmp_path / "a.mp4")
+    found = frames_of(tmp_path / "a.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    assert boxes(tmp_path / "a.mp4") == ["ftyp", "moov", "free", "mdat"]
     assert len(wanted) == len(found) == 75
     assert all((a == b).all() for a, b in zip(wanted, found, strict=True))
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        (stream,) = container.streams
+        assert isinstance(stream, av.VideoStream)
+        assert (stream.codec_context.name, stream.codec_context.codec_tag) == ("h264", "avc1")
+        assert (stream.codec_context.pix_fmt, stream.width, stream.height) == ("yuv420p", 64, 48)
+        assert (stream.start_time, stream.frames, stream.average_rate) == (0, 75, 30)
+        assert sum(packet.is_keyframe for packet in container.demux(stream)) >= 3
     reader = cv2.VideoCapture(str(tmp_path / "a.mp4"))
     assert (reader.get(cv2.CAP_PROP_FPS), reader.get(cv2.CAP_PROP_FRAME_COUNT)) == (30, 75)
     for number in (61, 3):
@@ -172,22 +209,99 @@ def test_finished_video_is_mp4_with_the_same_images(tmp_path: Path) -> None:
     reader.release()
 
 
-def test_what_holds_no_images_leaves_no_mp4(tmp_path: Path) -> None:
-    (tmp_path / "a.mkv").write_bytes(b"nothing")
-    with raises(ErrorCode.EMPTY_INPUT):
-        copied_as_mp4(tmp_path / "a.mkv", tmp_path / "a.mp4")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+def test_colours_are_those_of_the_view(tmp_path: Path) -> None:
+    colour = np.array([30, 90, 220], np.uint8)
+    video = SteadyVideo(tmp_path / "a.mp4", (64, 48))
+    video.show(np.broadcast_to(colour, (48, 64, 3)).copy(), 0.0)
+    video.close()
+    source = open_source(str(tmp_path / "a.mp4"))
+    frame = source.read()
+    assert frame is not None
+    assert frame.image[24, 32].tolist() == pytest.approx(colour[::-1].tolist(), abs=4)
+    source.close()
 
 
-def test_video_stays_matroska_where_there_is_no_room_for_a_copy(
+def test_what_holds_no_images_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"nothing")
+    with raises(ErrorCode.NOT_WRITABLE, match=r"a\.mp4"):
+        make_seekable(tmp_path / "a.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    assert (tmp_path / "a.mp4").read_bytes() == b"nothing"
+
+
+def test_video_stays_in_fragments_where_there_is_no_room_for_a_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = Recording(tmp_path / "a", reserve_bytes=0)
     running.add_image(grey(100), 0.0)
     monkeypatch.setattr(recording.shutil, "disk_usage", lambda _: Usage(10**12, 10**12, 100))
     running.close()
-    assert levels(tmp_path / "a" / "view.mkv") == pytest.approx([100], abs=6)
+    assert levels(tmp_path / "a" / "view.mp4") == pytest.approx([100], abs=6)
+    assert "moof" in boxes(tmp_path / "a" / "view.mp4")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_full_disk_ends_a_video_with_a_message() -> None:
+    with raises(ErrorCode.DISK_FULL):
+        SteadyVideo(Path("/dev/full"), (64, 48))
+    with raises(ErrorCode.NOT_WRITABLE):
+        SteadyVideo(Path("/dev/null/a.mp4"), (64, 48))
+
+
+LIMITED = f"""
+import resource, sys
+sys.path[:0] = [{str(PROJECT_ROOT)!r}, {str(PROJECT_ROOT / "tests")!r}]
+import numpy as np
+from pathlib import Path
+from handviz.core.errors import HandvizError
+from handviz.io.recording.video import SteadyVideo
+resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, resource.RLIM_INFINITY))
+video, noise = SteadyVideo(Path(sys.argv[1]), (64, 48)), np.random.default_rng(0)
+try:
+    for number in range(1000):
+        video.show(noise.integers(0, 255, (48, 64, 3), np.uint8), number / 30)
+except HandvizError as error:
+    video.show(np.zeros((48, 64, 3), np.uint8), 50.0)
+    video.close()
+    print(error.code, error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file sizes")
+def test_video_that_can_grow_no_more_keeps_what_it_has(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", LIMITED, str(tmp_path / "a.mp4")]
+    done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=LIMIT_S)
+    assert done.stdout.startswith(ErrorCode.NOT_WRITABLE)
+    assert "a.mp4 cannot be written any more" in done.stdout
+    assert len(frames_of(tmp_path / "a.mp4")) >= 30
+
+
+def test_another_encoder_stands_in_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mp4, "ENCODERS", ("none264", "mpeg4"))
+    video = SteadyVideo(tmp_path / "a.mp4", (64, 48), rate_hz=10)
+    video.show(np.full((48, 64, 3), 90, np.uint8), 0.0)
+    video.extend_until(0.5)
+    video.close()
+    assert "encoded by mpeg4" in caplog.text
+    assert levels(tmp_path / "a.mp4") == pytest.approx([90] * 6, abs=3)
+
+
+def test_opencv_writes_the_video_where_pyav_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "handviz.io.recording.mp4", None)
+    running = Recording(tmp_path / "a", reserve_bytes=0)
+    running.add_image(grey(100), 0.0)
+    running.extend_until(0.2)
+    assert running.size_bytes > 0
+    running.close()
+    assert "pip install av" in caplog.text
+    assert levels(tmp_path / "a" / "view.mkv") == pytest.approx([100] * 7, abs=6)
     assert not list((tmp_path / "a").glob("*.mp4*"))
+    with raises(ErrorCode.NOT_WRITABLE):
+        SteadyVideo(tmp_path / "none" / "a.mp4", (64, 48))
 
 
 def test_view_is_the_right_way_up(tmp_path: Path) -> None:
@@ -281,7 +395,7 @@ def test_line_that_is_damaged_is_named(tmp_path: Path) -> None:
 
 
 def test_every_error_of_a_disk_is_a_message() -> None:
-    assert "full" in video.disk_message(Path("a/b"), OSError(errno.EDQUOT, "quota"))
-    assert "cannot be written any more: Input/output error" in video.disk_message(
+    assert "full" in growing_file.disk_message(Path("a/b"), OSError(errno.EDQUOT, "quota"))
+    assert "cannot be written any more: Input/output error" in growing_file.disk_message(
         Path("a/b"), OSError(errno.EIO, "Input/output error")
     )

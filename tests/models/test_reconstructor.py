@@ -1,6 +1,7 @@
 """ONNX files: the outputs of a good one, and the errors of bad ones."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 from handviz.core.errors import ErrorCode
 from handviz.core.records import Detection, HandCrop
 from handviz.hand_models.open_hand import load_open_hand
+from handviz.models import onnx_session
 from handviz.models import reconstructor as reconstructor_module
 from handviz.models.reconstructor import Reconstructor
 from tests.errors import raises
@@ -39,28 +41,44 @@ def test_every_crop_gets_its_hand(network: Path) -> None:
     assert reconstructor.provider in {"CPUExecutionProvider", "CUDAExecutionProvider"}
 
 
+class FailingCard:
+    """A session on a graphics card that fails at every run."""
+
+    def __init__(self, network: Path) -> None:
+        session = onnx_session.open_session(network, "", device="cpu")
+        self.get_inputs, self.get_outputs = session.get_inputs, session.get_outputs
+        self.get_modelmeta = session.get_modelmeta
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def run(self, *_: object) -> None:
+        raise onnx_state.RuntimeException("no kernel image is available for execution on the device")
+
+
 def test_a_graphics_card_that_cannot_run_it_is_given_up(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_session = reconstructor_module.open_session
-
-    class FailingCard:
-        def __init__(self) -> None:
-            session = make_session(network, "", may_use_card=False)
-            self.get_inputs, self.get_outputs = session.get_inputs, session.get_outputs
-            self.get_modelmeta = session.get_modelmeta
-
-        def get_providers(self) -> list[str]:
-            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-
-        def run(self, *_: object) -> None:
-            raise onnx_state.RuntimeException("no kernel image is available for execution on the device")
-
-    def session(path: Path, _: str, *, may_use_card: bool = True) -> object:
-        return FailingCard() if may_use_card else make_session(path, "", may_use_card=False)
-
-    monkeypatch.setattr(reconstructor_module, "open_session", session)
+    monkeypatch.setattr(reconstructor_module, "open_session", lambda path, *_, **__: FailingCard(path))
     reconstructor = Reconstructor(network)
     assert reconstructor.provider == "CPUExecutionProvider"
     assert len(reconstructor.reconstruct([crop_of(0.5)])) == 1
+    with raises(ErrorCode.NO_CUDA, match="no kernel image"):
+        Reconstructor(network, device="cuda")
+
+
+def test_cuda_needs_a_driver_and_its_libraries(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    providers = [onnx_session.CUDA_PROVIDER, onnx_session.CPU_PROVIDER]
+    monkeypatch.setattr(onnx_session.onnxruntime, "get_available_providers", lambda: providers)
+    monkeypatch.setattr(onnx_session.ctypes, "CDLL", Mock(side_effect=OSError))
+    with raises(ErrorCode.NO_CUDA, match="driver"):
+        Reconstructor(network, device="cuda")
+    on_processor = onnx_session.open_session(network, "", device="cpu")
+    monkeypatch.setattr(onnx_session.ctypes, "CDLL", Mock())
+    monkeypatch.setattr(onnx_session.onnxruntime, "preload_dlls", Mock())
+    # ONNX Runtime falls back to the processor by itself where cuDNN is missing.
+    monkeypatch.setattr(onnx_session.onnxruntime, "InferenceSession", Mock(return_value=on_processor))
+    with raises(ErrorCode.NO_CUDA, match="cuDNN"):
+        Reconstructor(network, device="cuda")
+    assert Reconstructor(network).provider == onnx_session.CPU_PROVIDER
 
 
 def test_no_crops_no_hands(network: Path) -> None:

@@ -215,8 +215,10 @@ def test_a_file_that_is_no_clip(tmp_path: Path) -> None:
         open_source(str(tmp_path / "text.mp4"))
 
 
-def test_a_clip_without_frames(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ClipSource, "_decode", lambda _: None)
+def test_a_clip_without_frames(clip: Path) -> None:
+    whole = clip.read_bytes()
+    begin, end = whole.index(b"mdat") + 4, whole.index(b"moov") - 4
+    clip.write_bytes(whole[:begin] + bytes(end - begin) + whole[end:])
     with raises(ErrorCode.EMPTY_INPUT):
         open_source(str(clip))
 

@@ -1,20 +1,25 @@
 """Clips: correct numbers after every jump, whatever the container, and the times that the file gives."""
 
 import os
-import struct
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
-from numbered_clips import number_in, write_clip, write_uneven_clip
+from numbered_clips import encode_clip, number_in, write_clip, write_uneven_clip
 
 from handviz.core.errors import ErrorCode
-from handviz.sources import container_times
+from handviz.core.paths import CLIP_FILE
 from handviz.sources.clips import ClipSource
-from handviz.sources.container_times import mp4_frame_times_ms
+from handviz.sources.pyav_reader import PyavReader
+from handviz.sources.readers import OpenCvReader
 from handviz.sources.source import open_source
 from tests.errors import raises
+from tests.waiting import LIMIT_S
 
 COUNT = 60
 KINDS = (
@@ -74,16 +79,6 @@ def test_a_variable_rate_keeps_numbers_and_times_true(tmp_path: Path, name: str)
     source.close()
 
 
-def test_a_variable_rate_without_any_table_is_walked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container_times, "matroska_frame_times_ms", lambda _: [])
-    ticks = np.concatenate([[0], np.cumsum(np.random.default_rng(3).integers(1, 5, COUNT - 1))])
-    source = ClipSource(write_uneven_clip(tmp_path / "uneven.mkv", list(ticks)))
-    jumps = shuffled(COUNT)
-    assert numbers_after_jumps(source, jumps) == [(number, number) for number in jumps]
-    assert numbers_after_jumps(source, [COUNT + 50]) == [(COUNT - 1, COUNT - 1)]
-    source.close()
-
-
 def test_small_steps_and_a_jump_to_where_one_is_already(tmp_path: Path) -> None:
     source = ClipSource(write_clip(tmp_path / "b.mkv", "MPG2", COUNT))
     jumps = [0, 0, 1, 5, 4, 12, 13, 13, 59, 0]
@@ -107,105 +102,215 @@ def test_a_clip_that_breaks_off_ends_where_it_breaks(tmp_path: Path, name: str, 
     assert number_in(last.image) == last.number
     assert source.frame_count == last.number + 1
     assert source.read() is None
+    source.seek(COUNT - 1)
+    assert source.read() is not None
     source.close()
 
 
-def test_the_table_of_an_mp4_is_read_without_decoding(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "a.mp4", "mp4v", 5)
-    assert mp4_frame_times_ms(path) == pytest.approx([0, 40, 80, 120, 160])
-    whole = path.read_bytes()
-    for broken in (
-        b"",
-        b"mdat",
-        whole[: whole.index(b"stts")],
-        whole.replace(b"vide", b"soun"),
-        whole.replace(b"moov", b"free"),
-    ):
-        path.write_bytes(broken)
-        assert mp4_frame_times_ms(path) == []
+@pytest.fixture
+def without_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the import of PyAV fail."""
+    monkeypatch.setitem(sys.modules, "handviz.sources.pyav_reader", None)
 
 
-def box(kind: bytes, *parts: bytes) -> bytes:
-    """Return one box of an MP4 file."""
-    body = b"".join(parts)
-    return struct.pack(">I4s", len(body) + 8, kind) + body
+def test_the_bundled_clip_is_decoded_bit_for_bit_as_opencv_decodes_it() -> None:
+    source, capture = ClipSource(CLIP_FILE), cv2.VideoCapture(str(CLIP_FILE), cv2.CAP_FFMPEG)
+    for number in range(270):
+        frame, (found, image) = source.read(), capture.read()
+        assert frame is not None
+        assert found
+        assert (frame.image[..., ::-1] == image).all(), number
+        assert frame.time_ms == pytest.approx(capture.get(cv2.CAP_PROP_POS_MSEC))
+    assert source.read() is None
+    assert not capture.grab()
+    source.close()
+    capture.release()
 
 
-def test_frames_that_are_coded_out_of_order_are_sorted_by_when_they_are_shown(tmp_path: Path) -> None:
-    head = bytes(4)
-    durations = box(b"stts", head, struct.pack(">III", 1, 4, 100))
-    # Decoded at 0, 100, 200, 300; shown at 100, 400, 200, 300: the second one refers to those after it.
-    offsets = box(b"ctts", head, struct.pack(">IIiIiIi", 3, 1, 100, 1, 300, 2, 0))
-    clock = box(b"mdhd", head, struct.pack(">IIII", 0, 0, 1000, 400))
-    kind = box(b"hdlr", head, bytes(4), b"vide", bytes(13))
-    inner = box(b"minf", box(b"stbl", durations, offsets))
-    (tmp_path / "a.mp4").write_bytes(box(b"moov", box(b"trak", box(b"mdia", clock, kind, inner))))
-    assert mp4_frame_times_ms(tmp_path / "a.mp4") == pytest.approx([0, 100, 200, 300])
+@pytest.mark.parametrize(("name", "codec"), KINDS)
+def test_opencv_stands_in_where_pyav_is_missing(
+    tmp_path: Path, name: str, codec: str, without_pyav: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = open_source(str(write_clip(tmp_path / name, codec, COUNT)))
+    assert isinstance(source, ClipSource)
+    assert isinstance(source._reader, OpenCvReader)
+    assert "pip install av" in caplog.text
+    jumps = [0, 1, 30, 12, 59, 58, 0]
+    assert numbers_after_jumps(source, jumps) == [(number, number) for number in jumps]
+    assert numbers_after_jumps(source, [COUNT + 5]) == [(COUNT - 1, COUNT - 1)]
+    assert source.read() is None
+    assert source.frame_count == COUNT
+    source.close()
+    (tmp_path / "text.mp4").write_text("no clip")
+    with raises(ErrorCode.UNSUPPORTED_FORMAT):
+        ClipSource(tmp_path / "text.mp4")
 
 
-@pytest.mark.parametrize(("name", "codec"), [("v.webm", "VP80"), ("b.mkv", "MPG2")])
-def test_heads_of_blocks_tell_the_times_of_matroska(tmp_path: Path, name: str, codec: str) -> None:
-    path = write_clip(tmp_path / name, codec, 12)
-    expected = [40.0 * number for number in range(12)]
-    assert container_times.matroska_frame_times_ms(path) == pytest.approx(expected, abs=1.0)
-    whole = path.read_bytes()
-    segment = whole.index(bytes.fromhex("18538067")) + 4
-    # A live recording does not know how long it will become.
-    path.write_bytes(whole[:segment] + bytes.fromhex("01ffffffffffffff") + whole[segment + 8 :])
-    assert container_times.matroska_frame_times_ms(path) == pytest.approx(expected, abs=1.0)
-    half = whole[: len(whole) // 2]
-    for broken in (b"", b"\x1a", bytes(50), half):
-        path.write_bytes(broken)
-        assert len(container_times.matroska_frame_times_ms(path)) < 12
-    assert container_times.matroska_frame_times_ms(tmp_path / "none.mkv") == []
+OPEN_GOP = "keyint=12:min-keyint=12:bframes=4:open-gop=1:scenecut=0"
+H264, H264_OPEN, HEVC = {"g": "12", "bf": "3"}, {"x264-params": OPEN_GOP}, {"x265-params": f"{OPEN_GOP}:log-level=none"}
+REFRESH = {"x264-params": "intra-refresh=1:keyint=20", "bf": "0"}
 
 
-def test_several_frames_in_one_block_spoil_the_times(tmp_path: Path) -> None:
-    def element(kind: str, body: bytes) -> bytes:
-        return bytes.fromhex(kind) + bytes([0x80 | len(body)]) + body
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("b.mp4", "libx264", H264),
+        ("b.ts", "libx264", H264),
+        ("b.flv", "libx264", H264),
+        ("b.avi", "libx264", H264),
+        ("b.h264", "libx264", H264),
+        ("open.mp4", "libx264", H264_OPEN),
+        ("open.mkv", "libx264", H264_OPEN),
+        ("open.ts", "libx264", H264_OPEN),
+        ("refresh.ts", "libx264", REFRESH),
+        ("open.mp4", "libx265", HEVC),
+        ("open.ts", "libx265", HEVC),
+        ("packs.mpg", "mpeg2video", {"g": "12"}),
+        ("b.wmv", "wmv2", {}),
+        ("b.mxf", "mpeg2video", {"g": "12", "bf": "2"}),
+        ("a.webm", "libvpx-vp9", {"g": "12"}),
+    ],
+)
+def test_numbers_and_times_are_exact_in_every_container(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str]
+) -> None:
+    path = encode_clip(tmp_path / name, codec, **options)
+    source, jumped = ClipSource(path), ClipSource(path)
+    frames = list(iter(source.read, None))
+    assert [(frame.number, number_in(frame.image)) for frame in frames] == [(n, n) for n in range(COUNT)]
+    assert [frame.time_ms for frame in frames] == pytest.approx([40.0 * number for number in range(COUNT)], abs=1.0)
+    assert source.frame_count == COUNT
+    for number in shuffled(COUNT):
+        jumped.seek(number)
+        frame = jumped.read()
+        assert frame is not None
+        assert (frame.number, frame.time_ms) == (number, frames[number].time_ms)
+        np.testing.assert_array_equal(frame.image, frames[number].image)
+    source.close()
+    jumped.close()
 
-    def clip(flags: int) -> bytes:
-        track = element("1654ae6b", element("ae", element("d7", b"\x01") + element("83", b"\x01")))
-        blocks = [element("a3", bytes([0x81, 0, shift, flags]) + b"picture") for shift in (5, 45, 25)]
-        cluster = element("1f43b675", element("e7", b"\x64") + b"".join(blocks))
-        return element("18538067", element("1549a966", element("2ad7b1", b"\x0f\x42\x40")) + track + cluster)
 
-    path = tmp_path / "a.mkv"
-    times_ms = []
-    for flags in (0x80, 0x08, 0x02):
-        path.write_bytes(clip(flags))
-        times_ms.append(container_times.matroska_frame_times_ms(path))
-    assert times_ms == [[0.0, 20.0, 40.0], [], []]
+@pytest.mark.parametrize("name", ["early.mkv", "late.mp4", "late.ts"])
+def test_times_count_from_the_first_frame_wherever_the_file_begins(tmp_path: Path, name: str) -> None:
+    first = -30 if name.startswith("early") else 100
+    source = ClipSource(encode_clip(tmp_path / name, ticks=range(first, first + COUNT), g="12", bf="2"))
+    times_ms = [frame.time_ms for frame in iter(source.read, None)]
+    assert times_ms == pytest.approx([40.0 * number for number in range(COUNT)], abs=1.0)
+    source.close()
 
 
-def test_what_an_edit_cuts_away_spoils_the_table(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "a.mp4", "mp4v", 5)
-    whole = bytearray(path.read_bytes())
-    edit = whole.index(b"elst")
-    entries, _, start = struct.unpack_from(">IIi", whole, edit + 8)
-    assert (entries, start) == (1, 0)
-    struct.pack_into(">i", whole, edit + 16, 1000)
-    path.write_bytes(whole)
-    assert mp4_frame_times_ms(path) == []
+def test_what_an_edit_list_cuts_away_is_not_a_frame(tmp_path: Path) -> None:
+    # An MP4 begins at 0: what was given earlier times is cut by an edit list.
+    path = encode_clip(tmp_path / "cut.mp4", ticks=range(-30, 30), g="12", bf="2")
+    source = ClipSource(path)
+    frames = list(iter(source.read, None))
+    assert [(frame.number, number_in(frame.image)) for frame in frames] == [(n, n + 30) for n in range(30)]
+    assert [frame.time_ms for frame in frames] == pytest.approx([40.0 * number for number in range(30)])
+    assert numbers_after_jumps(source, [20, 3]) == [(20, 50), (3, 33)]
+    source.close()
+
+
+def test_transport_streams_may_begin_anywhere_and_be_joined(tmp_path: Path) -> None:
+    whole = encode_clip(tmp_path / "whole.ts", g="12", bf="2").read_bytes()
+    (tmp_path / "cut.ts").write_bytes(whole[188 * 40 :])
+    source = ClipSource(tmp_path / "cut.ts")
+    numbers = [(frame.number, number_in(frame.image)) for frame in iter(source.read, None)]
+    first = numbers[0][1]
+    assert 0 < first < COUNT - 12
+    assert numbers == [(number, number + first) for number in range(COUNT - first)]
+    source.close()
+    (tmp_path / "joined.ts").write_bytes(whole + whole)
+    source = ClipSource(tmp_path / "joined.ts")
+    assert numbers_after_jumps(source, [70, 20, 119]) == [(70, 10), (20, 20), (119, 59)]
+    assert source.frame_count == 2 * COUNT
+    source.close()
+
+
+def test_numbers_stay_true_after_a_small_step_back_past_what_was_known(tmp_path: Path) -> None:
+    for name in ("a.mkv", "a.ts", "a.mp4"):
+        source = ClipSource(encode_clip(tmp_path / name, g="12", bf="3"))
+        for _ in range(6):
+            source.read()
+        source.seek(4)
+        frames = list(iter(source.read, None))
+        assert [(frame.number, number_in(frame.image)) for frame in frames] == [(n, n) for n in range(4, COUNT)]
+        assert source.frame_count == COUNT
+        assert numbers_after_jumps(source, [50, 13]) == [(50, 50), (13, 13)]
+        source.close()
+
+
+def test_description_says_if_the_rate_varies(tmp_path: Path) -> None:
+    for name, ticks, rate in (("even.mp4", range(20), "25 fps"), ("uneven.mp4", [0, 1, 5, 6, 20], "variable rate")):
+        source = ClipSource(encode_clip(tmp_path / name, ticks=ticks))
+        assert source.description == f"{name}: 160x96, {rate}"
+        source.close()
 
 
 def test_a_long_way_can_be_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container_times, "matroska_frame_times_ms", lambda _: [])
-    ticks = list(np.cumsum(np.random.default_rng(3).integers(1, 5, COUNT)))
-    source = ClipSource(write_uneven_clip(tmp_path / "uneven.mkv", ticks))
-    grab = source._grab
+    source = ClipSource(encode_clip(tmp_path / "one_key_frame.mkv", g="1000", bf="0"))
+    packets = PyavReader._packets
 
-    def grab_and_interrupt() -> bool:
-        if source._next == 40:
-            source.interrupt()
-        return grab()
+    def interrupted_packets(reader: PyavReader) -> Iterator[av.Packet]:
+        for number, packet in enumerate(packets(reader)):
+            if number == 40 and reader._is_complete:
+                source.interrupt()
+            yield packet
 
-    monkeypatch.setattr(source, "_grab", grab_and_interrupt)
-    (on_the_way,) = numbers_after_jumps(source, [55])
-    assert on_the_way == (40, 40)
-    monkeypatch.setattr(source, "_grab", grab)
+    monkeypatch.setattr(PyavReader, "_packets", interrupted_packets)
+    ((number, shown),) = numbers_after_jumps(source, [55])
+    assert number == shown
+    assert 20 < number < 55
+    monkeypatch.undo()
     assert numbers_after_jumps(source, [55]) == [(55, 55)]
     source.close()
+
+
+def test_reading_all_times_can_be_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = ClipSource(encode_clip(tmp_path / "a.mkv", g="12"))
+    learn = PyavReader._learn
+
+    def learn_and_interrupt(reader: PyavReader, packet: av.Packet) -> None:
+        learn(reader, packet)
+        source.interrupt()
+
+    monkeypatch.setattr(PyavReader, "_learn", learn_and_interrupt)
+    assert numbers_after_jumps(source, [55]) == [(0, 0)]
+    monkeypatch.undo()
+    assert numbers_after_jumps(source, [55]) == [(55, 55)]
+    source.close()
+
+
+def test_closing_while_another_thread_reads_is_safe(tmp_path: Path) -> None:
+    path = encode_clip(tmp_path / "a.mp4", g="12")
+    for _ in range(20):
+        source, has_read = ClipSource(path), threading.Event()
+
+        def read(source: ClipSource = source, has_read: threading.Event = has_read) -> None:
+            while source.read() is not None:
+                has_read.set()
+                source.seek(50)
+                source.seek(0)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        assert has_read.wait(LIMIT_S)
+        source.close()
+        reader.join(LIMIT_S)
+        assert not reader.is_alive()
+
+
+def test_clips_leave_no_files_open(tmp_path: Path) -> None:
+    path = encode_clip(tmp_path / "a.mp4", g="12")
+    opened: list[av.container.InputContainer] = []
+    for _ in range(10):
+        source = ClipSource(path)
+        source.seek(30)
+        assert isinstance(source._reader, PyavReader)
+        opened.append(source._reader._container)
+        source.close()
+    for container in opened:
+        with pytest.raises(AssertionError):
+            next(container.demux())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")

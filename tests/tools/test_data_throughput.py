@@ -3,6 +3,7 @@
 import pytest
 
 import tools
+from tests.errors import wrong_usage
 from tools.data_throughput import BATCH_SIZE, Throughput, report
 
 
@@ -14,5 +15,6 @@ def test_rates_are_those_of_the_median_batch_and_of_core_seconds() -> None:
 
 
 def test_no_batches_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tools.run("data_throughput", ["freihand/training:nowhere", "--batches", "0"]) == 1
+    with wrong_usage():
+        tools.run("data_throughput", ["freihand/training:nowhere", "--batches", "0"])
     assert "--batches" in capsys.readouterr().err

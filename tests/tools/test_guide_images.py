@@ -1,7 +1,6 @@
 """Images of the guide: scenes run one after the other, and failures are reported."""
 # ruff: noqa: F811 - fixtures are imported, then named as parameters
 
-import argparse
 from collections.abc import Generator
 from pathlib import Path
 
@@ -70,7 +69,7 @@ def test_the_tool_plays_the_clip_with_settings_of_its_own(
     window: MainWindow,
     tmp_path: Path,
 ) -> None:
-    def run(options: argparse.Namespace, instruments: app.Instruments) -> int:
+    def run(options: app.WindowArguments, instruments: app.Instruments) -> int:
         assert options.source == str(CLIP_FILE)
         assert instruments.settings_folder is not None
         assert instruments.watch is not None

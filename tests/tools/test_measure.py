@@ -1,7 +1,6 @@
 """Measurement of the window: stages of the start, waits and growth, with known answers."""
 # ruff: noqa: F811 - fixtures are imported, then named as parameters
 
-import argparse
 import math
 import os
 import sys
@@ -18,9 +17,10 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
+from tests.errors import raises
 from tests.gui.test_gui_window import controller, window  # noqa: F401 - fixtures
 from tests.gui_fakes import FakePipeline
-from tools import lateness, measure, measure_start, soak
+from tools import lateness, measure, measure_api, measure_start, soak
 from tools.gl_census import count_objects
 from tools.soak import Sample
 
@@ -219,7 +219,7 @@ def test_the_window_is_run_with_instruments_and_settings_of_its_own(
 ) -> None:
     ran: list[app.Instruments] = []
 
-    def run(options: argparse.Namespace, instruments: app.Instruments) -> int:
+    def run(options: app.WindowArguments, instruments: app.Instruments) -> int:
         ran.append(instruments)
         assert options.source == "clip.mp4"
         assert instruments.settings_folder is not None
@@ -245,3 +245,19 @@ def test_the_computing_thread_gives_way(qtbot: QtBot, controller: Controller) ->
     controller.close()
     assert niceness == [max(before, 5)]
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+@pytest.mark.slow
+def test_the_api_is_timed_in_new_processes() -> None:
+    lines: list[str] = []
+    medians = measure_api.measure_api(lines.append, runs=1)
+    assert list(medians) == list(measure_api.STAGES)
+    assert 0 < medians["import handviz"] < medians["first image"]
+    assert medians["load and first image"] == pytest.approx(medians['handviz.load("final")'] + medians["first image"])
+    assert len(lines) == 1 + len(medians)
+
+
+def test_an_api_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure_api, "SCRIPT", "raise SystemExit('no hands')")
+    with raises(ErrorCode.NO_RESULT, match="no hands"):
+        measure_api.measure_api(print, runs=1)

@@ -68,7 +68,7 @@ def test_the_command_trains(tmp_path, cached_hands, template):
         ("--epochs", "0"),
         ("--batch-size", "0"),
         ("--limit", "-1"),
-        ("--head-rate", "nan"),
+        ("--head-rate", "-1"),
         ("--tail-rate", "-0.1"),
         ("--width", "3"),
     ],

@@ -342,6 +342,8 @@ class CaptureThread(QThread):
         self._last_frame, self._position = frame, frame.number
         rate_hz = self._rate.tick(time.monotonic()) if self._playing else 0.0
         self._mailbox.put(self._frame_request(frame, rate_hz))
+        if frame.note:
+            self._report(frame.note)
 
     def _frame_request(self, frame: Frame, capture_rate_hz: float) -> FrameRequest:
         return FrameRequest(self._generation, self._jump, rotated_frame(frame, self._rotation_deg), capture_rate_hz)

@@ -17,13 +17,13 @@ from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import write_files
 from handviz.core.records import HandMesh
+from handviz.io.recording.growing_file import GrowingFile, disk_message
 from handviz.io.recording.timed_results import TimedResult, ViewImage, recorded_hands, timed_result_entry
 from handviz.io.recording.tracks import Tracks, table_header, table_rows
-from handviz.io.recording.video import GrowingFile, SteadyVideo, copied_as_mp4, disk_message
+from handviz.io.recording.video import SteadyVideo
 
 FORMAT = 1
-ABOUT, LINES, TABLE, VERTICES, VIDEO = "recording.json", "hands.jsonl", "keypoints.csv", "vertices.f32", "view.mkv"
-FINISHED_VIDEO = "view.mp4"
+ABOUT, LINES, TABLE, VERTICES, VIDEO = "recording.json", "hands.jsonl", "keypoints.csv", "vertices.f32", "view.mp4"
 MAX_COPIED_BYTES = 1_000_000_000
 """Some six hours of video, copied in seconds."""
 RESERVE_BYTES = 50_000_000
@@ -81,8 +81,8 @@ class Recording:
     @property
     def size_bytes(self) -> int:
         """Total size of the files on disk."""
-        videos = (self.folder / VIDEO, self.folder / FINISHED_VIDEO)
-        video_bytes = sum(path.stat().st_size for path in videos if path.is_file())
+        is_video = self._video is not None and self._video.path.is_file()
+        video_bytes = self._video.path.stat().st_size if self._video is not None and is_video else 0
         return video_bytes + sum(file.size_bytes for file in (self._lines, self._table, self._vertices))
 
     def add_result(self, timed_result: TimedResult, at_s: float) -> None:
@@ -134,24 +134,27 @@ class Recording:
         try:
             if self._video is not None:
                 self._video.close()
-                self._finish_video()
+                self._finish_video(self._video.path)
         finally:
             for file in (self._lines, self._table, self._vertices):
                 file.close()
-        if self.folder.is_dir():
-            self._write_about()
+            if self.folder.is_dir():
+                self._write_about()
 
-    def _finish_video(self) -> None:
-        """Copy the video to MP4, which more programs play but which is unreadable until it is complete."""
+    def _finish_video(self, path: Path) -> None:
+        """Rewrite the video with its index in front, so that players know its length and jump in it."""
+        if path.suffix != Path(VIDEO).suffix:
+            return
+        from handviz.io.recording.mp4 import make_seekable
+
         try:
-            if (self.folder / VIDEO).stat().st_size > MAX_COPIED_BYTES:
-                raise HandvizError("the file is too large to copy to MP4 on closing", ErrorCode.TOO_LARGE)
-            if shutil.disk_usage(self.folder).free < (self.folder / VIDEO).stat().st_size + self._reserve_bytes:
-                raise HandvizError("there is no free space for a copy as MP4", ErrorCode.DISK_FULL)
-            copied_as_mp4(self.folder / VIDEO, self.folder / FINISHED_VIDEO)
-            (self.folder / VIDEO).unlink()
+            if path.stat().st_size > MAX_COPIED_BYTES:
+                raise HandvizError("the file is too large to copy on closing", ErrorCode.TOO_LARGE)
+            if shutil.disk_usage(self.folder).free < path.stat().st_size + self._reserve_bytes:
+                raise HandvizError("there is no free space for a copy", ErrorCode.DISK_FULL)
+            make_seekable(path)
         except (HandvizError, OSError) as error:
-            logger.warning("the video remains %s: %s", VIDEO, error)
+            logger.warning("the video %s remains in fragments: %s", path.name, error)
 
     def _add_vertices(self, hand: HandMesh) -> int | None:
         """Append the hand; returns its row in ``vertices.f32``, None if its vertex count is not the first hand's."""

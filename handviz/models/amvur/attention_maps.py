@@ -50,7 +50,7 @@ class AttentionReader:
         try:
             self._run(_black())
         except ONNX_ERRORS:
-            self._session = open_session(model_path, HOW_TO_GET, content=content, may_use_card=False)
+            self._session = open_session(model_path, HOW_TO_GET, content=content, device="cpu")
             self._run(_black())
 
     def maps(self, crop: HandCrop) -> AttentionMaps:

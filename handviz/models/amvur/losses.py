@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.gaussian import (
     Gaussian,
@@ -99,7 +101,8 @@ class LossConfig:
 
     vertices: float = 1.0
     keypoints: float = 1.0
-    image: float = 0.5
+    image: Annotated[float, Option("image-weight")] = 0.5
+    """Of the 2D keypoints."""
     camera: float = 2.0
     kl: float = 0.1
     """Of KL(AMVUR || prior-net) in ``final``; at 1 every variance goes halfway to 1 cm² (docs/research/method.md)."""
@@ -116,9 +119,11 @@ class LossConfig:
     """Assumed between errors of the vertices that a keypoint is computed from (0: independent, as in the paper)."""
     likelihood: str = "gaussian"
     """Of AMVUR: "l2" trains the mean alone, by squared errors (supplement, Table 3)."""
-    weak: WeakWeights = field(default_factory=WeakWeights)
-    """For training on 2D joints alone (training/weak.py); image, joints, vertex_correlation, prior_log_variance and
-    likelihood hold there too."""
+    weak: Annotated[WeakWeights, Option(metavar="NAME=VALUE ...", read=weights_from, words="*")] = field(
+        default_factory=WeakWeights
+    )
+    """Weights of training on 2D joints alone, as camera=0 draws=1 (models/amvur/weak_losses.py); image, joints,
+    vertex_correlation, prior_log_variance and likelihood hold there too."""
 
     def __post_init__(self) -> None:
         if self.likelihood not in ("gaussian", "l2"):

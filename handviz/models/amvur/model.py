@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import VARIANTS, VariantName
+from handviz.core.records import VARIANTS, ModelChoice
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.features import GlobalFeatures, ImageFeatures, JointFeatures, LandmarkHead
 from handviz.models.amvur.network import (
@@ -24,6 +25,9 @@ from handviz.models.amvur.network import (
 from handviz.models.backbones.mediapipe_hand import MediaPipeHand
 from handviz.models.backbones.registry import BACKBONES, Backbone, make_backbone
 
+TOKENS = ("coarse", "full")
+CONDITIONINGS = ("prior", "rest")
+FEATURES = ("joints", "global")
 FORMER_FIELDS = {
     "evidence": "features",
     "evidence_width": "feature_width",
@@ -52,13 +56,14 @@ def current_weight_name(saved: str) -> str:
 class ModelConfig:
     """The configuration that a checkpoint is rebuilt from."""
 
-    variant: VariantName = "final"
-    backbone: str = "mediapipe_hand"
-    tokens: str = "coarse"
+    variant: ModelChoice = "final"
+    backbone: Annotated[str, Option(choices=tuple(BACKBONES))] = "mediapipe_hand"
+    """Network that turns a crop into features."""
+    tokens: Annotated[str, Option(choices=TOKENS)] = "coarse"
     """"coarse": 195 attention tokens and a fitted lift; "full": one token a vertex, as in the paper."""
-    conditioning: str = "prior"
+    conditioning: Annotated[str, Option(choices=CONDITIONINGS)] = "prior"
     """Start of AMVUR in ``final``: "rest" is the paper's form, "prior" ours (tokens carry the prior's mesh)."""
-    features: str = "joints"
+    features: Annotated[str, Option(choices=FEATURES)] = "joints"
     """Inputs of the heads: "global", the paper's F; "joints", ours, a token a joint and MediaPipe's own landmarks."""
     attention: str = "full"
     """"full": AMVUR; "self": without cross-attention to the joints; "dense": fully connected layers in its place."""
@@ -69,7 +74,7 @@ class ModelConfig:
     feature_width: int = 192
     feature_layers: int = 2
     width: int = 256
-    """Of attention and MLPs; the paper has 512."""
+    """Width of attention and MLPs; the paper has 512."""
     heads: int = 4
     regressor_width: int = 512
     """Of the prior-net's and the camera net's MLPs."""
@@ -83,9 +88,9 @@ class ModelConfig:
         for name, allowed in (
             ("variant", VARIANTS),
             ("backbone", tuple(BACKBONES)),
-            ("tokens", ("coarse", "full")),
-            ("conditioning", ("prior", "rest")),
-            ("features", ("joints", "global")),
+            ("tokens", TOKENS),
+            ("conditioning", CONDITIONINGS),
+            ("features", FEATURES),
             ("attention", ("full", "self", "dense")),
             ("positions", ("mesh", "index")),
         ):

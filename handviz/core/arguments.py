@@ -1,0 +1,103 @@
+"""Annotations of dataclass fields that are options of a command line, where name, type and docstring do not say enough.
+
+Configurations of all rooms use them. They know nothing of the parser, which is loaded only where a command line is read
+(``core/options.py``).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from handviz.core.paths import MANO_FOLDER
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Option:
+    """How one field is given."""
+
+    name: str | None = None
+    """Instead of the field's own."""
+    help: str | None = None
+    """Instead of the field's docstring: for types that many commands share."""
+    metavar: str | None = None
+    """What the help puts in the place of the value."""
+    is_positional: bool = False
+    """Given by its place instead of by ``--name``."""
+    group: str | None = None
+    """Title of a group of options of which at most one may be given."""
+    read: Callable[[Sequence[str]], object] | None = None
+    """The value of the words; ValueError says what is wrong with them."""
+    words: Literal[1, "*"] = 1
+    """How many words ``read`` gets."""
+    choices: tuple[str, ...] = ()
+    """All words that are allowed, where the type does not list them."""
+
+
+class Only:
+    """Mark of a nested dataclass: only these fields of it are options, all others keep their values."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+
+def between(low: float, high: float, metavar: str = "NUMBER") -> Option:
+    """Return the option for a number within these bounds, which belong to it."""
+    return Option(metavar=metavar, read=lambda words: number(words[0], low, high))
+
+
+def whole(low: int, high: int | None = None, metavar: str = "N") -> Option:
+    """Return the option for a whole number within these bounds, which belong to it."""
+    return Option(metavar=metavar, read=lambda words: whole_number(words[0], low, high))
+
+
+def number(text: str, low: float = -math.inf, high: float = math.inf) -> float:
+    """Return the finite number that a text is; ValueError if it is none, or out of bounds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and low <= value <= high):
+        raise ValueError(f"{text} is not a number{_bounds(low, high)}")
+    return value
+
+
+def whole_number(text: str, low: float = -math.inf, high: float | None = None) -> int:
+    """Return the whole number that a text is; ValueError if it is none, or out of bounds."""
+    high = math.inf if high is None else high
+    if not text.strip().lstrip("+-").isdecimal() or not low <= int(text) <= high:
+        raise ValueError(f"{text} is not a whole number{_bounds(low, high)}")
+    return int(text)
+
+
+def some_words(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a list; ValueError if there is none."""
+    if not words:
+        raise ValueError("at least one is needed")
+    return tuple(words)
+
+
+def _bounds(low: float, high: float) -> str:
+    if math.isinf(high):
+        return "" if math.isinf(low) else f" from {low:.12g} on"
+    return f" from {low:.12g} to {high:.12g}"
+
+
+Positional = Annotated[T, Option(is_positional=True)]
+Count = Annotated[int, whole(1)]
+Seed = Annotated[
+    int, Option(metavar="N", help="Seed of all random numbers.", read=lambda words: whole_number(words[0], 0))
+]
+Fraction = Annotated[float, between(0, 1)]
+ModelFolder = Annotated[Path, Option(help="Folder of the ONNX files.")]
+HandModelFile = Annotated[
+    Path | None,
+    Option(
+        metavar="FILE",
+        help=f"Your MANO_RIGHT.pkl instead of the hand that handviz ships; files in {MANO_FOLDER} are found without.",
+    ),
+]
+HeldOutFolder = Annotated[Path | None, Option(metavar="DIR", help="Folder of the rendered held-out set.")]

@@ -1,0 +1,34 @@
+"""What the registry says of the shipped models is what their files contain."""
+
+import onnx
+import pytest
+
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.records import VARIANTS
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.amvur.attention_maps import AttentionReader
+from handviz.models.registry import ModelSpec, list_models, model_spec
+from tests.errors import raises
+
+SPECS = list_models()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_a_model_provides_what_the_registry_says(spec: ModelSpec) -> None:
+    outputs = {output.name for output in onnx.load(spec.file).graph.output}
+    provided = {what for what, name in (("uncertainty", "vertex_std_m"), ("landmarks", "witness_m")) if name in outputs}
+    try:
+        AttentionReader(spec.file, load_open_hand())
+        provided.add("attention")
+    except HandvizError:  # the prior-net's
+        pass
+    assert provided == spec.provides
+
+
+def test_every_model_is_known_by_its_name() -> None:
+    assert tuple(f"{spec}" for spec in SPECS) == VARIANTS
+    assert [model_spec(spec.id) for spec in SPECS] == list(SPECS)
+    assert all(spec.file.is_file() and (spec.family, spec.hand_model) == ("amvur", "open_hand") for spec in SPECS)
+    with raises(ErrorCode.UNKNOWN_NAME, match="prior, amvur, final"):
+        model_spec("Final")
