@@ -4,13 +4,22 @@ import difflib
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn, Protocol, cast
 
 from handviz import __version__
 from handviz.core.errors import HandvizError
 from handviz.core.extras import exits_with_message
 from handviz.core.options import parsed
+from handviz.core.output import (
+    VERBOSE,
+    VERBOSE_HELP,
+    flush_results,
+    open_closed_streams,
+    print_text,
+    silence_libraries,
+)
 from handviz.core.termination import INTERRUPTED_STATUS, interrupt_status, terminations_as_interrupt
 
 COMMANDS = {
@@ -49,6 +58,8 @@ MOVED = {
 
 
 SHELLS = ("bash", "zsh", "fish")
+READER_GONE_STATUS = 141
+"""As of a program that SIGPIPE ends: the reader of its output, such as ``head``, has had enough."""
 
 
 class Command(Protocol):
@@ -64,32 +75,61 @@ class Command(Protocol):
 
 def run_module(program: str, module: Command, description: str, arguments: Sequence[str]) -> int:
     """Run a module as a program; a HandvizError becomes one line on stderr. Return the exit status."""
+    words = [word for word in arguments if word != VERBOSE]
+    open_closed_streams()
+    if len(words) == len(arguments):
+        silence_libraries()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+
+    def run() -> int:
         with terminations_as_interrupt():
-            return int(module.run(parsed(module.Arguments, program, description, arguments)))
+            return int(module.run(parsed(module.Arguments, program, f"{description}\n\n{VERBOSE_HELP}", words)))
+
+    return exit_status(program, run)
+
+
+def exit_status(program: str, run: Callable[[], int]) -> int:
+    """Run a program; return its exit status, after a line on stderr for an error that lies outside of the program."""
+    try:
+        try:
+            return run()
+        finally:
+            flush_results()  # here, where a full disk still gets a message
     except HandvizError as error:
         sys.stderr.write(f"{program}: {error}\n")
         return 1
     except KeyboardInterrupt as stop:
         sys.stderr.write(f"{program}: stopped\n")
         return interrupt_status(stop)
+    except BrokenPipeError:
+        return READER_GONE_STATUS
+    except OSError as error:
+        from handviz.core.files import disk_message  # loads numpy
+
+        message = disk_message(error)
+        if not message:
+            raise
+        sys.stderr.write(f"{program}: {message}\n")
+        return 1
 
 
 @exits_with_message
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status. Exits with 2 if the command line is wrong, with 0 after a help text."""
+    open_closed_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     for words in (" ".join(arguments[:1]), " ".join(arguments[:2])):
         if words in MOVED:
             sys.stderr.write(f"handviz {words} moved: {MOVED[words]}\n")
             return 2
+    if arguments[:1] == [VERBOSE]:
+        arguments = [*arguments[1:], VERBOSE]
     command, *rest = arguments or [""]
     if command in COMMANDS:
         return run_module(f"handviz {command}", _module_of(command), COMMANDS[command], rest)
     if command in ("-h", "--help", "--version"):
-        sys.stdout.write(f"{__version__}\n" if command == "--version" else overview())
-        sys.exit(0)
+        text = f"{__version__}\n" if command == "--version" else overview()
+        sys.exit(exit_status("handviz", partial(_print, text)))
     if command == "--completion" and rest and rest[0] in SHELLS:
         print_completion(rest[0])
     near = difflib.get_close_matches(command, COMMANDS, n=1)
@@ -97,6 +137,11 @@ def main(arguments: list[str] | None = None) -> int:
     problem = f"{command} is no COMMAND{hint}" if command else "COMMAND is missing"
     sys.stderr.write(f"handviz: {problem} (handviz --help)\n")
     sys.exit(2)
+
+
+def _print(text: str) -> int:
+    print_text(text)
+    return 0
 
 
 def overview() -> str:

@@ -21,6 +21,7 @@ from handviz.adaptation.training import AdaptConfig
 from handviz.core import metrics
 from handviz.core.arguments import Count, Only, Option, between
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import print_text
 from handviz.core.paths import variant_file
 from handviz.core.records import CanonicalHand, FloatArray, HandCrop, Intrinsics, ModelChoice
 from handviz.detection.crop import camera_from_crop, hand_mesh_from_crop
@@ -138,10 +139,10 @@ def run(arguments: Arguments) -> int:
     if unknown:
         raise HandvizError(f"there is no look {unknown[0]}; there are {', '.join(LOOKS)}", ErrorCode.UNKNOWN_NAME)
     start = start_from(arguments.start_from or variant_file(arguments.variant), load_open_hand())
-    sys.stdout.write(HEADER + "\n")
+    print_text(HEADER + "\n")
     for look in looks:
         for seed in range(FIRST_SEED, FIRST_SEED + arguments.clips):
-            sys.stdout.write(demonstrate(look, seed, arguments.seconds, start, arguments.config).row() + "\n")
+            print_text(demonstrate(look, seed, arguments.seconds, start, arguments.config).row() + "\n")
             sys.stdout.flush()
     return 0
 

@@ -1,7 +1,6 @@
 """Rebuild a committed file from its public sources (needs requirements-dev.txt)."""
 
 import importlib
-import logging
 import sys
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,6 +8,7 @@ from typing import Annotated
 import tools
 from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import print_result
 
 BUILDERS = {
     "open-hand": ("tools.build_open_hand", "build"),
@@ -18,7 +18,6 @@ BUILDERS = {
     "backbone-reference": ("tools.build_backbone", "build_reference"),
 }
 """Module and function that writes the file and returns its path."""
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ def run(arguments: Arguments) -> int:
             f"{error}; first type: pip install -r requirements-dev.txt", ErrorCode.PACKAGE_MISSING
         ) from error
     path = getattr(builder, function)()
-    logger.info("wrote %s", path)
+    print_result("wrote %s", path)
     return 0
 
 

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from handviz.core.files import write_files
+from handviz.core.files import make_folder, write_files
 from handviz.core.paths import LANDMARKER_FILE
 from tools.mediapipe_wheel import HAND_LANDMARK, PALM_DETECTION, wheel_members
 
@@ -19,7 +19,7 @@ ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 def build(path: Path = LANDMARKER_FILE) -> Path:
     """Download the networks and write the task file, the same bytes every time; raise HandvizError on failure."""
     members = wheel_members(list(TASK_NAMES))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_files({path: task_bytes({TASK_NAMES[name]: content for name, content in members.items()})})
     return path
 

@@ -4,7 +4,6 @@ Anny's rest shape is linear in its blend shapes, so principal components of samp
 blend skinning; metacarpals fold into the wrist, so 16 joints are left.
 """
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from handviz.core.files import open_atomic
+from handviz.core.output import print_result
 from handviz.core.paths import OPEN_HAND_FILE
 from handviz.core.records import FloatArray
 from handviz.hand_models.anatomy import joint_axes, pose_from_angles, sample_angles
@@ -24,8 +24,6 @@ from handviz.hand_models.coarse import COARSE_COUNT, coarse_tokens, dense_rows, 
 from handviz.hand_models.open_hand import PARENTS, TEMPLATE_ARRAYS
 from handviz.hand_models.skinning import joint_transforms, skin
 from handviz.hand_models.template import SHAPE_SIZE, HandTemplate
-
-logger = logging.getLogger(__name__)
 
 SEED = 778
 SHAPE_SAMPLES = 1500
@@ -248,7 +246,7 @@ def _regressor(sources: FloatArray, targets: FloatArray, near: FloatArray, at: F
     weights, error = fit_rows(sources[::2], targets[::2], candidates)
     fitted = np.einsum("tk,ntkc->ntc", weights, sources[1::2][:, candidates])
     distances = np.linalg.norm(fitted - targets[1::2], axis=2)
-    logger.info("%s: fitted within %.2f mm, held out mean %.2f mm", name, error * 1e3, distances.mean() * 1e3)
+    print_result("%s: fitted within %.2f mm, held out mean %.2f mm", name, error * 1e3, distances.mean() * 1e3)
     return dense_rows(weights, candidates, sources.shape[1])
 
 
@@ -263,7 +261,7 @@ def _lift(
     weights, error = fit_rows(sources, targets, candidates, signed_weights)
     fitted = np.einsum("tk,ntkc->ntc", weights, sources[:, candidates])
     mean_error = np.linalg.norm(fitted - targets, axis=2).mean()
-    logger.info(
+    print_result(
         "%s: mean %.2f mm, largest error %.2f mm, largest weight %.2f",
         name,
         mean_error * 1e3,
@@ -276,9 +274,9 @@ def _lift(
 def _assemble(arm: Arm) -> dict[str, np.ndarray]:
     """Return all arrays of the file, from Anny's arm."""
     mean, basis, scores, explained = _shape_space(arm)
-    logger.info("ten shape components hold %.2f %% of the variance", explained * 100)
+    print_result("ten shape components hold %.2f %% of the variance", explained * 100)
     lengths = np.linalg.norm(arm.joints[:, 9] - arm.joints[:, 0], axis=1)
-    logger.info(
+    print_result(
         "wrist to last middle joint: %.0f mm, standard deviation %.0f mm", lengths.mean() * 1e3, lengths.std() * 1e3
     )
     mean_joints = arm.joints.mean(0)

@@ -3,7 +3,6 @@
 Training cuts its crops with the jitter that this prints (handviz.data.synthetic.viewpoint.sample_jitter).
 """
 
-import logging
 import math
 import sys
 from collections.abc import Iterator
@@ -18,12 +17,12 @@ import tools
 from handviz.core.arguments import Count, Seed
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
+from handviz.core.output import print_result
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.data.synthetic.generator import render_samples
 from handviz.detection.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine
 from handviz.detection.landmarker import HandLandmarker
 
-logger = logging.getLogger(__name__)
 FRAME_SIZE = 640
 ROTATION_STD_RAD = 0.7
 SAME_HAND = 0.35
@@ -54,7 +53,7 @@ def run(arguments: Arguments) -> int:
             f"the detector found {len(rows)} of {arguments.count} hands: choose a larger --count", ErrorCode.NO_HANDS
         )
     for line in table(np.array(rows), arguments.count):
-        logger.info("%s", line)
+        print_result("%s", line)
     return 0
 
 

@@ -1,6 +1,5 @@
 """Measure how many crops per second datasets deliver to training, and the cost of each stage."""
 
-import logging
 import statistics
 import sys
 import time
@@ -13,13 +12,13 @@ import torch
 
 import tools
 from handviz.core.arguments import Count, HandModelFile, Option
+from handviz.core.output import print_result
 from handviz.data.datasets.cut import crop_affine
 from handviz.detection.crop import cut_out
 from handviz.hand_models.choice import hand_model
 from handviz.training.dataset_samples import DatasetSamples, Drawing, load_dataset
 from handviz.training.samples import DECODERS
 
-logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 BATCH_SIZE = 32
 WARM_UP_BATCHES = 2
@@ -114,7 +113,7 @@ def measure(samples: dict[str, DatasetSamples], batches: int) -> None:
     # PyTorch's waiting threads would count as busy.
     torch.set_num_threads(1)
     for source, part in samples.items():
-        logger.info("%s", report(source, measured(part, batches)))
+        print_result("%s", report(source, measured(part, batches)))
 
 
 @dataclass(frozen=True, kw_only=True)

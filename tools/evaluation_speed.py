@@ -1,6 +1,5 @@
 """Measure the cost of a dataset's evaluation without its network, and of F-scores by two ways of search."""
 
-import logging
 import sys
 import time
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 import tools
 from handviz.core.arguments import Count
 from handviz.core.metrics import f_scores
+from handviz.core.output import print_result
 from handviz.core.records import FloatArray
 from handviz.evaluation.definitions import CameraPoints, Scores, joined, score
 from handviz.evaluation.official import CHUNK
@@ -22,7 +22,6 @@ SAMPLES = 4000
 COMPARED = 400
 POSE_STD_RAD, POSE_ERROR_RAD, POSITION_ERROR_M = 0.3, 0.1, 0.02
 CDIST_BATCH = 8
-logger = logging.getLogger(__name__)
 
 
 def sample_points(count: int, seed: int = 0) -> CameraPoints:
@@ -50,9 +49,9 @@ def measure(count: int = SAMPLES) -> None:
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
     scores = _scored(points)
     wall_s, cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
-    logger.info("%d samples of %d vertices, every measure before and after alignment:", *vertices.shape[:2])
-    logger.info("  %.1f s, of all cores together %.1f s", wall_s, cpu_s)
-    logger.info(
+    print_result("%d samples of %d vertices, every measure before and after alignment:", *vertices.shape[:2])
+    print_result("  %.1f s, of all cores together %.1f s", wall_s, cpu_s)
+    print_result(
         "  F@5 %.3f, %.3f after Procrustes", *(scores.columns[f"{name}_f5"].mean() for name in ("root", "procrustes"))
     )
     few, true = vertices[:COMPARED], true_vertices[:COMPARED]
@@ -60,7 +59,7 @@ def measure(count: int = SAMPLES) -> None:
         start_cpu_s = time.process_time()
         search(few, true)
         each_ms = (time.process_time() - start_cpu_s) / len(few) * 1000
-        logger.info("  F-scores by %-32s %.2f ms of one core a sample", name, each_ms)
+        print_result("  F-scores by %-32s %.2f ms of one core a sample", name, each_ms)
 
 
 def _scored(points: CameraPoints) -> Scores:

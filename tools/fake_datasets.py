@@ -1,7 +1,6 @@
 """Write a few rendered hands in a dataset's own files, or files like MANO's: to try commands without a download."""
 
 import importlib
-import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Annotated
 import tools
 from handviz.core.arguments import Count, Option, Seed
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import print_result
 from handviz.data.datasets.registry import READERS, splits
 from tests.fake_datasets.stand_in_mano import write_stand_in_mano
 
-logger = logging.getLogger(__name__)
 MANO = "mano"
 COUNT = 8
 
@@ -46,12 +45,12 @@ def run(arguments: Arguments) -> int:
         raise HandvizError(f"{root} is not an empty folder: choose another one", ErrorCode.FOLDER_TAKEN)
     if name == MANO:
         right, _ = write_stand_in_mano(root)
-        logger.info("wrote files like MANO's, made from the open hand: --hand-model %s", right)
+        print_result("wrote files like MANO's, made from the open hand: --hand-model %s", right)
         return 0
     writer(name).write(name, root, arguments.count, seed=arguments.seed)
-    logger.info("wrote %s: python -m handviz doctor --dataset %s --root %s", root, name, root)
+    print_result("wrote %s: python -m handviz doctor --dataset %s --root %s", root, name, root)
     for split in splits(name):
-        logger.info("  %s/%s:%s", name, split, root)
+        print_result("  %s/%s:%s", name, split, root)
     return 0
 
 

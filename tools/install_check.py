@@ -16,6 +16,7 @@ from typing import Annotated
 import tools
 from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import print_result
 from handviz.core.paths import CLIP_FILE, PROJECT_ROOT
 
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -73,7 +74,7 @@ def run(arguments: Arguments) -> int:
         if not found:
             raise HandvizError(f"no Python of {', '.join(arguments.python)} is at hand", ErrorCode.FILE_MISSING)
         wheel = built_wheel(folder)
-        logger.info("%s: %.1f MB", wheel.name, wheel.stat().st_size / 1e6)
+        print_result("%s: %.1f MB", wheel.name, wheel.stat().st_size / 1e6)
         for path in found.values():
             check(path, wheel, folder)
     return 0
@@ -108,17 +109,17 @@ def check(python: Path, wheel: Path, folder: Path) -> None:
     packages = json.loads(environment.run(environment.python, "-m", "pip", "list", "--format=json", cwd=elsewhere))
     megabytes = sum(path.stat().st_size for path in environment.folder.rglob("*") if path.is_file()) / 1e6
     version = environment.run(environment.python, "--version", cwd=elsewhere).strip()
-    logger.info("%s: %d packages, %.0f MB, installed in %.0f s", version, len(packages), megabytes, installed_s)
-    logger.info("  %s", ", ".join(f"{one['name']} {one['version']}" for one in packages))
+    print_result("%s: %d packages, %.0f MB, installed in %.0f s", version, len(packages), megabytes, installed_s)
+    print_result("  %s", ", ".join(f"{one['name']} {one['version']}" for one in packages))
     _check_nothing_unwanted(environment, elsewhere)
-    logger.info("  import handviz: %s s", environment.run(environment.python, "-c", IMPORT, cwd=elsewhere)[:5])
+    print_result("  import handviz: %s s", environment.run(environment.python, "-c", IMPORT, cwd=elsewhere)[:5])
     doctor = environment.run(_script(environment, "handviz"), "doctor", cwd=elsewhere)
-    logger.info("%s", doctor.rstrip())
+    print_result("%s", doctor.rstrip())
     for name, command in _uses(environment).items():
         start_s = time.perf_counter()
         output = environment.run(*command, cwd=elsewhere)
         last = (output.strip().splitlines() or [""])[-1]
-        logger.info("  %s: %.1f s %s", name, time.perf_counter() - start_s, last)
+        print_result("  %s: %.1f s %s", name, time.perf_counter() - start_s, last)
 
 
 def installed(python: Path, wheel: Path, folder: Path) -> tuple[Environment, float]:

@@ -10,6 +10,7 @@ import torch
 import tools
 from handviz.core.arguments import Count
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import print_text
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, KEYPOINT_PARENTS, FloatArray
 from handviz.data.synthetic.dataset import Shard, read_shard, shard_numbers
 from handviz.detection.crop import MARKED_TOWARDS
@@ -90,7 +91,7 @@ class Arguments:
 
 def run(arguments: Arguments) -> int:
     """Print the fraction of the way from each keypoint to its parent, and to the wrist, of MediaPipe's keypoint."""
-    sys.stdout.write(table(*marks_of_clear_hands(arguments.data, arguments.count)))
+    print_text(table(*marks_of_clear_hands(arguments.data, arguments.count)))
     return 0
 
 

@@ -19,6 +19,7 @@ from PyQt6.QtGui import QOpenGLContext
 
 import tools
 from handviz.core.arguments import Option
+from handviz.core.output import print_result
 from handviz.core.process import resident_megabytes
 from handviz.gui import app
 from handviz.gui.main_window import MainWindow
@@ -48,7 +49,6 @@ SWITCHES: tuple[dict[str, Any], ...] = (
     {"variant": "final", "smoothing_kind": "kalman"},
     {"colour": "uncertainty", "skeleton": False, "wireframe": False, "relight": False},
 )
-logger = logging.getLogger(__name__)
 Report = Callable[[str], None]
 
 
@@ -181,7 +181,7 @@ class SoakRun(QObject):
 
 
 def begin(
-    kind: Measurement, window: MainWindow, controller: Controller, minutes: float | None, report: Report = logger.info
+    kind: Measurement, window: MainWindow, controller: Controller, minutes: float | None, report: Report = print_result
 ) -> QObject:
     """Make the window measure itself once it runs; keep a reference to what this returns."""
     length = DEFAULT_MINUTES[kind] if minutes is None else minutes
@@ -224,11 +224,11 @@ class Arguments:
 def run(arguments: Arguments) -> int:
     """Run the window, or several windows one after the other for the start, and report."""
     if arguments.kind == "api":
-        measure_api.measure_api(logger.info)
+        measure_api.measure_api(print_result)
         return 0
     if arguments.kind == "startup" and measure_start.STARTED_VARIABLE not in os.environ:
         command = ["-m", "tools.measure", "startup", *window_options(arguments.window)]
-        measure_start.measure_starts(command, STARTS, logger.info)
+        measure_start.measure_starts(command, STARTS, print_result)
         return 0
     with tempfile.TemporaryDirectory(prefix="handviz-settings-") as folder:
         instruments = app.Instruments(

@@ -14,6 +14,7 @@ from PyQt6.QtCore import QObject, QTimer, pyqtSignal
 from PyQt6.QtWidgets import QWidget
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import print_result
 from handviz.core.records import FrameResult
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record.screenshot import save_image
@@ -126,7 +127,7 @@ class Photographer(QObject):
         path = self._folder / f"{self._left[0].name}.jpg"
         try:
             save_image(widget.grab().toImage(), path)
-            logger.info("saved %s", path)
+            print_result("saved %s", path)
         except HandvizError as error:
             self.failures.append(str(error))
         self._next()

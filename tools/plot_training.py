@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 import math
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 import tools
 from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import print_result
 from handviz.core.records import FloatArray
 from handviz.evaluation.plots import check_ending, save_figure
 from handviz.training.checkpoint import read_metadata
@@ -23,7 +23,6 @@ from handviz.training.checkpoint import read_metadata
 USUAL_BATCH = 64
 ERROR_TITLES = {"pa_mpjpe_mm": "validation PA-MPJPE, mm", "vertex_error_mm": "validation vertex error, mm"}
 """Columns of a log that may be drawn, the best first."""
-logger = logging.getLogger(__name__)
 
 Row = tuple[int, dict[str, Any]]
 """A line's number in its file, and its cells by the header's names."""
@@ -128,7 +127,7 @@ class Arguments:
 def run(arguments: Arguments) -> int:
     """Draw validation error over crops seen."""
     check_ending(arguments.out)
-    logger.info("wrote %s", draw_learning_curve([read_log(run) for run in arguments.runs], arguments.out))
+    print_result("wrote %s", draw_learning_curve([read_log(run) for run in arguments.runs], arguments.out))
     return 0
 
 

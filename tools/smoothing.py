@@ -1,6 +1,5 @@
 """Compare Kalman and One Euro on hands whose true motion is known: error, lag, jitter."""
 
-import logging
 import sys
 import tempfile
 import time
@@ -17,7 +16,9 @@ from tqdm import tqdm
 
 import tools
 from handviz.core.arguments import Count, Seed, between
+from handviz.core.files import make_folder
 from handviz.core.geometry import intrinsics_from_field_of_view
+from handviz.core.output import print_result
 from handviz.core.records import FloatArray, Frame, HandMesh, ModelChoice
 from handviz.evaluation.plots import save_figure
 from handviz.pipeline.kalman import KalmanSmoother, Smoother
@@ -38,7 +39,6 @@ LOST_FRACTION = 0.15
 EQUAL_MS = 0.3
 """Lags that differ by no more count as equal: a hundredth of a frame."""
 MEASURES = ("error_px", "error_mm", "left_px", "left_mm", "jitter_px", "jitter_mm", "distance_px")
-logger = logging.getLogger(__name__)
 
 
 # The figure: what smoothers leave of errors and jitter, against their lag.
@@ -106,7 +106,7 @@ def run(arguments: Arguments) -> int:
     """Render, reconstruct, simulate, smooth, compare; print tables."""
     rendered = rendered_motions(arguments)
     sizes = measured_error_sizes([_unbroken(one) for one in rendered])
-    logger.info("new in every frame, measured at rest on %d rendered clips: %s", len(rendered), sizes)
+    print_result("new in every frame, measured at rest on %d rendered clips: %s", len(rendered), sizes)
     simulated = simulated_motions(sizes, arguments)
     worlds = {"simulated": simulated, "rendered": rendered}
     swept = {name: sweep(motions) for name, motions in worlds.items()}
@@ -124,7 +124,7 @@ def run(arguments: Arguments) -> int:
     report_cost(rendered[0])
     if arguments.figure is not None:
         draw_sweeps(swept["simulated"], swept["rendered"], arguments.figure)
-        logger.info("saved %s", arguments.figure)
+        print_result("saved %s", arguments.figure)
     return 0
 
 
@@ -134,7 +134,7 @@ def rendered_motions(arguments: Arguments) -> list[KnownMotion]:
     for seed in range(arguments.seed, arguments.seed + arguments.clips):
         path = arguments.cache / f"{arguments.variant}_{seed}_{arguments.seconds:g}s.npz"
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             save_motion(path, _render(seed, arguments))
         found.append(load_motion(path))
     return found
@@ -213,8 +213,8 @@ def sweep(
 
 def report(title: str, rows: Sequence[Row]) -> None:
     """Log one line a setting."""
-    logger.info("")
-    logger.info("%s", title)
+    print_result("")
+    print_result("%s", title)
     columns = (
         "error px",
         "error mm",
@@ -227,7 +227,7 @@ def report(title: str, rows: Sequence[Row]) -> None:
         "jitter mm",
         "err/std",
     )
-    logger.info("%-26s" + "%12s" * len(columns), "", *columns)
+    print_result("%-26s" + "%12s" * len(columns), "", *columns)
     for row in rows:
         one = row.scores
         values = (
@@ -241,12 +241,12 @@ def report(title: str, rows: Sequence[Row]) -> None:
             one.jitter_px,
             one.jitter_mm,
         )
-        logger.info("%-26s" + "%12.2f" * len(columns), row.name, *values, one.coverage)
+        print_result("%-26s" + "%12.2f" * len(columns), row.name, *values, one.coverage)
 
 
 def report_equal_lag(rows: Sequence[Row]) -> None:
     """Log for every strength of Kalman the best of One Euro, over all its settings, with no more lag."""
-    logger.info("at equal lag: Kalman / the best of One Euro that lags no more")
+    print_result("at equal lag: Kalman / the best of One Euro that lags no more")
     for row in rows:
         if row.kind == "kalman":
             rivals = [
@@ -258,14 +258,14 @@ def report_equal_lag(rows: Sequence[Row]) -> None:
                 f"{measure} {getattr(row.scores, measure):.2f} / {min(getattr(rival, measure) for rival in rivals):.2f}"
                 for measure in MEASURES
             ]
-            logger.info("%-12s lag %5.2f ms: %s", row.name, row.scores.lag_ms, ", ".join(comparisons))
+            print_result("%-12s lag %5.2f ms: %s", row.name, row.scores.lag_ms, ", ".join(comparisons))
 
 
 def report_camera(motions: Sequence[KnownMotion]) -> None:
     """Log errors of rendered clips in the camera frame, and acceleration errors in the usual units."""
-    logger.info("rendered, %d frames a second, MPJPE and acceleration error against the ground truth", RATE_HZ)
+    print_result("rendered, %d frames a second, MPJPE and acceleration error against the ground truth", RATE_HZ)
     columns = ("camera mm", "wrist mm", "PA mm", "mm/f2", "m/s2", "mm/f2 cam", "m/s2 cam")
-    logger.info("%-26s" + "%10s" * len(columns), "", *columns)
+    print_result("%-26s" + "%10s" * len(columns), "", *columns)
     kinds: dict[str, Callable[[], Smoother]] = {
         "no smoothing": partial(KalmanSmoother, 0.0),
         "Kalman 0.3": partial(KalmanSmoother, 0.3),
@@ -277,7 +277,7 @@ def report_camera(motions: Sequence[KnownMotion]) -> None:
             part for mm in (one.acceleration_mm, one.absolute_acceleration_mm) for part in (mm, mm * RATE_HZ**2 / 1000)
         ]
         values = (one.absolute_mm, one.root_mm, one.procrustes_mm, *accelerations)
-        logger.info("%-26s" + "%10.2f" * len(columns), name, *values)
+        print_result("%-26s" + "%10.2f" * len(columns), name, *values)
 
 
 def report_cost(motion: KnownMotion) -> None:
@@ -289,7 +289,7 @@ def report_cost(motion: KnownMotion) -> None:
                 start_s = time.perf_counter()
                 smoother.smooth([hand], time_s * 1000)
                 took_ms.append((time.perf_counter() - start_s) * 1000)
-        logger.info("%s: %.2f ms a hand", kind, np.median(took_ms))
+        print_result("%s: %.2f ms a hand", kind, np.median(took_ms))
 
 
 if __name__ == "__main__":

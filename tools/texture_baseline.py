@@ -3,7 +3,6 @@
 ``evaluate`` prints the rows of ``handviz texture evaluate`` and the baseline's beside them.
 """
 
-import logging
 import sys
 from dataclasses import KW_ONLY, dataclass
 from functools import cache
@@ -22,7 +21,8 @@ import tools
 from handviz.cli import texture
 from handviz.core.arguments import Only, Positional
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import atomic_path
+from handviz.core.files import atomic_path, make_folder
+from handviz.core.output import print_result
 from handviz.core.records import FloatArray
 from handviz.evaluation.texture_scores import Colours, Method
 from handviz.hand_models.open_hand import load_open_hand
@@ -36,7 +36,6 @@ from handviz.training.texture import TextureLoss, texture_terms
 from handviz.training.texture_samples import TextureSamples, load_texture_samples
 from handviz.training.trainer import Task, Trainer, parameter_group
 
-logger = logging.getLogger(__name__)
 WIDTH, RATE = 512, 1e-3
 FILE = "global_texture.safetensors"
 BACKBONE = "mediapipe_hand"
@@ -124,7 +123,7 @@ def train_baseline(config: BaselineConfig, template: HandTemplate) -> Path:
     """Train to the end; return the file."""
     task = BaselineTask(config, template)
     Trainer(task).fit()
-    config.run.mkdir(parents=True, exist_ok=True)
+    make_folder(config.run)
     path = config.run / FILE
     with atomic_path(path) as part:
         save_file(task.network.state_dict(), part, {"fingerprint": template.fingerprint})
@@ -171,7 +170,7 @@ def run(arguments: Arguments) -> int:
     template = load_open_hand()
     if isinstance(arguments, Evaluate):
         return texture.evaluate(arguments, {"global-feature MLP": baseline_method(arguments.run, template)})
-    logger.info("weights: %s", train_baseline(arguments.config, template))
+    print_result("weights: %s", train_baseline(arguments.config, template))
     return 0
 
 

@@ -18,8 +18,9 @@ import tools
 from handviz.cli.evaluate import held_out_crops
 from handviz.core.arguments import Count, HeldOutFolder, ModelFolder, Positional
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import atomic_path
+from handviz.core.files import atomic_path, make_folder
 from handviz.core.geometry import intrinsics_from_field_of_view
+from handviz.core.output import print_result
 from handviz.core.paths import MODELS, TEXTURE_NAME, variant_file
 from handviz.core.records import CROP_SIZE, Detection, Frame, FrameResult, HandCrop
 from handviz.data.synthetic.dataset import read_shard
@@ -147,11 +148,11 @@ def run(arguments: Arguments) -> int:
             crops = held_out_crops(saved or Path(temporary), MIN_HELD_OUT, keep=saved is not None)
             results = held_out_hands([part.directory for part in crops], arguments.count, arguments.model_dir)
         image = sheet(results, arguments.count)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.out.parent)
     with atomic_path(arguments.out) as part:
         if not cv2.imwrite(str(part), image[..., ::-1]):
             raise HandvizError(f"cannot write {arguments.out}", ErrorCode.NOT_WRITABLE)
-    logger.info("wrote %s", arguments.out)
+    print_result("wrote %s", arguments.out)
     return 0
 
 

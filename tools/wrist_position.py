@@ -3,7 +3,6 @@
 Hands are rendered with known K, put back into whole images and found there by the whole pipeline.
 """
 
-import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from handviz.core.arguments import Count, ModelFolder, Seed
 from handviz.core.camera_model import ASSUMED_CAMERA
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
+from handviz.core.output import print_result
 from handviz.core.paths import MODELS
 from handviz.core.records import CROP_SIZE, FloatArray, Frame, HandMesh, Intrinsics, ModelChoice
 from handviz.data.synthetic.generator import render_samples
@@ -27,7 +27,6 @@ from handviz.hand_models.open_hand import load_open_hand
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.pipeline.refinement import length_m
 
-logger = logging.getLogger(__name__)
 SAME_HAND = 0.35
 """Maximum distance of a detection from the true keypoints, in extents of the hand."""
 MAX_HIDDEN = 0.5
@@ -85,7 +84,7 @@ def run(arguments: Arguments) -> int:
             f"{len(found)} of {arguments.count} hands were found: choose a larger --count", ErrorCode.NO_HANDS
         )
     for line in table(found, arguments.count):
-        logger.info("%s", line)
+        print_result("%s", line)
     return 0
 
 

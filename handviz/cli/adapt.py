@@ -1,6 +1,5 @@
 """``handviz adapt``: adapt a network to a camera from a clip or folder without labels, if that helps."""
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +9,11 @@ from handviz.adaptation.clip_crops import crops_of
 from handviz.adaptation.training import AdaptConfig
 from handviz.core.arguments import Count, HandModelFile, Only, Positional
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import print_result
 from handviz.core.paths import ADAPTED, WINDOW_COMMAND, variant_file
 from handviz.core.records import HandednessSetting, ModelChoice
 from handviz.hand_models.choice import hand_model_for
 from handviz.sources.source import open_source
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +55,14 @@ def run(arguments: Arguments) -> int:
         source.close()
     config = arguments.config
     outcome = adapt(start, crops, template, config)
-    logger.info("%s", report(outcome))
+    print_result("%s", report(outcome))
     if not outcome.kept:
-        logger.info("It did not help: nothing was written, keep using your present network.")
+        print_result("It did not help: nothing was written, keep using your present network.")
         return 2
     notes: dict[str, object] = {"input": arguments.input, "start": path.name, "frames": crops.frames,
                                 "hands": len(crops), "epochs": outcome.epochs, "seed": config.seed}  # fmt: skip
     written = write_outcome(outcome, start, template, arguments.out, notes)
-    logger.info("%s; use it with: %s --model-dir %s", written, WINDOW_COMMAND, arguments.out)
+    print_result("%s; use it with: %s --model-dir %s", written, WINDOW_COMMAND, arguments.out)
     return 0
 
 

@@ -1,16 +1,14 @@
 """``handviz animate``: a recording -> animated GLB, BVH, CSV."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from handviz.core.arguments import HandModelFile, Option, Positional
-from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import make_folder
+from handviz.core.output import print_result
 from handviz.hand_models.choice import hand_model
 from handviz.io.recording.animate import KINDS, animate
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +38,7 @@ def run(arguments: Arguments) -> int:
     hand_model(arguments.hand_model)  # known from now on, so that the recording finds it
     kinds = [kind for kind in KINDS if getattr(arguments, kind)] or ["glb", "bvh"]
     if arguments.out is not None:
-        try:
-            arguments.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise HandvizError(
-                f"the folder {arguments.out} cannot be made: {error.strerror}", ErrorCode.NOT_WRITABLE
-            ) from error
+        make_folder(arguments.out)
     for made in animate(arguments.recording, kinds, arguments.out, colour=arguments.colour):
-        logger.info("%s: %s", made.path, made.message)
+        print_result("%s: %s", made.path, made.message)
     return 0

@@ -1,19 +1,19 @@
 """``handviz benchmark``: every stage of the live program, end to end, and MediaPipe alone, all in one run."""
 
-import logging
 import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from handviz.core.arguments import Count, HandModelFile, ModelFolder, between
+from handviz.core.arguments import AsJson, Count, HandModelFile, ModelFolder, between
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import print_json, print_result
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.core.process import peak_megabytes
 from handviz.core.records import Frame, FrameResult, ModelChoice
@@ -29,7 +29,6 @@ from handviz.sources.source import Source, open_source
 WIDTH, HEIGHT = 640, 480
 WARM_UP_FRAMES, OUTPUT_FRAMES = 20, 60
 STAGES = ("detect", "crop", "reconstruct", "smooth", "texture")
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +52,7 @@ class Arguments:
     """Hands looked for in a frame."""
     model_dir: ModelFolder = MODELS
     hand_model: HandModelFile = None
+    as_json: AsJson = False
 
 
 def run(arguments: Arguments) -> int:
@@ -74,15 +74,47 @@ def run(arguments: Arguments) -> int:
             OffscreenRenderer(display_mesh(pipeline.template), WIDTH, HEIGHT, samples=None)
         )
         shown = "all variants" if arguments.compare else f"variant {arguments.variant}"
-        logger.info("%s, %s, %s", source.description, _machine(), shown)
-        logger.info("networks run by %s", pipeline.provider)
-        _report_stages(source, arguments, pipeline, renderer, alone_ms)
+        figures = Figures(is_printed=not arguments.as_json)
+        figures.add("source", source.description, "%s, %s, %s", source.description, _machine(), shown)
+        figures.add("networks", pipeline.provider, "networks run by %s", pipeline.provider)
+        _report_stages(source, arguments, pipeline, renderer, alone_ms, figures.part("one_thread"))
         options = _draw_options(arguments)
         live = LiveRun(source, pipeline, lambda result: renderer.draw(result, options), arguments.capture_fps)
         with tqdm(total=arguments.frames, unit="frame", desc="end to end") as bar:
             measures = live.run(arguments.frames, bar.update)
-        _report_live(measures)
+        _report_live(measures, figures.part("end_to_end"))
+        if arguments.as_json:
+            print_json({"machine": _machine(), "shown": shown, **figures.values})
     return 0
+
+
+class Figures:
+    """Measured values by name: printed as they come, or kept to be printed as JSON."""
+
+    def __init__(self, *, is_printed: bool) -> None:
+        self._is_printed = is_printed
+        self.values: dict[str, Any] = {}
+
+    def part(self, name: str) -> "Figures":
+        """Return new figures below a name of these."""
+        inner = Figures(is_printed=self._is_printed)
+        self.values[name] = inner.values
+        return inner
+
+    def add(self, name: str, value: object, message: str, *values: object) -> None:
+        """Keep a value, or print its line."""
+        self.values[name] = value
+        if self._is_printed:
+            print_result(message, *values)
+
+    def add_number(self, name: str, value: float, form: str) -> None:
+        """Keep a number, or print its line."""
+        self.add(name, value, f"  %-20s {form}", name, value)
+
+    def add_times(self, name: str, milliseconds: Sequence[float] | np.ndarray) -> None:
+        """Keep median and 95th percentile in ms, or print their line."""
+        median, high = float(np.median(milliseconds)), float(np.percentile(milliseconds, 95))
+        self.add(name, {"median_ms": median, "percentile_95_ms": high}, "  %-20s %7.2f %7.2f", name, median, high)
 
 
 def _draw_options(arguments: Arguments) -> DrawOptions:
@@ -104,8 +136,9 @@ def _report_stages(
     pipeline: Pipeline,
     renderer: OffscreenRenderer,
     alone_ms: Sequence[float],
+    figures: Figures,
 ) -> None:
-    """Log the cost of each stage by itself, frame by frame in one thread."""
+    """Report the cost of each stage by itself, frame by frame in one thread."""
     frames, results, draw_ms = _endless(source), [], []
     options = _draw_options(arguments)
     for index in range(WARM_UP_FRAMES + arguments.stage_frames):
@@ -117,35 +150,37 @@ def _report_stages(
             results.append(result)
             draw_ms.append(milliseconds)
     hands = np.mean([len(result.hands) for result in results])
-    logger.info("one thread, %d frames, %.2f hands in each: ms, median and 95th percentile", len(results), hands)
+    title = "one thread, %d frames, %.2f hands in each: ms, median and 95th percentile"
+    figures.add("frames", len(results), title, len(results), hands)
     totals_ms = np.array(draw_ms)
     for stage in STAGES:
         stage_ms = _stage_ms(results, stage)
         totals_ms = totals_ms + stage_ms
-        _line(stage, stage_ms)
-    _line("draw", draw_ms)
-    _line("all stages", totals_ms)
-    _line("MediaPipe alone", alone_ms)
+        figures.add_times(stage, stage_ms)
+    figures.add_times("draw", draw_ms)
+    figures.add_times("all stages", totals_ms)
+    figures.add_times("MediaPipe alone", alone_ms)
     for name, cost_ms in output_costs_ms(
         (result, renderer.draw(result, options)) for result in results[:OUTPUT_FRAMES]
     ).items():
-        _line(name, cost_ms)
-    logger.info("  %-20s %7.2f", "ratio to MediaPipe", np.median(totals_ms) / np.median(alone_ms))
+        figures.add_times(name, cost_ms)
+    figures.add_number("ratio to MediaPipe", float(np.median(totals_ms) / np.median(alone_ms)), "%7.2f")
 
 
-def _report_live(measures: LiveMeasures) -> None:
+def _report_live(measures: LiveMeasures, figures: Figures) -> None:
     if len(measures.shown_ms) < 2:
         raise HandvizError("fewer than two frames were shown: nothing to measure", ErrorCode.EMPTY_INPUT)
-    logger.info("end to end, two worker threads and drawing at %dx%d, %d frames", WIDTH, HEIGHT, len(measures.age_ms))
+    frames, title = len(measures.age_ms), "end to end, two worker threads and drawing at %dx%d, %d frames"
+    figures.add("frames", frames, title, WIDTH, HEIGHT, frames)
     for stage in STAGES:
-        _line(stage, _stage_ms(measures.results, stage))
-    _line("draw", measures.draw_ms)
-    _line("age when shown", measures.age_ms)
+        figures.add_times(stage, _stage_ms(measures.results, stage))
+    figures.add_times("draw", measures.draw_ms)
+    figures.add_times("age when shown", measures.age_ms)
     seconds = (measures.shown_ms[-1] - measures.shown_ms[0]) / 1000
-    logger.info("  %-20s %7.1f", "frames per second", (len(measures.shown_ms) - 1) / seconds)
-    logger.info("  %-20s %7d", "frames dropped", measures.dropped)
-    logger.info("  %-20s %7.0f MB", "peak memory", peak_megabytes())
-    logger.info("  %-20s %+7.1f MB", "memory drift", memory_drift(measures.resident_megabytes))
+    figures.add_number("frames per second", (len(measures.shown_ms) - 1) / seconds, "%7.1f")
+    figures.add_number("frames dropped", measures.dropped, "%7d")
+    figures.add_number("peak memory", peak_megabytes(), "%7.0f MB")
+    figures.add_number("memory drift", memory_drift(measures.resident_megabytes), "%+7.1f MB")
 
 
 def memory_drift(resident_megabytes: Sequence[float]) -> float:
@@ -158,10 +193,6 @@ def memory_drift(resident_megabytes: Sequence[float]) -> float:
 
 def _stage_ms(results: Sequence[FrameResult], stage: str) -> np.ndarray:
     return np.array([getattr(result.times, f"{stage}_ms") for result in results])
-
-
-def _line(name: str, milliseconds: Sequence[float] | np.ndarray) -> None:
-    logger.info("  %-20s %7.2f %7.2f", name, np.median(milliseconds), np.percentile(milliseconds, 95))
 
 
 def _milliseconds(call: Callable[..., object], *values: object) -> float:

@@ -1,10 +1,10 @@
 """``handviz calibrate``: fit one factor to a checkpoint's variances on crops that it was not trained on."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from handviz.core.arguments import Count, HandModelFile, Positional
+from handviz.core.output import print_result
 from handviz.evaluation.calibration import fit_variance_scale
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
 from handviz.hand_models.choice import hand_model_or_named
@@ -15,8 +15,6 @@ from handviz.training.checkpoint import (
     load_checkpoint,
     read_metadata,
 )
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,5 +41,5 @@ def run(arguments: Arguments) -> int:
     )
     factors = [factor * old for factor, old in zip(fit_variance_scale(answers), before, strict=True)]
     add_metadata(arguments.checkpoint, dict(zip(VARIANCE_SCALES, factors, strict=True)))
-    logger.info("variances x %.3f (vertices), x %.3f (keypoints), saved in %s", *factors, arguments.checkpoint)
+    print_result("variances x %.3f (vertices), x %.3f (keypoints), saved in %s", *factors, arguments.checkpoint)
     return 0

@@ -28,6 +28,7 @@ from handviz.cluster.shards import (
 )
 from handviz.core.arguments import Count, Positional, between, whole
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import print_result
 
 IMAGES_PER_SHARD = 500
 MAX_FAILED_SHARDS = 20
@@ -81,9 +82,9 @@ def run(arguments: Arguments) -> int:
         sum(getattr(result, name) for result in complete) for name in ("images", "hands", "unreadable")
     )
     message = "%d of %d images with %d hands, %d unreadable, in %d of %d shards: %s"
-    logger.info(message, images, header["images"], hands, unreadable, len(complete), of, out)
+    print_result(message, images, header["images"], hands, unreadable, len(complete), of, out)
     if not arguments.no_join and len(complete) == of:
-        logger.info("all of them in one list: %s", join(whole, of, complete))
+        print_result("all of them in one list: %s", join(whole, of, complete))
     if arguments.verify:
         _verify(whole, complete, arguments.verify)
     return 1 if len(complete) < of or images == unreadable else 0
@@ -112,7 +113,7 @@ def _do(whole: ShardedRun, of: int, header: dict[str, Any], arguments: Arguments
             if result.failure:
                 logger.error("shard %d failed, %s", result.shard.number, result.failure)
     if images:
-        logger.info("%.2f images a second", images / (time.perf_counter() - began))
+        print_result("%.2f images a second", images / (time.perf_counter() - began))
 
 
 def _results(
@@ -128,7 +129,7 @@ def _results(
 
 def _verify(whole: ShardedRun, complete: list[ShardResult], images: int) -> None:
     different = differing(whole, complete, images)
-    logger.info("%d of %d images that were done again got another entry", len(different), images)
+    print_result("%d of %d images that were done again got another entry", len(different), images)
     if different:
         raise HandvizError(
             f"results are not those of this machine, for example of {different[0]}", ErrorCode.OUTPUT_DIFFERS

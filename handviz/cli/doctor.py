@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from handviz import __version__
-from handviz.core.arguments import Option
+from handviz.core.arguments import AsJson, Option, whole_number
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.extras import PURPOSES, install_line, missing_modules
+from handviz.core.output import print_json, print_text
 from handviz.core.paths import (
     ADAPTED,
     CHECKSUM_FILE,
@@ -316,6 +317,7 @@ class Arguments:
     """Images of each split to open, or all."""
     hand_model: Annotated[Path | None, Option(metavar="FILE")] = None
     """Your MANO_RIGHT.pkl, to be held against the dataset's points."""
+    as_json: AsJson = False
 
 
 def report(finding: Finding) -> str:
@@ -335,8 +337,10 @@ def run(arguments: Arguments) -> int:
         images = image_count(arguments.images)
         return report_dataset(arguments.dataset, arguments.root, images, arguments.hand_model)
     findings = examine()
-    for finding in findings:
-        sys.stdout.write(report(finding))
+    if arguments.as_json:
+        print_json(findings)
+    else:
+        print_text("".join(map(report, findings)))
     return int(any(finding.state == "FAIL" for finding in findings))
 
 
@@ -344,6 +348,9 @@ def image_count(text: str) -> int | None:
     """Parse a number of at least 1, or None for all."""
     if text == "all":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise HandvizError(f"--images is {text}: give a number of at least 1, or all", ErrorCode.BAD_VALUE)
-    return int(text)
+    try:
+        return whole_number(text, 1)
+    except ValueError as error:
+        raise HandvizError(
+            f"--images is {text[:60]}: give a number of at least 1, or all", ErrorCode.BAD_VALUE
+        ) from error

@@ -3,7 +3,6 @@
 import itertools
 import logging
 import re
-import sys
 import tempfile
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
@@ -18,16 +17,19 @@ from handviz.cli.evaluate_official import (
     NOTHING_FOR_DATASETS,
     DatasetArguments,
     Model,
+    evaluation_figures,
+    official_evaluations,
     official_report,
     refuse_without_dataset,
 )
-from handviz.core.arguments import Count, HandModelFile, HeldOutFolder, Option, Positional
+from handviz.core.arguments import AsJson, Count, HandModelFile, HeldOutFolder, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import print_json, print_text
 from handviz.core.paths import variant_file
 from handviz.core.records import VARIANTS, CanonicalHand, Detection, HandCrop
 from handviz.data.datasets.registry import is_dataset_spec
 from handviz.evaluation.calibration import Calibration, calibrate, calibration_table
-from handviz.evaluation.card import Answers, Card, card, card_table, cell
+from handviz.evaluation.card import Answers, Card, PartMeans, card, card_table, cell
 from handviz.evaluation.evaluate import BATCH, Crops, Predictor, checkpoint_predictor, collect, mediapipe_by_part
 from handviz.evaluation.held_out import freeze, label_warnings, read_held_out, render_held_out
 from handviz.evaluation.plots import draw_reliability, draw_sparsification
@@ -64,6 +66,7 @@ class Arguments:
     """Only write into assets/held_out.json the fingerprint of the hands of --held-out DIR."""
     hand_model: HandModelFile = None
     dataset: DatasetArguments = NOTHING_FOR_DATASETS
+    as_json: AsJson = False
 
 
 def onnx_predictor(path: Path, template: HandTemplate | None = None) -> Predictor:
@@ -133,33 +136,54 @@ def _draw(name: str, rows: tuple[Calibration, ...], directory: Path) -> None:
         logger.info("wrote %s", draw(rows, directory / f"{kind}_{name}.png"))
 
 
-def _report(models: Sequence[Path], crops: list[Crops], arguments: Arguments) -> str:
-    """Return the printed text; write the figures."""
+@dataclass(frozen=True)
+class CardReport:
+    """What is printed of models on rendered crops; with ``--json`` under these names."""
+
+    crops: int
+    data: str
+    models: dict[str, Card]
+    calibration: dict[str, tuple[Calibration, ...]]
+    """of each model, where it is requested"""
+    mediapipe_pa_mpjpe_mm: PartMeans | None
+    """of all, visible and heavily hidden hands, where it is requested"""
+
+    def text(self) -> str:
+        """Return Markdown tables."""
+        tables = [f"{title}\n\n{calibration_table(rows)}\n" for title, rows in self.calibration.items()]
+        text = "\n".join([f"{self.crops} crops of {self.data}\n\n{card_table(self.models)}\n", *tables])
+        return text + ("" if self.mediapipe_pa_mpjpe_mm is None else _mediapipe_text(self.mediapipe_pa_mpjpe_mm))
+
+
+def _report(models: Sequence[Path], crops: list[Crops], arguments: Arguments) -> CardReport:
+    """Return what is printed; write the figures."""
     cards: dict[str, Card] = {}
     names: set[str] = set()
-    tables, count = [], 0
+    calibrations: dict[str, tuple[Calibration, ...]] = {}
+    count = 0
     for path in models:
         answers = _answers(path, crops, arguments)
         count, title = len(answers.std_m), _title(path, cards)
         cards[title] = card(answers)
         rows = calibrate(answers) if arguments.calibration or arguments.plots else ()
         if arguments.calibration:
-            tables.append(f"{title}\n\n{calibration_table(rows)}\n")
+            calibrations[title] = rows
         if arguments.plots:
             _draw(_image_name(title, names), rows, arguments.plots)
-    return "\n".join([f"{count} crops of {arguments.data or 'the held-out set'}\n\n{card_table(cards)}\n", *tables])
+    mediapipe = mediapipe_by_part(crops, load_open_hand()) if arguments.mediapipe else None
+    return CardReport(count, str(arguments.data or "the held-out set"), cards, calibrations, mediapipe)
 
 
-def _mediapipe(crops: list[Crops]) -> str:
-    means = [cell("{:.2f}", value) for value in mediapipe_by_part(crops, load_open_hand())]
+def _mediapipe_text(parts: PartMeans) -> str:
+    means = [cell("{:.2f}", value) for value in parts]
     return (
         f"\nMediaPipe's own world landmarks on the same crops: PA-MPJPE {means[0]} mm, "
         f"visible hands {means[1]} mm, heavily hidden {means[2]} mm\n"
     )
 
 
-def _on_dataset(spec: Path, models: Sequence[Path], arguments: Arguments) -> str:
-    """Return the printed text of a dataset's own metrics."""
+def _on_dataset(spec: Path, models: Sequence[Path], arguments: Arguments) -> None:
+    """Print a dataset's own metrics."""
     for name in FOR_RENDERED:
         if getattr(arguments, name):
             raise HandvizError(
@@ -168,7 +192,11 @@ def _on_dataset(spec: Path, models: Sequence[Path], arguments: Arguments) -> str
     named: dict[str, Model] = {}
     for path in models:
         named[_title(path, named)] = partial(_model, path, arguments)
-    return official_report(arguments.dataset, spec, arguments.count, named)
+    found = official_evaluations(arguments.dataset, spec, arguments.count, named)
+    if arguments.as_json:
+        print_json({title: evaluation_figures(evaluation) for title, evaluation in found.items()})
+    else:
+        print_text(official_report(arguments.dataset, found))
 
 
 def run(arguments: Arguments) -> int:
@@ -177,7 +205,7 @@ def run(arguments: Arguments) -> int:
         raise HandvizError("--freeze needs --held-out DIR", ErrorCode.OPTION_CONFLICT)
     models = arguments.models or tuple(variant_file(variant) for variant in VARIANTS)
     if arguments.data is not None and is_dataset_spec(arguments.data):
-        sys.stdout.write(_on_dataset(arguments.data, models, arguments))
+        _on_dataset(arguments.data, models, arguments)
         return 0
     refuse_without_dataset(arguments.dataset)
     with tempfile.TemporaryDirectory() as temporary:
@@ -189,6 +217,9 @@ def run(arguments: Arguments) -> int:
                 saved or Path(temporary), arguments.count, keep=saved is not None, freezes=arguments.freeze
             )
         if not arguments.freeze:
-            text = _report(models, crops, arguments)
-            sys.stdout.write(text + (_mediapipe(crops) if arguments.mediapipe else ""))
+            found = _report(models, crops, arguments)
+            if arguments.as_json:
+                print_json(found)
+            else:
+                print_text(found.text())
     return 0

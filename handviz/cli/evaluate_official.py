@@ -32,6 +32,8 @@ SAME_HAND = 0.35
 CROPS = {"truth": "crops of the true keypoints", "detector": "crops of the detector's keypoints"}
 Model = Callable[[], tuple[Predictor, HandTemplate]]
 """Loads a predictor and the hand model that it speaks of."""
+
+
 logger = logging.getLogger(__name__)
 
 
@@ -69,23 +71,44 @@ def refuse_without_dataset(arguments: DatasetArguments) -> None:
         raise HandvizError("--crops detector is for datasets: give --data NAME/SPLIT:ROOT", ErrorCode.OPTION_CONFLICT)
 
 
-def official_report(arguments: DatasetArguments, spec: Path, count: int | None, models: dict[str, Model]) -> str:
-    """Return the printed text for every model by its title; write CSV, curves and submission."""
+def official_evaluations(
+    arguments: DatasetArguments, spec: Path, count: int | None, models: dict[str, Model]
+) -> dict[str, Evaluation]:
+    """Return every model's evaluation by its title; write CSV, curves and submission."""
     _check_outputs(arguments, count, len(models))
     dataset = open_dataset(spec)
     found: dict[str, Evaluation] = {}
-    texts = []
     with finder(arguments.crops) as find:
         options = Options(count, find, bad_images=arguments.bad_images)
         for title, load in models.items():
             found[title] = _evaluated(dataset, load(), options, arguments.submission)
-            texts.append(f"{title}\n\n{report(found[title], CROPS[arguments.crops], arguments.frame_rate)}")
     if arguments.csv is not None:
         write_csv(next(iter(found.values())), arguments.csv)
         logger.info("wrote %s", arguments.csv)
     if arguments.pck is not None:
         logger.info("wrote %s", draw_pck(found, arguments.pck))
-    return "\n".join(texts)
+    return found
+
+
+def official_report(arguments: DatasetArguments, found: dict[str, Evaluation]) -> str:
+    """Return the printed text for every model by its title."""
+    crops, rate_hz = CROPS[arguments.crops], arguments.frame_rate
+    return "\n".join(f"{title}\n\n{report(one, crops, rate_hz)}" for title, one in found.items())
+
+
+def evaluation_figures(evaluation: Evaluation) -> dict[str, object]:
+    """Return the means of an evaluation, their 95 % intervals and what they are of, for ``--json``."""
+    return {
+        "dataset": evaluation.dataset,
+        "split": evaluation.split,
+        "hand_model": evaluation.hand_model,
+        "samples": len(evaluation.names),
+        "requested": evaluation.total,
+        "means": {name: values.mean() for name, values in evaluation.scores.columns.items()},
+        "intervals_95": evaluation.intervals,
+        "uncertainty": evaluation.std,
+        "warnings": evaluation.warnings,
+    }
 
 
 def _evaluated(

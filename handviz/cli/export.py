@@ -1,19 +1,17 @@
 """``handviz export``: a checkpoint becomes the ONNX file that the program runs."""
 
 import hashlib
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from handviz.core.arguments import HandModelFile, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
+from handviz.core.output import print_result
 from handviz.core.paths import EXPORTS, variant_file
 from handviz.hand_models.choice import hand_model_or_named
 from handviz.models.amvur.export import ExportMetadata, export_onnx
 from handviz.training.checkpoint import calibration_metadata, load_checkpoint, read_metadata, supervision_of
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,5 +51,5 @@ def run(arguments: Arguments) -> int:
     )
     difference = export_onnx(model, config, template, path, export_metadata)
     write_checksums(arguments.model_dir)
-    logger.info("%s: differs from PyTorch by at most %.2g cm", path, difference)
+    print_result("%s: differs from PyTorch by at most %.2g cm", path, difference)
     return 0

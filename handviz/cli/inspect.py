@@ -11,9 +11,10 @@ from typing import Annotated
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from handviz.core.arguments import HandModelFile, ModelFolder, Option, Positional
+from handviz.core.arguments import AsJson, HandModelFile, ModelFolder, Option, Positional
 from handviz.core.camera_model import ASSUMED_CAMERA, CameraModel
 from handviz.core.errors import HandvizError
+from handviz.core.output import print_json, print_result
 from handviz.core.paths import MODELS
 from handviz.core.process import peak_megabytes
 from handviz.core.records import Frame, ModelChoice
@@ -40,6 +41,7 @@ class Arguments:
     measure: bool = False
     """Ignore saved results, and compare the rate with the pipeline alone."""
     hand_model: HandModelFile = None
+    as_json: AsJson = False
 
 
 def run(arguments: Arguments) -> int:
@@ -55,13 +57,17 @@ def run(arguments: Arguments) -> int:
     )
     with logging_redirect_tqdm():
         if arguments.measure:
-            return _measure(request)
+            return _print_rates(measured_rates(request), as_json=arguments.as_json)
         inspection = Inspection(request)
         rows = _inspect(inspection)
     done = sum(row.state == "done" for row in rows.values())
     hands = sum(len(row.hands) for row in rows.values())
-    logger.info("%d images with %d hands, %d could not be done", done, hands, len(rows) - done)
-    logger.info("results are in %s", inspection.results_path)
+    failed = len(rows) - done
+    if arguments.as_json:
+        print_json({"images": done, "hands": hands, "failed": failed, "results": inspection.results_path})
+    else:
+        print_result("%d images with %d hands, %d could not be done", done, hands, failed)
+        print_result("results are in %s", inspection.results_path)
     return 0 if done else 1
 
 
@@ -82,8 +88,18 @@ def _inspect(inspection: Inspection) -> dict[str, ImageRow]:
     return rows
 
 
-def _measure(request: InspectionRequest) -> int:
-    """Log the rates of the pipeline alone and of the inspection, in alternating blocks under the same load."""
+@dataclass(frozen=True)
+class Rates:
+    """Images a second, and the peak memory."""
+
+    images: int
+    images_per_s: dict[str, float]
+    """of the pipeline on images in memory, of it with reading them, of the inspection"""
+    peak_memory_mb: float
+
+
+def measured_rates(request: InspectionRequest) -> Rates:
+    """Return the rates of the pipeline alone and of the inspection, in alternating blocks under the same load."""
     paths = FolderSource.of_folder(checked_folder(request.folder)).paths
     pipeline = make_processor(request)
     seconds = {"pipeline, images in memory": 0.0, "pipeline, images read one by one": 0.0, "inspection": 0.0}
@@ -96,16 +112,23 @@ def _measure(request: InspectionRequest) -> int:
                     seconds[name] += taken_s
     finally:
         pipeline.close()
-    for name, taken_s in seconds.items():
-        logger.info("%-36s %7.2f images/s", name, len(paths) / taken_s)
-    in_memory_s, read_s, inspection_s = seconds.values()
-    logger.info(
+    return Rates(len(paths), {name: len(paths) / taken_s for name, taken_s in seconds.items()}, peak_megabytes())
+
+
+def _print_rates(rates: Rates, *, as_json: bool) -> int:
+    if as_json:
+        print_json(rates)
+        return 0
+    for name, images_per_s in rates.images_per_s.items():
+        print_result("%-36s %7.2f images/s", name, images_per_s)
+    in_memory, with_reading, inspection = rates.images_per_s.values()
+    print_result(
         "the inspection reaches %.1f %% of the pipeline's own rate on images in memory, %.1f %% of the rate "
         "with reading",
-        100 * in_memory_s / inspection_s,
-        100 * read_s / inspection_s,
+        100 * inspection / in_memory,
+        100 * inspection / with_reading,
     )
-    logger.info("%d images; peak memory %.0f MB", len(paths), peak_megabytes())
+    print_result("%d images; peak memory %.0f MB", rates.images, rates.peak_memory_mb)
     return 0
 
 

@@ -1,7 +1,6 @@
 """``handviz mano``: convert MANO parameters between conventions, and hands, meshes and recordings to MANO."""
 
 import io
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from handviz.core.arguments import HandModelFile, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.json_files import BYTE_ORDER_MARK, MAX_LISTING_BYTES, Numbers, Rows, read_json
+from handviz.core.output import print_result
 from handviz.core.paths import MANO_FOLDER
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
 from handviz.hand_models.choice import OPTION, found_mano, hand_model
@@ -31,8 +31,6 @@ from handviz.io.mano import (
 from handviz.io.mesh_io import faces_for, read_ply
 from handviz.io.recording.recorded import read_tracks
 from handviz.io.recording.recording import ABOUT
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +65,7 @@ def run(arguments: Arguments) -> int:
     records, form = _read(arguments.input, template)
     if arguments.out is not None:
         write_mano(arguments.out, records, template, arguments.to or form)
-        logger.info("%s, %s", fit_message(records, arguments.out), arguments.to or form)
+        print_result("%s, %s", fit_message(records, arguments.out), arguments.to or form)
     if arguments.vertices is not None:
         _write_vertices(arguments.vertices, records, template)
     return 0
@@ -149,4 +147,4 @@ def _write_vertices(path: Path, records: list[ManoRecord], template: HandTemplat
     stream = io.BytesIO()
     np.save(stream, np.array(vertices, np.float32).reshape(-1, template.vertex_count, 3))
     write_files({path: stream.getvalue()})
-    logger.info("%s: vertices of %d hands", path, len(records))
+    print_result("%s: vertices of %d hands", path, len(records))

@@ -26,6 +26,7 @@ from handviz.cluster.shards import (
 )
 from handviz.core.arguments import Count, Fraction, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import print_result
 from handviz.core.paths import MANO_FOLDER, WINDOW_COMMAND
 from handviz.core.records import Frame, SmoothingKind
 from handviz.hand_models.choice import found_mano, hand_model
@@ -129,10 +130,10 @@ def _run_shard(arguments: Arguments) -> int:
     for error in result.errors:
         logger.error("%s", error)
     message = "%d images with %d hands, %d unreadable: %s"
-    logger.info(message, result.images, result.hands, result.unreadable, shard.path(whole.out))
+    print_result(message, result.images, result.hands, result.unreadable, shard.path(whole.out))
     complete = complete_shards(whole, shard.of, header)
     if len(complete) == shard.of:
-        logger.info("all shards are complete: %s", join(whole, shard.of, complete))
+        print_result("all shards are complete: %s", join(whole, shard.of, complete))
     return int(arguments.shard is None and result.images == result.unreadable)
 
 
@@ -181,13 +182,13 @@ class Job:
         write_report(report, sorted(self._entries, key=lambda entry: str(entry["file"])))
         if self._mano is not None and self._arguments.save_mano is not None:
             write_mano(self._arguments.save_mano, self._mano_records, self._mano, "absolute")
-            logger.info("%s", fit_message(self._mano_records, self._arguments.save_mano))
+            print_result("%s", fit_message(self._mano_records, self._arguments.save_mano))
         failed = len(self._entries) - self.done
-        logger.info("%d images with %d hands, %d unreadable: %s", self.done, len(self._distances), failed, report)
+        print_result("%d images with %d hands, %d unreadable: %s", self.done, len(self._distances), failed, report)
         if self._distances:
             mean, median = 100 * np.mean(self._distances), 100 * np.median(self._distances)
             message = "projected keypoints lie %.1f %% of the hand's box from the detector's, median %.1f %%"
-            logger.info(message, mean, median)
+            print_result(message, mean, median)
 
     def _reconstruct(self, frame: Frame, file: str) -> dict[str, Any]:
         if frame.note:

@@ -3,14 +3,13 @@
 On a downloaded dataset as the paper does it, or in a cheap form on rendered hands.
 """
 
-import logging
-import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from handviz.core.arguments import HandModelFile, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import print_result, print_text
 from handviz.core.paths import RUNS
 from handviz.data.datasets.images import BadImages
 from handviz.data.datasets.registry import DatasetSpec, open_dataset, parsed
@@ -29,7 +28,6 @@ from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
 from handviz.training.distributed import Device
 
-logger = logging.getLogger(__name__)
 SMOKE_TEST_SAMPLES = 4
 
 
@@ -115,12 +113,12 @@ def _on_rendered_hands(recipe: Recipe, hands: RenderedHands, template: HandTempl
     config = rendered_config(recipe, hands, folder, template, camera_prior=arguments.camera_prior)
     config = _with_options(config, arguments)
     if not arguments.no_training:
-        logger.info("checkpoint: %s", train(config, template))
+        print_result("checkpoint: %s", train(config, template))
     if arguments.smoke:
         hands = replace(hands, test_limit=SMOKE_TEST_SAMPLES)
     result, card = evaluate_rendered(config, hands, template)
-    sys.stdout.write(f"{result.samples:,} rendered crops of {hands.test}\n\n{card_table({recipe.name: card})}\n")
-    logger.info("wrote %s", result.path)
+    print_text(f"{result.samples:,} rendered crops of {hands.test}\n\n{card_table({recipe.name: card})}\n")
+    print_result("wrote %s", result.path)
 
 
 def _on_dataset(recipe: Recipe, template: HandTemplate, arguments: Arguments) -> None:
@@ -132,11 +130,11 @@ def _on_dataset(recipe: Recipe, template: HandTemplate, arguments: Arguments) ->
     spec, folder = parsed(f"{recipe.dataset}:{arguments.root}"), arguments.run or RUNS / recipe.name
     config = _with_options(recipe.config((str(spec),), folder, camera_prior=arguments.camera_prior), arguments)
     if not arguments.no_training:
-        logger.info("checkpoint: %s", train(config, template))
+        print_result("checkpoint: %s", train(config, template))
     for test in tests_of(recipe):
         found = _evaluated(config, parsed(f"{test}:{arguments.root}"), template, arguments.smoke)
-        sys.stdout.write(report(found, "crops of the true keypoints"))
-        logger.info("wrote %s", _keep(found, recipe, config, template))
+        print_text(report(found, "crops of the true keypoints"))
+        print_result("wrote %s", _keep(found, recipe, config, template))
 
 
 def tests_of(recipe: Recipe) -> list[str]:

@@ -1,6 +1,5 @@
 """``handviz synthesize``: render hands with ground truth."""
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +13,14 @@ from tqdm import tqdm
 
 from handviz.core.arguments import Count, Option, Seed, number
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import atomic_path
+from handviz.core.files import atomic_path, make_folder
+from handviz.core.output import print_result
 from handviz.core.records import CROP_SIZE, KEYPOINT_PARENTS, FloatArray
 from handviz.data.synthetic.dataset import read_shard
 from handviz.data.synthetic.generator import Plan, render
 from handviz.evaluation.held_out import read_held_out
 
 COLUMNS, ROWS = 8, 3
-logger = logging.getLogger(__name__)
 
 
 # A contact sheet of rendered hands for a person to judge: images, and the same with their keypoints.
@@ -52,7 +51,7 @@ def write_preview(directory: Path, path: Path) -> None:
         ]
         empty = [np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)] * (COLUMNS - len(plain))
         rows += [np.hstack(plain + empty), np.hstack(marked + empty)]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_path(path) as part:
         cv2.imwrite(str(part), np.vstack(rows)[..., ::-1])
 
@@ -95,8 +94,8 @@ def run(arguments: Arguments) -> int:
     with tqdm(total=plan.count, unit="hand", smoothing=0.1) as bar:
         for done in render(plan, arguments.workers):
             bar.update(done)
-    logger.info("%d hands in %s", plan.count, plan.directory)
+    print_result("%d hands in %s", plan.count, plan.directory)
     if arguments.preview:
         write_preview(plan.directory, arguments.preview)
-        logger.info("contact sheet: %s", arguments.preview)
+        print_result("contact sheet: %s", arguments.preview)
     return 0

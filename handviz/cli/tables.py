@@ -1,14 +1,14 @@
 """``handviz tables``: the paper's tables, filled with the results of one's own runs."""
 
 import logging
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from handviz.core.arguments import Option, Positional
+from handviz.core.arguments import AsJson, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
+from handviz.core.output import print_json, print_text
 from handviz.core.paths import RUNS
 from handviz.evaluation.paper_tables import TABLES
 from handviz.evaluation.recipes import load_recipe, recipe_names
@@ -30,12 +30,16 @@ class Arguments:
     """Write them there too (Markdown)."""
     recipes: bool = False
     """Only list the recipes, and the tables that each is in."""
+    as_json: AsJson = False
 
 
 def run(arguments: Arguments) -> int:
     """Print the tables."""
     if arguments.recipes:
-        sys.stdout.write(listing())
+        if arguments.as_json:
+            print_json(recipe_names())
+        else:
+            print_text(listing())
         return 0
     results = read_results(arguments.runs)
     recipes = {row.recipe for table in TABLES for row in table.rows}
@@ -47,7 +51,10 @@ def run(arguments: Arguments) -> int:
             ErrorCode.EMPTY_INPUT,
         )
     text = markdown(results, [table for table in TABLES if table.name in arguments.table])
-    sys.stdout.write(text)
+    if arguments.as_json:
+        print_json(results)
+    else:
+        print_text(text)
     if arguments.out is not None:
         write_files({arguments.out: text.encode("utf-8")})
         logger.info("wrote %s", arguments.out)

@@ -1,7 +1,5 @@
 """``handviz texture``: train, evaluate and export the texture net."""
 
-import logging
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +12,8 @@ import numpy as np
 from handviz.cli.evaluate import held_out_crops, onnx_predictor
 from handviz.cli.export import write_checksums
 from handviz.core.arguments import Count, HeldOutFolder, Only, Option, Positional
+from handviz.core.files import make_folder
+from handviz.core.output import print_result, print_text
 from handviz.core.paths import EXPORTS, MODELS, TEXTURE_NAME
 from handviz.evaluation.tables import Result, write_result
 from handviz.evaluation.texture_scores import (
@@ -31,8 +31,6 @@ from handviz.models.texture.export import export_texture
 from handviz.pipeline.texture_fusion import Texturer
 from handviz.training.checkpoint import read_metadata
 from handviz.training.texture import TextureTrainConfig, load_texture_checkpoint, train_texture
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +90,7 @@ def run(arguments: Arguments) -> int:
         return _export(arguments)
     if isinstance(arguments, Evaluate):
         return evaluate(arguments)
-    logger.info("checkpoint: %s", train_texture(arguments.config, load_open_hand()))
+    print_result("checkpoint: %s", train_texture(arguments.config, load_open_hand()))
     return 0
 
 
@@ -108,7 +106,7 @@ def _export(arguments: Export) -> int:
     path = arguments.model_dir / TEXTURE_NAME
     difference = export_texture(network, template, path, entries)
     write_checksums(arguments.model_dir)
-    logger.info("%s: differs from PyTorch by at most %.2g of a colour", path, difference)
+    print_result("%s: differs from PyTorch by at most %.2g of a colour", path, difference)
     return 0
 
 
@@ -127,7 +125,7 @@ def evaluate(arguments: Evaluate, more: Mapping[str, Method] = MappingProxyType(
         crops = held_out_crops(saved or Path(temporary), arguments.count, keep=saved is not None)
         found, fractions = evaluate_methods(scenes(crops, template, predict), methods, template, arguments.window)
     title = f"{len(fractions)} crops, meshes: {arguments.meshes or 'true'}, SSIM's window: {arguments.window}"
-    sys.stdout.write(f"{title}\n\n{table(found, fractions)}\n")
+    print_text(f"{title}\n\n{table(found, fractions)}\n")
     if arguments.results is not None:
         _keep(found, arguments.results)
     return 0
@@ -148,5 +146,5 @@ def _keep(found: dict[str, list[Score]], folder: Path) -> None:
             crops_seen=0,
             figures={figure: float(np.nanmean(values)) for figure, values in figures.items()},
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        logger.info("wrote %s", write_result(result, {}))
+        make_folder(folder)
+        print_result("wrote %s", write_result(result, {}))

@@ -13,6 +13,8 @@ from typing import Annotated, Literal, TypeVar
 from handviz.core.paths import MANO_FOLDER
 
 T = TypeVar("T")
+MAX_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,20 @@ def number(text: str, low: float = -math.inf, high: float = math.inf) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and low <= value <= high):
-        raise ValueError(f"{text} is not a number{_bounds(low, high)}")
+        raise ValueError(f"{_shown(text)} is not a number{_bounds(low, high)}")
     return value
 
 
 def whole_number(text: str, low: float = -math.inf, high: float | None = None) -> int:
     """Return the whole number that a text is; ValueError if it is none, or out of bounds."""
     high = math.inf if high is None else high
-    if not text.strip().lstrip("+-").isdecimal() or not low <= int(text) <= high:
-        raise ValueError(f"{text} is not a whole number{_bounds(low, high)}")
-    return int(text)
+    try:
+        value = int(text) if text.strip().lstrip("+-").isdecimal() else None
+    except ValueError:  # thousands of digits
+        value = None
+    if value is None or not low <= value <= high:
+        raise ValueError(f"{_shown(text)} is not a whole number{_bounds(low, high)}")
+    return value
 
 
 def some_words(words: Sequence[str]) -> tuple[str, ...]:
@@ -78,6 +84,10 @@ def some_words(words: Sequence[str]) -> tuple[str, ...]:
     if not words:
         raise ValueError("at least one is needed")
     return tuple(words)
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _bounds(low: float, high: float) -> str:
@@ -92,6 +102,7 @@ Seed = Annotated[
     int, Option(metavar="N", help="Seed of all random numbers.", read=lambda words: whole_number(words[0], 0))
 ]
 Fraction = Annotated[float, between(0, 1)]
+AsJson = Annotated[bool, Option(name="json", help="Print the results as JSON, for programs.")]
 ModelFolder = Annotated[Path, Option(help="Folder of the ONNX files.")]
 HandModelFile = Annotated[
     Path | None,

@@ -49,6 +49,9 @@ REMEDIES = {
     errno.ENOTDIR: "its folder is a file: choose another folder",
     errno.EISDIR: "a folder has that name: choose another name",
 }
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+DISK_ERRORS = (*REMEDIES, *READ_ONLY, errno.ENAMETOOLONG, errno.EFBIG, errno.EIO, errno.ELOOP, errno.EEXIST)
+"""What the system says of files and disks, not of programs."""
 OTHER_REMEDY = "choose another folder, or make this one writable"
 
 
@@ -169,6 +172,38 @@ def not_writable(path: Path, error: OSError) -> HandvizError:
     """Return the error for a ``path`` that cannot be written, with cause and remedy."""
     remedy = REMEDIES.get(error.errno or 0, OTHER_REMEDY)
     return HandvizError(f"{path} cannot be written ({error.strerror or error}): {remedy}", write_error_code(error))
+
+
+def disk_message(error: OSError) -> str:
+    """Return cause and remedy of an error that lies in a file or disk; empty for any other, which is a fault."""
+    if error.errno not in DISK_ERRORS:
+        return ""
+    name = "a file" if error.filename is None else os.fsdecode(error.filename)
+    remedy = REMEDIES.get(error.errno, OTHER_REMEDY)
+    return f"{name} cannot be read or written ({error.strerror}): {remedy}"
+
+
+def make_folder(folder: Path) -> Path:
+    """Create a folder and those around it, where they are missing; HandvizError if that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = REMEDIES.get(error.errno or 0, OTHER_REMEDY)
+        raise HandvizError(
+            f"the folder {folder} cannot be made ({error.strerror or error}): {remedy}", write_error_code(error)
+        ) from error
+    return folder
+
+
+def is_usable(folder: Path) -> bool:
+    """Return whether files can be written into a folder, by writing one."""
+    probe = unfinished_path(folder / "probe")
+    try:
+        with contextlib.ExitStack() as unfinished, _created(probe, unfinished) as file:
+            file.write(bytes(4096))
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

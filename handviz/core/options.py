@@ -22,6 +22,8 @@ FORMER_VALUES = {("--colour", "deviation"): "uncertainty"}
 NO_DEFAULT = re.compile(r"\s*\(default:(\s+(None|False))?\s*\)")
 """What the help says of an option that is off unless it is given."""
 RULE = re.compile(r"^\s*-{4,}\s*$", re.MULTILINE)
+MAX_MESSAGE = 1500
+"""Characters; the parser repeats wrong values, however long they are."""
 END_OF_MESSAGE = re.compile(r"\s*(Argument helptext:|For full helptext, ).*", re.DOTALL)
 
 
@@ -35,6 +37,7 @@ def parsed(kind: Callable[..., T], program: str, description: str, arguments: Se
     from handviz.core.option_rules import read  # not before a command line is read: it takes 60 ms
 
     words = current_arguments(program, arguments)
+    _refuse_empty(program, words)
     _, _, more = (inspect.getdoc(kind) or "").partition("\n\n") if inspect.isclass(kind) else ("", "", "")
     output, errors = io.StringIO(), io.StringIO()  # neither is a terminal: no colours, no boxes
     try:
@@ -44,6 +47,16 @@ def parsed(kind: Callable[..., T], program: str, description: str, arguments: Se
         sys.stdout.write(_help(output.getvalue()))
         sys.stderr.write(_message(program, errors.getvalue()))
         raise
+
+
+def _refuse_empty(program: str, words: Sequence[str]) -> None:
+    """Exit with status 2 at an argument without text, which would mean the current folder where a path is expected."""
+    for number, word in enumerate(words):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            place = f"after {words[number - 1]}" if number and not word else word or "the first one"
+            hint = "is the variable that it comes from not set?"
+            sys.stderr.write(f"{program}: an argument is empty ({place}): {hint} ({program} --help)\n")
+            sys.exit(2)
 
 
 def _help(text: str) -> str:
@@ -68,6 +81,7 @@ def _message(program: str, text: str) -> str:
         (" Perhaps you", ". Perhaps you"),
     ):
         message = message.replace(words, fewer)
+    message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}…"
     return f"{program}: {message} ({program} --help)\n"
 
 

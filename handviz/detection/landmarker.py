@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.output import libraries_silenced
 from handviz.core.paths import LANDMARKER_FILE, restore_or_build
 from handviz.core.privacy import disable_mediapipe_uploads
 from handviz.core.records import Detection, Frame
@@ -128,6 +129,8 @@ class HandLandmarker:
         self._max_hands = max_hands
         self._clock_ms = 0
         self._history = HandednessHistory()
+        self._has_warned = False
+        """Whether MediaPipe has had its first hand to warn about, which it does once."""
         mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
         options = vision.HandLandmarkerOptions(
             # As bytes: on Windows MediaPipe fails on paths that are not ASCII.
@@ -138,7 +141,8 @@ class HandLandmarker:
         )
         try:
             disable_mediapipe_uploads()
-            self._landmarker = vision.HandLandmarker.create_from_options(options)
+            with libraries_silenced():
+                self._landmarker = vision.HandLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
             raise HandvizError(
                 f"{model_path} does not load ({error}); {HOW_TO_GET}", ErrorCode.MODEL_DAMAGED
@@ -156,11 +160,12 @@ class HandLandmarker:
         if min(height, width) < MIN_SIDE_PX:
             return ()
         image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
-        if self._video:
-            self._clock_ms += MILLISECONDS_PER_FRAME
-            found = self._landmarker.detect_for_video(image, self._clock_ms)
+        if self._has_warned:
+            found = self._found(image)
         else:
-            found = self._landmarker.detect(image)
+            with libraries_silenced():
+                found = self._found(image)
+            self._has_warned = bool(found.hand_landmarks)
         size = np.array([width, height])
         return tuple(
             Detection(
@@ -170,6 +175,12 @@ class HandLandmarker:
             )
             for categories, points in zip(found.handedness, found.hand_landmarks, strict=True)
         )
+
+    def _found(self, image: Any) -> Any:
+        if not self._video:
+            return self._landmarker.detect(image)
+        self._clock_ms += MILLISECONDS_PER_FRAME
+        return self._landmarker.detect_for_video(image, self._clock_ms)
 
     def close(self) -> None:
         """Free the networks."""

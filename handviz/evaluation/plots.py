@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
-from handviz.core.files import atomic_path
+from handviz.core.files import atomic_path, make_folder
 from handviz.evaluation.calibration import NOMINAL, REMOVED, Calibration
 
 SUFFIXES = (".png", ".svg")
@@ -25,7 +25,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
     """Write an image; HandvizError if that fails."""
     check_ending(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with atomic_path(path) as part:
             figure.savefig(part, dpi=150)
     except (OSError, HandvizError) as error:

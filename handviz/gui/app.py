@@ -21,6 +21,7 @@ from PyQt6.QtWidgets import QApplication
 from handviz.core.arguments import Count, HandModelFile, ModelFolder, Option
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.options import parsed
+from handviz.core.output import VERBOSE, VERBOSE_HELP, open_closed_streams, silence_libraries
 from handviz.core.paths import MODELS
 from handviz.core.process import return_large_blocks
 from handviz.core.records import VariantName
@@ -88,7 +89,8 @@ def parse(arguments: list[str]) -> WindowArguments:
     """Return the options of a command line; without any, the parser is not loaded."""
     if not arguments:
         return WindowArguments()
-    return parsed(WindowArguments, "app.py", "Reconstruct the hands of a camera, clip or folder.", arguments)
+    description = f"Reconstruct the hands of a camera, clip or folder.\n\n{VERBOSE_HELP}"
+    return parsed(WindowArguments, "app.py", description, arguments)
 
 
 def settings_for_this_run(options: WindowArguments) -> dict[str, str]:
@@ -258,9 +260,13 @@ def _show(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; return the exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    open_closed_streams()
+    if VERBOSE not in words:
+        silence_libraries()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        return run(parse(sys.argv[1:] if arguments is None else arguments))
+        return run(parse([word for word in words if word != VERBOSE]))
     except HandvizError as error:
         logger.error("%s", error)
         return 1

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import read_arrays, write_files
+from handviz.core.files import make_folder, read_arrays, write_files
 from handviz.core.json_files import MAX_LISTING_BYTES, Numbers, Rows, check_value, parse_json, read_json
 from handviz.core.records import FloatArray, Handedness, HandMesh
 from handviz.hand_models.mano.conventions import (
@@ -69,10 +69,7 @@ def write_mano(path: Path, records: Sequence[ManoRecord], template: HandTemplate
     check_mano_path(path)
     rows = [_row(record, template, form) for record in records]
     about = _about(template, form)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HandvizError(f"the folder {path.parent} cannot be made: {error}", ErrorCode.NOT_WRITABLE) from error
+    make_folder(path.parent)
     if path.suffix.lower() == ".json":
         hands = [{name: _plain(value) for name, value in row.items()} for row in rows]
         content = json.dumps({"about": about, "hands": hands}, indent=1, allow_nan=False) + "\n"

@@ -22,6 +22,7 @@ COARSEST_TIME_NS = 2_000_000_000
 DIGITS = re.compile(r"(\d+)")
 __all__ = ["CameraInfo", "ClipSource", "FolderSource", "Source", "list_cameras", "open_source"]
 CAMERA_PREFIX = "camera:"
+MAX_CAMERA_DIGITS = 6
 IMAGES_PREFIX = "pictures:"
 logger = logging.getLogger(__name__)
 
@@ -184,8 +185,8 @@ def open_source(text: str, camera: CameraRequest | None = None) -> Source:
     """Open "camera:0" as requested, "clip.mp4", "folder" or "image.jpg"; raises HandvizError with the reason."""
     if text.startswith(CAMERA_PREFIX):
         index = text.removeprefix(CAMERA_PREFIX)
-        if not index.isdecimal():
-            raise HandvizError(f"{text}: give a camera by its number, for example camera:0", ErrorCode.BAD_VALUE)
+        if not index.isdecimal() or len(index) > MAX_CAMERA_DIGITS:
+            raise HandvizError(f"{text[:60]}: give a camera by its number, for example camera:0", ErrorCode.BAD_VALUE)
         return CameraSource(int(index), camera)
     try:
         if text.startswith(IMAGES_PREFIX):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
-from handviz.core.files import write_files
+from handviz.core.files import make_folder, write_files
 from handviz.hand_models.template import HandTemplate
 from handviz.training.checkpoint import load_resume_state, recovered, save_checkpoint
 from handviz.training.config import LoopConfig, RunConfig, as_metadata, changes
@@ -213,7 +213,7 @@ class Trainer:
 def complete_run(config: RunConfig, make_task: Callable[[], RunTask]) -> Path:
     """Train to the end, resuming an earlier run; returns the checkpoint's folder."""
     try:
-        config.run.mkdir(parents=True, exist_ok=True)
+        make_folder(config.run)
     except OSError as error:
         raise HandvizError(f"cannot make the folder {config.run} ({error})", write_error_code(error)) from error
     run = Run(make_task())

@@ -1,6 +1,9 @@
 """``python -m handviz``: find the command, load nothing else, turn errors into one line and an exit status."""
 
+import errno
 import importlib
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,9 +13,10 @@ from dataclasses import dataclass
 import pytest
 
 from handviz import __version__
-from handviz.__main__ import COMMANDS, MOVED, SHELLS, main
+from handviz.__main__ import COMMANDS, MOVED, READER_GONE_STATUS, SHELLS, main
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import PROJECT_ROOT
+from tests.errors import wrong_usage
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,89 @@ def test_a_termination_is_no_traceback(fake_command: types.SimpleNamespace, caps
     fake_command.run = run
     assert main(["inspect"]) == 143
     assert "stopped" in capsys.readouterr().err
+
+
+DISK = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR]
+
+
+@pytest.mark.parametrize("number", DISK)
+@pytest.mark.parametrize("path", ["out/hands.json", None])
+def test_an_error_of_the_disk_that_nobody_handled_is_one_line(
+    fake_command: types.SimpleNamespace, capsys: pytest.CaptureFixture, number: int, path: str | None
+) -> None:
+    def run(arguments: Numbered) -> int:
+        raise OSError(number, os.strerror(number), path)
+
+    fake_command.run = run
+    assert main(["synthesize"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert (path or "a file") in said
+    assert os.strerror(number) in said
+
+
+def test_an_error_of_the_program_keeps_its_traceback(fake_command: types.SimpleNamespace) -> None:
+    def run(arguments: Numbered) -> int:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    fake_command.run = run
+    with pytest.raises(OSError, match="descriptor"):
+        main(["synthesize"])
+
+
+WITH_EMPTY = [["reconstruct", "", "--out", "o"], ["reconstruct", "a.png", "--out", ""], ["animate", "a", "--out="]]
+WITH_EMPTY += [["mano", ""], ["inspect", ""], ["train", "--run", ""], ["evaluate", ""], ["doctor", "--root", ""]]
+
+
+@pytest.mark.parametrize("words", WITH_EMPTY)
+def test_empty_arguments_are_refused(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    with wrong_usage():
+        main(words)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "empty" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["synthesize", "--out", "o", "--count", "9" * 5000], ["reconstruct", "a", "--out", "o", "--every", "x" * 9999]],
+)
+def test_messages_do_not_repeat_thousands_of_characters(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    with wrong_usage():
+        main(["synthesize", *words])
+    assert len(capsys.readouterr().err) < 2000
+
+
+def program(shell: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of shell in which HANDVIZ is the program."""
+    words = f"{shlex.quote(sys.executable)} -m handviz"
+    environment = os.environ | {"PYTHONPATH": str(PROJECT_ROOT), "LC_ALL": "C.UTF-8"}
+    return subprocess.run(
+        ["bash", "-c", shell.replace("HANDVIZ", words)],
+        cwd=PROJECT_ROOT, capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /dev/full and bash")
+@pytest.mark.parametrize("words", ["tables --recipes", "--help", "tables --help"])
+@pytest.mark.slow
+def test_a_standard_output_that_is_full_or_closed(words: str) -> None:
+    full = program(f"HANDVIZ {words} > /dev/full")
+    assert (full.returncode, full.stderr.count("\n")) == (1, 1)
+    assert os.strerror(errno.ENOSPC) in full.stderr
+    closed = program(f"HANDVIZ {words} >&- <&-")
+    assert (closed.returncode, closed.stdout + closed.stderr) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["tables", "--recipes"], ["--help"], ["tables", "--help"]])
+def test_a_reader_that_has_gone_is_no_error(words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "handviz", *words]
+    run = subprocess.run(command, cwd=PROJECT_ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (run.returncode, run.stderr) == (READER_GONE_STATUS, "")
 
 
 @pytest.mark.parametrize("command", MOVED)

@@ -1,5 +1,6 @@
 """``handviz benchmark``: the live run without a window, and its report."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -64,14 +65,14 @@ def test_what_a_worker_raises_comes_out(tmp_path: Path, networks: Path) -> None:
 def test_the_report_names_every_figure(
     images: Path,
     networks: Path,
-    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     compare: list[str],
 ) -> None:
     monkeypatch.setattr(benchmark, "WARM_UP_FRAMES", 1)
-    caplog.set_level("INFO")
     counts = ["--frames", "12", "--stage-frames", "3", "--capture-fps", "200"]
     assert main(["benchmark", "--source", str(images), "--model-dir", str(networks), *counts, *compare]) == 0
+    printed = capsys.readouterr().out
     for figure in (
         "detect",
         "reconstruct",
@@ -81,10 +82,21 @@ def test_the_report_names_every_figure(
         "frames per second",
         "age when shown",
     ):
-        assert figure in caplog.text
-    assert ("all variants" if compare else "variant final") in caplog.text
+        assert figure in printed
+    assert ("all variants" if compare else "variant final") in printed
     for figure in ("peak memory", "memory drift", "ExecutionProvider", "frames dropped"):
-        assert figure in caplog.text
+        assert figure in printed
+
+
+def test_the_report_as_json_is_one_object(
+    images: Path, networks: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "WARM_UP_FRAMES", 1)
+    counts = ["--frames", "3", "--stage-frames", "2", "--capture-fps", "200"]
+    assert main(["benchmark", "--source", str(images), "--model-dir", str(networks), *counts, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["one_thread"]["reconstruct"]["median_ms"] > 0
+    assert printed["end_to_end"]["frames per second"] > 0
 
 
 def test_numbers_that_make_no_sense(images: Path, capsys: pytest.CaptureFixture[str]) -> None:

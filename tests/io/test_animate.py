@@ -252,9 +252,8 @@ def test_bvh_of_a_skeleton_with_fixed_lengths_is_exact(tmp_path: Path) -> None:
 
 
 def test_command_writes_all_and_states_errors(
-    recorded_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    recorded_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level("INFO")
     assert main(["animate", str(recorded_folder), "--glb", "--bvh", "--csv", "--out", str(tmp_path / "new")]) == 0
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
         "hands.glb",
@@ -263,7 +262,7 @@ def test_command_writes_all_and_states_errors(
         "right.bvh",
     ]
     assert (tmp_path / "new" / "keypoints.csv").read_bytes() == (recorded_folder / "keypoints.csv").read_bytes()
-    assert caplog.text.count("mm from the record on average") == 4
+    assert capsys.readouterr().out.count("mm from the record on average") == 4
 
 
 def test_what_is_no_recording_is_a_message(

@@ -1,7 +1,5 @@
 """``python -m tools.evaluation_speed``: both searches agree, and the report has its lines."""
 
-import logging
-
 import numpy as np
 
 from handviz.core.metrics import f_scores
@@ -15,9 +13,9 @@ def test_both_searches_give_the_same_scores():
     np.testing.assert_allclose(both[0], both[1], atol=1e-12)
 
 
-def test_the_measurement_says_seconds_and_both_searches(caplog):
-    caplog.set_level(logging.INFO)
+def test_the_measurement_says_seconds_and_both_searches(capsys):
     measure(20)
-    assert "20 samples of 778 vertices" in caplog.text
-    assert "k-d trees" in caplog.text
-    assert "torch.cdist" in caplog.text
+    printed = capsys.readouterr().out
+    assert "20 samples of 778 vertices" in printed
+    assert "k-d trees" in printed
+    assert "torch.cdist" in printed

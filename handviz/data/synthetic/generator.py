@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import read_arrays, write_arrays, write_files
+from handviz.core.files import make_folder, read_arrays, write_arrays, write_files
 from handviz.core.json_files import Within, read_json
 from handviz.core.termination import follow_parent
 from handviz.data.synthetic.sample import render_samples
@@ -165,7 +165,7 @@ def _check_manifest(plan: Plan) -> None:
             f"{plan.directory} holds something that synthesize did not make: choose another folder",
             ErrorCode.FOLDER_TAKEN,
         )
-    plan.directory.mkdir(parents=True, exist_ok=True)
+    make_folder(plan.directory)
     write_files({path: (json.dumps(asdict(manifest), indent=2) + "\n").encode()})
 
 

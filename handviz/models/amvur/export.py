@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import atomic_path
+from handviz.core.files import atomic_path, make_folder
 from handviz.core.gaussian import keypoints_from_vertices
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
@@ -188,7 +188,7 @@ def export_onnx(
     The model's weights are rounded to float16, in place, which halves the file; it still computes in float32.
     """
     exported = ExportModel(rounded_to_half(model), template, metadata.std).eval()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if check_images is None:
         check_images = torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))
     with atomic_path(path) as part:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import atomic_path
+from handviz.core.files import atomic_path, make_folder
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import add_metadata, refused, rounded_to_half
 from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME, store_as_half, write_onnx
@@ -37,7 +37,7 @@ def export_texture(network: TextureNet, template: HandTemplate, path: Path, entr
     ``entries`` go into the file's metadata. Weights are rounded to float16, in place, which halves the file.
     """
     exported = ExportTexture(rounded_to_half(network)).eval()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     count = template.vertex_count
     with atomic_path(path) as part:
         write_onnx(exported, part, OUTPUT_NAMES, {INPUT_NAME: IMAGE_SHAPE, "points": (count, 3), "is_open": (count,)})
