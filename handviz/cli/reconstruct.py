@@ -1,8 +1,11 @@
 """``handviz reconstruct``: image, folder or clip -> overlays, meshes and hands.json."""
 
+import contextlib
 import dataclasses
+import itertools
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Container, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,22 +23,30 @@ from handviz.cluster.shards import (
     Shard,
     ShardedRun,
     complete_shards,
+    header_for,
     header_of,
     join,
+    open_run_journal,
+    remove_run_journal,
     run_shard,
 )
 from handviz.core.arguments import Count, Fraction, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import make_folder, not_writable
 from handviz.core.output import print_result
 from handviz.core.paths import MANO_FOLDER, WINDOW_COMMAND
-from handviz.core.records import Frame, SmoothingKind
+from handviz.core.records import Frame, FrameResult, Intrinsics, SmoothingKind
 from handviz.hand_models.choice import found_mano, hand_model
 from handviz.hand_models.template import HandTemplate
-from handviz.io.hands_json import distance_from_detector, output_stems, unreadable_entry, write_report
+from handviz.io.hands_json import fitting_stem, output_stems, unreadable_entry, write_report
+from handviz.io.journal import Journal, read_entries
 from handviz.io.mano import ManoRecord, check_mano_path, fit_message, mano_of_hand, write_mano
 from handviz.models.onnx_session import limit_threads
 from handviz.pipeline.image_request import (
+    LIST_SUFFIX,
     ImageRequest,
+    OutputError,
+    outputs_checked,
     overlay_renderer,
     reconstructed,
     write_overlay,
@@ -44,6 +55,8 @@ from handviz.pipeline.image_request import (
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.sources.source import ClipSource, FolderSource, Source, open_source, read_frames
 
+COMPANIONS = (".mtl", ".png")
+"""Suffixes of the files beside an OBJ with a texture."""
 PLY_MESH = ImageRequest(mesh="ply")
 logger = logging.getLogger(__name__)
 
@@ -85,18 +98,24 @@ class Arguments(ImageArguments):
     shard: Annotated[Shard | None, Option(metavar="K/N", read=_read_shard)] = None
     """Only the K-th of N parts of the images; the last one joins them."""
     resume: bool = False
-    """Save every result in OUT/shards, and continue an interrupted run."""
+    """Continue an interrupted run; of a clip, tracks and smoothing begin anew there."""
     recursive: bool = False
     """With --shard or --resume: also the images in folders below."""
 
 
 def run(arguments: Arguments) -> int:
     """Reconstruct all readable images; return 0 if there was one."""
-    if arguments.shard or arguments.resume or arguments.recursive:
+    if arguments.save_mano and (arguments.shard or arguments.resume or arguments.recursive):
+        raise HandvizError(
+            "--save-mano does not work with --shard, --resume and --recursive", ErrorCode.OPTION_CONFLICT
+        )
+    if arguments.shard or arguments.recursive or (arguments.resume and _is_listed(arguments.input)):
         return _run_shard(arguments)
     with ExitStack() as resources:
         source = open_source(arguments.input)
         resources.callback(source.close)
+        if arguments.resume and isinstance(source, FolderSource):
+            return _run_shard(arguments)
         if source.is_live:
             raise HandvizError(
                 f"reconstruct reads images and clips; for a camera start the window: {WINDOW_COMMAND}",
@@ -111,12 +130,14 @@ def run(arguments: Arguments) -> int:
     return 0 if job.done else 1
 
 
+def _is_listed(text: str) -> bool:
+    """Return whether an input is a folder or a list of images, which no source opens."""
+    path = Path(text).expanduser()
+    return path.is_dir() or path.suffix.lower() == LIST_SUFFIX
+
+
 def _run_shard(arguments: Arguments) -> int:
     """Reconstruct one shard, or all as a single one; write hands.json if no shard is incomplete."""
-    if arguments.save_mano:
-        raise HandvizError(
-            "--save-mano does not work with --shard, --resume and --recursive", ErrorCode.OPTION_CONFLICT
-        )
     if not (arguments.shard or arguments.resume):
         raise HandvizError("--recursive needs --resume or --shard", ErrorCode.OPTION_CONFLICT)
     source, shard = Path(arguments.input).expanduser(), arguments.shard or Shard(1, 1)
@@ -125,8 +146,13 @@ def _run_shard(arguments: Arguments) -> int:
     header = header_of(whole)
     complete_shards(whole, shard.of, header)  # raises if the options differ
     first, last = shard.bounds(header["images"])
-    with logging_redirect_tqdm(), tqdm(total=last - first, unit="image") as bar:
-        result = run_shard(whole, shard, header, resume=arguments.resume, progress=bar.update)
+    try:
+        with logging_redirect_tqdm(), tqdm(total=last - first, unit="image") as bar:
+            result = run_shard(whole, shard, header, resume=arguments.resume, progress=bar.update)
+    except KeyboardInterrupt:
+        if arguments.shard is None:
+            _write_results(arguments.out, read_entries(shard.path(whole.out)))
+        raise
     for error in result.errors:
         logger.error("%s", error)
     message = "%d images with %d hands, %d unreadable: %s"
@@ -135,6 +161,13 @@ def _run_shard(arguments: Arguments) -> int:
     if len(complete) == shard.of:
         print_result("all shards are complete: %s", join(whole, shard.of, complete))
     return int(arguments.shard is None and result.images == result.unreadable)
+
+
+def _write_results(out: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """Write the list of results and print its path."""
+    report = out / REPORT_NAME
+    write_report(report, sorted(entries, key=lambda entry: str(entry["file"])))
+    print_result("%s: %s", summary(entries), report)
 
 
 class Job:
@@ -158,57 +191,119 @@ class Job:
         self._mano = self._mano_model()
         self._mano_records: list[ManoRecord] = []
         self._make_folders()
-        self._entries: list[dict[str, Any]] = []
-        self._distances: list[float] = []
         self._stems: dict[str, str] | None = None
-        self.done = 0
+        self._journal = self._open_journal()
+        self._entries: list[dict[str, Any]] = []
+        if self._journal is not None:
+            resources.callback(self._journal.close)
+            self._entries += self._journal.kept_entries()
+        self._is_complete = False
+
+    @property
+    def done(self) -> int:
+        """The number of images that could be read and reconstructed."""
+        return sum("error" not in entry for entry in self._entries)
 
     def run(self) -> None:
         """Process the source; log unreadable images and skip them."""
         every, total = self._arguments.every, self._source.frame_count
-        frames = read_frames(self._source, every)
-        for number, item in tqdm(frames, total=total and -(-total // every), unit="image"):
-            file = self._file(number)
-            if isinstance(item, HandvizError):
-                logger.error("%s", item)
-                self._entries.append(unreadable_entry(file, str(item)))
+        start = len(self._entries) * every
+        if start:
+            logger.info("%d images are done already: tracks and smoothing begin anew at %s", start, self._file(start))
+            if total is None or start < total:
+                self._source.seek(start)
             else:
-                self._entries.append(self._reconstruct(item, file))
-                self.done += 1
+                self._is_complete = True
+                return
+        frames = read_frames(self._source, every, start)
+        for number, item in tqdm(frames, total=total and -(-(total - start) // every), unit="image"):
+            self._keep(self._entry(item, self._file(number)))
+        self._is_complete = True
 
     def finish(self) -> None:
-        """Write the list of results, also after an interruption, and log its path."""
-        report = self._arguments.out / REPORT_NAME
-        write_report(report, sorted(self._entries, key=lambda entry: str(entry["file"])))
+        """Write the list of results, also after an interruption, and print its path."""
+        out = self._arguments.out
+        if not (self._entries or self._is_complete):
+            return  # an older list stays
+        _write_results(out, self._entries)
+        if self._journal is not None and self._is_complete:
+            remove_run_journal(out)
+        elif self._journal is not None and self._arguments.save_mano is None:
+            logger.info("the same command with --resume continues")
         if self._mano is not None and self._arguments.save_mano is not None:
             write_mano(self._arguments.save_mano, self._mano_records, self._mano, "absolute")
             print_result("%s", fit_message(self._mano_records, self._arguments.save_mano))
-        failed = len(self._entries) - self.done
-        print_result("%d images with %d hands, %d unreadable: %s", self.done, len(self._distances), failed, report)
-        if self._distances:
-            mean, median = 100 * np.mean(self._distances), 100 * np.median(self._distances)
+        distances = [hand["distance_from_detector"] for entry in self._entries for hand in entry["hands"]]
+        if distances:
+            mean, median = 100 * np.mean(distances), 100 * np.median(distances)
             message = "projected keypoints lie %.1f %% of the hand's box from the detector's, median %.1f %%"
             print_result(message, mean, median)
+        if self._is_complete and (older := count_other_files(out, self._own_files())):
+            logger.warning("%s: %d other files in meshes and overlays, not of this run, are left there", out, older)
 
-    def _reconstruct(self, frame: Frame, file: str) -> dict[str, Any]:
-        if frame.note:
-            logger.warning("%s", frame.note)
-        found = result, _ = reconstructed(self._pipeline, frame, self._order.camera)
-        self._distances += [
-            distance_from_detector(*found) for found in zip(result.hands, result.detections, strict=True)
-        ]
+    def _open_journal(self) -> Journal | None:
+        """Return the journal: of the frames so far with --resume, else a new one; None for a single image."""
+        arguments = self._arguments
+        if self._source.frame_count == 1:
+            return None
+        if isinstance(self._source, FolderSource):
+            # In the order of shards, whose journal --resume continues.
+            self._source.paths.sort(key=lambda path: path.name)
+            names: Iterable[str] = [path.name for path in self._source.paths]
+            return open_run_journal(arguments.out, header_for(self._order, names), names, resume=False)
+        clip = Path(arguments.input).expanduser()
+        options = {name: getattr(arguments, name) for name in ("every", "smoothing", "smoothing_kind")}
+        header = header_for(self._order, [clip.name], clip_bytes=clip.stat().st_size, **options)
+        names = map(self._file, itertools.count(0, arguments.every))
+        return open_run_journal(arguments.out, header, names, resume=arguments.resume)
+
+    def _keep(self, entry: dict[str, Any]) -> None:
+        """Add an entry to the results, and to their journal."""
+        self._entries.append(entry)
+        try:
+            if self._journal is not None:
+                self._journal.append(entry)
+        except OSError as error:
+            raise not_writable(self._arguments.out / REPORT_NAME, error) from error
+
+    def _entry(self, item: Frame | HandvizError, file: str) -> dict[str, Any]:
+        """Return the entry of an image, with the error if it cannot be read or its own files cannot be written."""
+        if isinstance(item, HandvizError):
+            logger.error("%s", item)
+            return unreadable_entry(file, str(item))
+        if item.note:
+            logger.warning("%s", item.note)
+        found = result, _ = reconstructed(self._pipeline, item, self._order.camera)
+        try:
+            with outputs_checked(self._arguments.out):
+                entry = self._write_outputs(found, file)
+        except OutputError:
+            raise
+        except HandvizError as error:
+            logger.error("%s", error)
+            return unreadable_entry(file, str(error))
         if self._mano is not None:
             self._mano_records += [
                 mano_of_hand(hand, self._mano, source=file, number=number) for number, hand in enumerate(result.hands)
             ]
-        name = self._output_name(frame.number)
-        try:
+        return entry
+
+    def _write_outputs(self, found: tuple[FrameResult, Intrinsics], file: str) -> dict[str, Any]:
+        """Write overlay and meshes of an image; return its entry."""
+        name, out = self._stem(file), self._arguments.out
+        if self._renderer is not None:
+            write_overlay(self._renderer, found[0], self._order, out / "overlays" / f"{name}.png")
+        return written_entry(file, found, self._order, out, f"meshes/{name}")
+
+    def _own_files(self) -> set[str]:
+        """Return the meshes and overlays of the list, relative to the output folder."""
+        own: set[str] = set()
+        for entry in self._entries:
+            meshes = [Path(hand["mesh"]) for hand in entry["hands"] if hand["mesh"]]
+            own.update(str(mesh.with_suffix(suffix)) for mesh in meshes for suffix in (mesh.suffix, *COMPANIONS))
             if self._renderer is not None:
-                overlay = self._arguments.out / "overlays" / f"{name}.png"
-                write_overlay(self._renderer, result, self._order, overlay)
-            return written_entry(file, found, self._order, self._arguments.out, f"meshes/{name}")
-        except OSError as error:
-            raise HandvizError(f"{self._arguments.out} cannot be written: {error}", ErrorCode.NOT_WRITABLE) from error
+                own.add(f"overlays/{self._stem(entry['file'])}.png")
+        return own
 
     def _file(self, number: int) -> str:
         """Return an image's name in the list: its file name, in clips with the frame's number."""
@@ -216,13 +311,17 @@ class Job:
             return self._source.paths[number].name
         return f"{self._source.name}#{number:06d}"
 
-    def _output_name(self, number: int) -> str:
-        """Return the image's name without suffix, unless another image differs only in that."""
+    def _stem(self, file: str) -> str:
+        """Return the beginning of the names of an image's outputs.
+
+        That is its name without suffix, unless another image differs only in that, or it is too long.
+        """
         if not isinstance(self._source, FolderSource):
-            return f"{Path(self._source.name).stem}_{number:06d}"
+            _, _, number = file.rpartition("#")
+            return f"{fitting_stem(Path(self._source.name).stem, self._source.name)}_{number}"
         if self._stems is None:
             self._stems = output_stems([path.name for path in self._source.paths])
-        return self._stems[self._source.paths[number].name]
+        return self._stems[file]
 
     def _new_renderer(self, resources: ExitStack) -> OffscreenRenderer | None:
         if self._arguments.no_overlays:
@@ -247,8 +346,20 @@ class Job:
         out: Path = self._arguments.out
         folders = [out, *([out / "meshes"] if self._order.mesh != "none" else [])]
         folders += [out / "overlays"] if self._renderer is not None else []
-        try:
-            for folder in folders:
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise HandvizError(f"the folder {out} cannot be made: {error}", ErrorCode.NOT_WRITABLE) from error
+        for folder in folders:
+            make_folder(folder)
+
+
+def summary(entries: Sequence[dict[str, Any]]) -> str:
+    """Return the counts of a list of results in words."""
+    failed, hands = sum("error" in entry for entry in entries), sum(len(entry["hands"]) for entry in entries)
+    return f"{len(entries) - failed} images with {hands} hands, {failed} unreadable"
+
+
+def count_other_files(out: Path, own: Container[str]) -> int:
+    """Return how many files in the folders of meshes and overlays are not among these, named relative to ``out``."""
+    count = 0
+    for folder in ("meshes", "overlays"):
+        with contextlib.suppress(OSError), os.scandir(out / folder) as files:
+            count += sum(f"{folder}/{file.name}" not in own for file in files)
+    return count

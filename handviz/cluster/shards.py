@@ -11,22 +11,23 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
-from handviz.core.files import open_atomic, write_files
+from handviz.core.files import not_writable, open_atomic, write_files
 from handviz.core.json_files import json_parser, read_json
 from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME, variant_file
 from handviz.core.records import VARIANTS
 from handviz.hand_models.choice import hand_model_for
 from handviz.io.hands_json import unreadable_entry
+from handviz.io.journal import Entry, Journal, Line
 from handviz.models.onnx_session import limit_threads
 from handviz.pipeline.image_request import ImageReconstructor, ImageRequest, ListedImage, OutputError, listed_images
 from handviz.sources.images import IMAGE_SUFFIXES
@@ -41,7 +42,6 @@ MAX_KILLS = 2
 KILLED = f"{MAX_KILLS} processes were killed at this image; it is skipped"
 MAX_NAMED_ERRORS = 20
 """Errors of images per shard that messages name; its file contains all."""
-Entry = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 
@@ -128,15 +128,6 @@ class Record:
     done: Done | None
 
 
-@dataclass(frozen=True)
-class _Line:
-    """What is read of an image's entry."""
-
-    file: str
-    hands: list[Any]
-    error: str | None = None
-
-
 def image_reconstructor(run: ShardedRun) -> ImageReconstructor:
     """Load the networks of a run."""
     if run.threads:
@@ -162,18 +153,24 @@ def header_of(run: ShardedRun) -> dict[str, Any]:
             f"{run.out}: --out cannot be the folder of the images itself; choose a folder below it",
             ErrorCode.OPTION_CONFLICT,
         )
-    request, digest, count = run.request, hashlib.sha256(), 0
-    used = VARIANTS if request.compare else (request.variant,)
-    models = [LANDMARKER_FILE, *(variant_file(variant, request.model_dir) for variant in used)]
-    models += [request.model_dir / TEXTURE_NAME] if request.colour == "texture" else []
-    sums = {path.name: _sha256(path) for path in models}
-    for image in run.images():
-        digest.update(json.dumps(image.file).encode("ascii") + b"\n")
-        count += 1
-    if not count:
+    for path in _models_of(run.request):
+        if not path.is_file():
+            raise HandvizError(f"{path} is missing: give its folder by --model-dir", ErrorCode.FILE_UNREADABLE)
+    header = header_for(run.request, (image.file for image in run.images()))
+    if not header["images"]:
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise HandvizError(f"{run.source}: no images (looked for {suffixes})", ErrorCode.EMPTY_INPUT)
-    options = {name: value for name, value in asdict(request).items() if name not in ("model_dir", "hand_model")}
+    return header
+
+
+def header_for(request: ImageRequest, files: Iterable[str], **more: object) -> dict[str, Any]:
+    """Return version, options, models and images of any run; ``more`` are options that the request lacks."""
+    digest, count = hashlib.sha256(), 0
+    sums = {path.name: _sha256(path) for path in _models_of(request) if path.is_file()}
+    for file in files:
+        digest.update(json.dumps(file).encode("ascii") + b"\n")
+        count += 1
+    options = more | {name: value for name, value in asdict(request).items() if name not in ("model_dir", "hand_model")}
     return {
         "format": FORMAT,
         "handviz": __version__,
@@ -183,6 +180,12 @@ def header_of(run: ShardedRun) -> dict[str, Any]:
         "images": count,
         "images_sha256": digest.hexdigest(),
     }
+
+
+def _models_of(request: ImageRequest) -> list[Path]:
+    used = VARIANTS if request.compare else (request.variant,)
+    models = [LANDMARKER_FILE, *(variant_file(variant, request.model_dir) for variant in used)]
+    return models + ([request.model_dir / TEXTURE_NAME] if request.colour == "texture" else [])
 
 
 def require_same(out: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
@@ -276,11 +279,12 @@ def _write_entries(
 ) -> None:
     path, (first, last) = shard.path(run.out), shard.bounds(header["images"])
     marker = path.with_suffix(".in_progress")
-    kept = _keep_whole_lines(path, islice(run.images(), first, last if resume else first))
+    there = islice(run.images(), first, last if resume else first)
     killed_at, kills = _marked(marker) if resume else (0, 0)
-    progress(kept)
     with contextlib.ExitStack() as resources:
-        file = resources.enter_context(path.open("ab"))
+        journal = resources.enter_context(contextlib.closing(Journal(path, (image.file for image in there))))
+        kept = journal.kept
+        progress(kept)
         # Only if the process itself is killed the marker stays.
         resources.callback(marker.unlink, missing_ok=True)
         mark = resources.enter_context(marker.open("r+b" if marker.exists() else "wb", buffering=0))
@@ -294,7 +298,7 @@ def _write_entries(
                 mark.seek(0)
                 mark.write(b"%09d %d" % (position, kills + 1))
                 entry = entry_or_error(maker, run, image)
-            _append(file, path, entry)
+            journal.append(entry)
             progress(1)
 
 
@@ -313,35 +317,6 @@ def entry_or_error(maker: ImageReconstructor, run: ShardedRun, image: ListedImag
     except Exception as error:
         logger.exception("%s failed", path)
         return unreadable_entry(image.file, f"{path}: it could not be reconstructed ({error})")
-
-
-def _append(file: BinaryIO, path: Path, entry: Entry) -> None:
-    if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-        raise HandvizError(f"another process resumed {path}: this one ends", ErrorCode.FOLDER_TAKEN)
-    file.write(json.dumps(entry, allow_nan=False).encode("ascii") + b"\n")
-    file.flush()
-
-
-def _keep_whole_lines(path: Path, images: Iterator[ListedImage]) -> int:
-    """Replace a shard's file by a copy without an incomplete last line; returns the number of lines.
-
-    If an earlier process still runs, it writes to the old file, which is not read any more.
-    """
-    kept = 0
-    with open_atomic(path) as copy, contextlib.suppress(FileNotFoundError), path.open("rb") as old:
-        for line, image in zip(old, images, strict=False):
-            if not _is_line_of(line, image.file):
-                break
-            copy.write(line)
-            kept += 1
-    return kept
-
-
-def _is_line_of(line: bytes, file: str) -> bool:
-    try:
-        return line.endswith(b"\n") and json_parser(_Line)(line).file == file
-    except (ValueError, RecursionError):
-        return False
 
 
 def _marked(marker: Path) -> tuple[int, int]:
@@ -381,7 +356,7 @@ def shard_count(out: Path) -> int | None:
 def _summary(out: Path, shard: Shard) -> Done:
     images = hands = unreadable = 0
     errors: list[str] = []
-    parse = json_parser(_Line)
+    parse = json_parser(Line)
     with shard.path(out).open("rb") as file:
         for line in file:
             entry = parse(line)
@@ -404,6 +379,40 @@ def complete_shards(run: ShardedRun, of: int, header: dict[str, Any]) -> list[Sh
         require_same(run.out, record.header if record else header, header)
         results += [record.done.of(shard)] if record and record.done else []
     return results
+
+
+# A run without shards, which has the files of a single one until it is complete.
+
+
+def open_run_journal(out: Path, header: dict[str, Any], files: Iterable[str], *, resume: bool) -> Journal:
+    """Return the journal of a run of ``reconstruct``: with ``resume`` that of the interrupted run, else a new one.
+
+    Raises OtherRunError if the folder contains shards, or with ``resume`` results of other options, models or images.
+    """
+    there, shard = shard_count(out), Shard(1, 1)
+    if there not in (None, 1):
+        raise OtherRunError(
+            f"{out} contains {there} shards: finish them by 'handviz cluster', or choose another --out",
+            ErrorCode.FOLDER_TAKEN,
+        )
+    record = _record(out, shard) if resume else None
+    if record:
+        require_same(out, record.header, header)
+    try:
+        _write_record(out, shard, Record(header, None))
+        return Journal(shard.path(out), files if record else ())
+    except OSError as error:
+        raise not_writable(shard.path(out), error) from error
+
+
+def remove_run_journal(out: Path) -> None:
+    """Remove the journal of a run whose list is written, and its folder."""
+    path = Shard(1, 1).path(out)
+    with contextlib.suppress(OSError):
+        path.with_suffix(".json").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        path.with_suffix(".in_progress").unlink(missing_ok=True)
+        path.parent.rmdir()
 
 
 # All shards together.

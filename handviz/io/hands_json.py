@@ -1,8 +1,10 @@
 """``hands.json``: the results of ``handviz reconstruct``, one object per image."""
 
+import hashlib
 import itertools
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,10 @@ import numpy as np
 from handviz.core.files import write_files
 from handviz.core.records import CROP_SIZE, VARIANTS, Detection, FloatArray, FrameResult, HandMesh, Intrinsics
 from handviz.rendering.difference import vertex_distances_mm
+
+MAX_STEM_BYTES = 255 - len("_000000000_99_right.ply")
+"""Of the names of an image's outputs: what most file systems allow, less the longest ending."""
+STEM_DIGITS = 12
 
 
 def image_entry(file: str, result: FrameResult, intrinsics: Intrinsics, meshes: Sequence[str | None]) -> dict[str, Any]:
@@ -107,9 +113,21 @@ def output_stems(files: Sequence[str]) -> dict[str, str]:
     """Name each image's outputs: the file name without suffix, unless another image differs only in the suffix."""
     namesakes = Counter(Path(file).stem.casefold() for file in files)
     return {
-        file: Path(file).stem if namesakes[Path(file).stem.casefold()] == 1 else file.replace(".", "_")
+        file: fitting_stem(
+            Path(file).stem if namesakes[Path(file).stem.casefold()] == 1 else file.replace(".", "_"), file
+        )
         for file in files
     }
+
+
+def fitting_stem(stem: str, file: str) -> str:
+    """Return a stem as it is, or cut and with a hash of the file's name where outputs' names would be too long."""
+    encoded = os.fsencode(stem)
+    if len(encoded) <= MAX_STEM_BYTES:
+        return stem
+    digest = hashlib.sha256(os.fsencode(file)).hexdigest()[:STEM_DIGITS]
+    # Cut between characters, not within the bytes of one.
+    return f"{encoded[: MAX_STEM_BYTES - STEM_DIGITS - 1].decode('utf-8', 'ignore')}_{digest}"
 
 
 def _rounded(values: FloatArray, digits: int) -> list[Any]:

@@ -4,7 +4,7 @@ import functools
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,12 +13,12 @@ from PIL import Image
 
 from handviz.core.arguments import HandModelFile, ModelFolder
 from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize, camera_model_of_intrinsics
-from handviz.core.errors import ErrorCode, HandvizError, write_error_code
-from handviz.core.files import open_atomic
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import is_usable, make_folder, not_writable, open_atomic
 from handviz.core.paths import MODELS
 from handviz.core.records import Frame, FrameResult, HandednessSetting, HandMesh, Intrinsics, ModelChoice
 from handviz.hand_models.choice import display_mesh
-from handviz.io.hands_json import image_entry, output_stems
+from handviz.io.hands_json import fitting_stem, image_entry, output_stems
 from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh, usual_vertices
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
@@ -115,7 +115,7 @@ def listed_images(source: Path, *, recursive: bool, leave_out: Path) -> Iterator
         try:
             with source.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
                 names = filter(None, (line.rstrip("\r\n") for line in lines))
-                yield from (ListedImage(name, f"{at:09d}_{Path(name).stem}") for at, name in enumerate(names))
+                yield from (ListedImage(name, _listed_stem(at, name)) for at, name in enumerate(names))
         except OSError as error:
             raise HandvizError(f"{source} cannot be read: {error.strerror}", ErrorCode.FILE_UNREADABLE) from error
     elif suffix in IMAGE_SUFFIXES and source.is_file():
@@ -125,6 +125,11 @@ def listed_images(source: Path, *, recursive: bool, leave_out: Path) -> Iterator
             f"{source}: shards are made of a folder, an image or a {LIST_SUFFIX} list of images",
             ErrorCode.UNSUPPORTED_FORMAT,
         )
+
+
+def _listed_stem(at: int, name: str) -> str:
+    """Return the stem of an image of a list, which may name it twice: its place comes first."""
+    return fitting_stem(f"{at:09d}_{Path(name).stem}", f"{at} {name}")
 
 
 def _images_in(folder: Path, prefix: str, recursive: bool, leave_out: str) -> Iterator[ListedImage]:
@@ -166,6 +171,25 @@ class OutputError(HandvizError):
     """Failure to write to the output folder, which is no fault of the image."""
 
 
+@contextmanager
+def outputs_checked(out: Path) -> Iterator[None]:
+    """Tell errors of one image's files, such as a name that the disk does not allow, from those of all images' files.
+
+    Raises OutputError if the disk is full or ``out`` or a folder in it cannot be written, else HandvizError.
+    """
+    try:
+        yield
+    except (OSError, HandvizError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        folders = [out, *(folder for folder in (out / "meshes", out / "overlays") if os.path.lexists(folder))]
+        failure = error if isinstance(error, HandvizError) else not_writable(Path(cause.filename or ""), cause)
+        if failure.code == ErrorCode.DISK_FULL or not all(map(is_usable, folders)):
+            raise OutputError(str(failure), failure.code) from error
+        raise HandvizError(str(failure), failure.code) from error
+
+
 class ImageReconstructor:
     """Networks and renderer for still images: image file in, entry of ``hands.json``, meshes and overlay out."""
 
@@ -188,18 +212,12 @@ class ImageReconstructor:
         if note := note_on_pages(path):
             logger.warning("%s", note)
         found = reconstructed(self._pipeline, frame, self._request.camera)
-        try:
+        with outputs_checked(self._out):
             if self._renderer is not None:
                 write_overlay(self._renderer, found[0], self._request, self._out / "overlays" / f"{stem}.png")
             if self._request.mesh != "none":
-                (self._out / "meshes" / stem).parent.mkdir(parents=True, exist_ok=True)
+                make_folder((self._out / "meshes" / stem).parent)
             return written_entry(file, found, self._request, self._out, f"meshes/{stem}")
-        except OSError as error:
-            raise OutputError(f"{self._out} cannot be written: {error}", write_error_code(error)) from error
-        except HandvizError as error:
-            if isinstance(error.__cause__, OSError):
-                raise OutputError(str(error), error.code) from error
-            raise
 
     def close(self) -> None:
         """Free the networks and the renderer."""
@@ -218,7 +236,7 @@ def write_overlay(renderer: OffscreenRenderer, result: FrameResult, request: Ima
     """Write the image with its hands drawn over it."""
     legend = min(result.frame.image.shape[:2]) >= MIN_SIDE_FOR_LEGEND_PX
     drawn = renderer.draw(result, DrawOptions(colour=request.colour, legend=legend, compare=request.compare))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with open_atomic(path) as file:
         Image.fromarray(drawn).save(file, "PNG")
 

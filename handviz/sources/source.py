@@ -201,12 +201,13 @@ def open_source(text: str, camera: CameraRequest | None = None) -> Source:
         raise HandvizError(f"{text} cannot be opened ({error})", ErrorCode.FILE_UNREADABLE) from error
 
 
-def read_frames(source: Source, every: int = 1) -> Iterator[tuple[int, Frame | HandvizError]]:
+def read_frames(source: Source, every: int = 1, start: int = 0) -> Iterator[tuple[int, Frame | HandvizError]]:
     """Yield number and frame, or the error of reading it, of every N-th frame until the end.
 
-    Logs a warning if a clip ends before its announced number of frames.
+    ``start`` is the number of the source's next frame. Logs a warning if a clip ends before its announced number of
+    frames.
     """
-    number, announced = 0, source.frame_count or 0
+    number, announced = start, source.frame_count or 0
     while True:
         item: Frame | HandvizError | None
         try:

@@ -1,7 +1,12 @@
 """``handviz reconstruct`` on images, folders and clips, good and bad."""
 
 import dataclasses
+import errno
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +22,9 @@ from handviz import api as api_module
 from handviz.__main__ import main
 from handviz.core.camera_files import opencv_text
 from handviz.core.camera_model import camera_model_of_intrinsics
+from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult, HandTexture, Intrinsics
+from handviz.core.termination import Terminated
 from handviz.io import hands_json as report
 from handviz.models.reconstructor import NetworkCache
 from handviz.pipeline import pipeline as pipeline_module
@@ -298,6 +305,171 @@ def test_an_interruption_keeps_what_is_done(
     status, entries = reconstruct(folder)
     assert status == 130
     assert [entry["file"] for entry in entries] == ["a.jpg", "b.png"]
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, stop: BaseException, *, calls: int) -> list[int]:
+    """Let the detector stop the run at this call; return the list of its calls."""
+    detect, seen = FakeLandmarker.detect, list[int]()
+
+    def detect_or_stop(self: FakeLandmarker, frame: Frame) -> Any:
+        seen.append(frame.number)
+        if len(seen) == calls:
+            raise stop
+        return detect(self, frame)
+
+    monkeypatch.setattr(FakeLandmarker, "detect", detect_or_stop)
+    return seen
+
+
+def grey_clip(path: Path, frames: int) -> Path:
+    return write_uneven_clip(path, [2 * number for number in range(frames)])
+
+
+def test_the_list_grows_beside_the_old_one(
+    reconstruct: Callable[..., Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies there when a process is killed: here when the third image begins."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "hands.json").write_text("[]")
+    at_third: list[str] = []
+    detect = FakeLandmarker.detect
+
+    def look(self: FakeLandmarker, frame: Frame) -> Any:
+        if frame.name == "c.jpg":
+            assert (out / "hands.json").read_text() == "[]"
+            (journal,) = out.rglob("*.jsonl")
+            at_third.extend(journal.read_text().splitlines())
+        return detect(self, frame)
+
+    monkeypatch.setattr(FakeLandmarker, "detect", look)
+    status, entries = reconstruct(folder)
+    assert status == 0
+    assert [json.loads(line) for line in at_third] == entries[:2]
+    assert not (out / "shards").exists(), "the journal goes with the end of the run"
+
+
+def test_an_interrupted_run_of_images_is_resumed_with_the_same_result(
+    reconstruct: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (320, 240), (90, 90, 90)).save(folder / "b10.png")
+    _, whole = reconstruct(folder)
+    stop_at(monkeypatch, KeyboardInterrupt(), calls=2)
+    status, part = reconstruct(folder)
+    assert (status, part) == (130, whole[:2])
+    calls = stop_at(monkeypatch, KeyboardInterrupt(), calls=0)
+    assert reconstruct(folder, "--resume") == (0, whole)
+    assert len(calls) == 2, "what is done is not done again"
+
+
+def test_an_interrupted_clip_is_resumed(
+    reconstruct: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = grey_clip(tmp_path / "clip.mkv", 9)
+    _, whole = reconstruct(clip, "--every", "2", "--mesh", "none")
+    stop_at(monkeypatch, Terminated(signal.SIGTERM), calls=4)
+    assert reconstruct(clip, "--every", "2", "--mesh", "none") == (143, whole[:3])
+    calls = stop_at(monkeypatch, KeyboardInterrupt(), calls=0)
+    caplog.set_level("INFO")
+    assert reconstruct(clip, "--every", "2", "--mesh", "none", "--resume") == (0, whole)
+    assert calls == [6, 8]
+    assert "begin anew at clip.mkv#000006" in caplog.text
+
+
+def test_a_clip_is_not_resumed_with_other_options(
+    reconstruct: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = grey_clip(tmp_path / "clip.mkv", 5)
+    stop_at(monkeypatch, KeyboardInterrupt(), calls=3)
+    reconstruct(clip)
+    for other in (["--every", "2"], ["--smoothing", "0.5"], ["--side", "left"]):
+        assert reconstruct(clip, "--resume", *other)[0] == 1
+        assert "contains another run" in capsys.readouterr().err
+
+
+def test_an_end_before_the_first_image_leaves_the_old_list(
+    reconstruct: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = grey_clip(tmp_path / "clip.mkv", 3)
+    _, whole = reconstruct(clip)
+    stop_at(monkeypatch, KeyboardInterrupt(), calls=1)
+    assert reconstruct(clip) == (130, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_killed_process_loses_at_most_the_image_under_way(tmp_path: Path, networks: Path) -> None:
+    """The process really ends, while its third image is looked at."""
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    for number in range(4):
+        Image.new("RGB", (320, 240), (90, 90, 90)).save(folder / f"{number}.png")
+    script = (
+        "import os, signal, sys\nfrom handviz.__main__ import main\nfrom handviz.pipeline import pipeline\n"
+        "from tests.hands import FakeLandmarker\n"
+        "class Killing(FakeLandmarker):\n"
+        "    def detect(self, frame):\n"
+        "        if frame.name == '2.png' and '--resume' not in sys.argv: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return super().detect(frame)\n"
+        "pipeline.HandLandmarker = Killing\nsys.exit(main(sys.argv[1:]))"
+    )
+    words = ["reconstruct", str(folder), "--out", str(out), "--model-dir", str(networks), "--no-overlays"]
+    run = [sys.executable, "-c", script, *words]
+    first = subprocess.run(run, cwd=PROJECT_ROOT, capture_output=True, check=False)
+    assert first.returncode == -signal.SIGKILL
+    assert not (out / "hands.json").exists()
+    subprocess.run([*run, "--resume"], cwd=PROJECT_ROOT, capture_output=True, check=True)
+    entries = json.loads((out / "hands.json").read_text())
+    assert [(entry["file"], len(entry["hands"])) for entry in entries] == [(f"{number}.png", 1) for number in range(4)]
+
+
+def test_files_of_other_runs_are_counted_and_left(
+    reconstruct: Callable[..., Any], folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reconstruct(folder)
+    assert "other files" not in caplog.text
+    reconstruct(folder)
+    assert "other files" not in caplog.text, "the same run again"
+    (tmp_path / "out" / "meshes" / "mine.txt").write_text("kept")
+    reconstruct(folder, "--side", "left")
+    assert "2 other files in meshes and overlays" in caplog.text
+    names = {path.name for path in (tmp_path / "out" / "meshes").iterdir()}
+    assert names == {"b_0_right.ply", "b_0_left.ply", "mine.txt"}
+
+
+@pytest.mark.parametrize("letter", ["x", "\u624b", "\U0001f590"])
+def test_names_as_long_as_the_system_allows(reconstruct: Callable[..., Any], folder: Path, letter: str) -> None:
+    count = (255 - len("1.png")) // len(letter.encode())
+    for digit in "12":
+        Image.new("RGB", (320, 240), (90, 90, 90)).save(folder / f"{letter * count}{digit}.png")
+    status, entries = reconstruct(folder, overlays=True)
+    assert status == 0
+    meshes = [hand["mesh"] for entry in entries for hand in entry["hands"]]
+    assert len(set(meshes)) == 3
+    assert [entry["file"] for entry in entries if "error" in entry] == ["a.jpg"]
+    assert max(len(os.fsencode(Path(mesh).name)) for mesh in meshes) <= 255
+    assert f"{letter * count}2.png" in [entry["file"] for entry in entries]
+
+
+def test_a_clip_with_a_name_as_long_as_the_system_allows(reconstruct: Callable[..., Any], tmp_path: Path) -> None:
+    status, entries = reconstruct(grey_clip(tmp_path / f"{'x' * 251}.mkv", 2), overlays=True)
+    assert (status, len(entries)) == (0, 2)
+    assert len({hand["mesh"] for entry in entries for hand in entry["hands"]}) == 2
+
+
+def test_a_disk_that_is_full_ends_the_run_and_keeps_the_old_list(
+    reconstruct: Callable[..., Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (folder / "a.jpg").unlink()
+    _, whole = reconstruct(folder)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "b_0_right.ply")
+
+    monkeypatch.setattr("handviz.pipeline.image_request.export_mesh", full)
+    assert reconstruct(folder) == (1, whole)
+    assert "free space" in capsys.readouterr().err
 
 
 def test_the_list_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

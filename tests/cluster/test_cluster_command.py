@@ -94,15 +94,29 @@ def test_meshes_and_overlays_are_those_of_a_single_process(
     assert {Path(name).name for name in whole if name.startswith("overlays")} == expected
 
 
-@pytest.mark.parametrize("obstacle", ["meshes", "meshes/b-2_0_right.ply/folder", "overlays/b-2.png/folder"])
-def test_outputs_that_cannot_be_written_are_no_fault_of_the_image(
-    command: Callable[..., int], tmp_path: Path, obstacle: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("obstacle", ["meshes/b-2_0_right.ply/folder", "overlays/b-2.png/folder"])
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_an_image_whose_outputs_cannot_be_written_is_named_and_the_run_goes_on(
+    command: Callable[..., int], tmp_path: Path, obstacle: str, more: list[str]
 ) -> None:
     path = tmp_path / "reconstruct" / obstacle
     path.parent.mkdir(parents=True)
     path.write_text("in the way")
+    assert command("reconstruct", "--mesh", "ply", *more, overlays=True) == 0
+    entries = json.loads((tmp_path / "reconstruct" / "hands.json").read_text())
+    assert [entry["file"] for entry in entries if "error" in entry] == ["a.jpg", "b-2.png"]
+    assert "cannot be written" in entries[1]["error"]
+    assert path.read_text() == "in the way"
+
+
+def test_a_folder_of_outputs_that_cannot_be_written_ends_the_run(
+    command: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "reconstruct" / "meshes"
+    path.parent.mkdir(parents=True)
+    path.write_text("in the way")
     assert command("reconstruct", "--mesh", "ply", "--resume", overlays=True) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert "cannot be made" in capsys.readouterr().err
     assert not (tmp_path / "reconstruct" / "hands.json").exists()
     (lines,) = (tmp_path / "reconstruct" / "shards").glob("*.jsonl")
     assert [json.loads(line)["file"] for line in lines.read_text().splitlines()] == ["a.jpg"]
