@@ -113,11 +113,27 @@ def _of_listing(path: Path, template: HandTemplate) -> Iterator[ManoRecord]:
     for image in read_json(path, list[_Image], "make it by 'handviz reconstruct'", max_bytes=MAX_LISTING_BYTES):
         for number, hand in enumerate(image.hands):
             side, wrist_m = hand.handedness, hand.wrist_camera_m
-            vertices = _mesh(path.parent / hand.mesh, side, template) if hand.mesh else None
+            vertices = _mesh(_mesh_path(path, hand.mesh), side, template) if hand.mesh else None
             if vertices is not None:
                 yield mano_of_vertices(vertices + wrist_m, side, template, image.file, number)
             else:
                 yield mano_of_keypoints(hand.keypoints_camera_m + wrist_m, side, template, image.file, number)
+
+
+def _mesh_path(listing: Path, mesh: str) -> Path:
+    """Return the path of a mesh that a list names; HandvizError if it lies outside of the list's folder."""
+    folder = listing.parent.resolve()
+    try:
+        path = (folder / mesh).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a circle of links, a name that is none
+        raise HandvizError(f"{listing}: {mesh[:80]!r} is no path of a mesh", ErrorCode.FILE_DAMAGED) from error
+    if not path.is_relative_to(folder):
+        raise HandvizError(
+            f"{listing} names the mesh {mesh[:80]!r}, which lies outside of its folder: a list of 'handviz reconstruct' "
+            "has its meshes below it",
+            ErrorCode.UNSAFE_FILE,
+        )
+    return path
 
 
 def _mesh(path: Path, side: Handedness, template: HandTemplate) -> np.ndarray | None:

@@ -72,6 +72,27 @@ def test_a_mano_networks_hand_goes_through_every_file_and_comes_back(
     np.testing.assert_allclose(fitted["hand_pose"], saved["hand_pose"], atol=1e-3)
 
 
+@pytest.mark.parametrize("way", ["../mesh.ply", "{outside}", "link.ply", "meshes/../../mesh.ply", "a\0b"])
+def test_meshes_outside_of_the_lists_folder_are_not_read(
+    reconstruct: Callable[..., tuple[int, Path]],
+    mano_files: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    way: str,
+) -> None:
+    _, out = reconstruct("mano", "--hand-model", str(mano_files[0]))
+    entries = json.loads((out / "hands.json").read_text(encoding="utf-8"))
+    outside = tmp_path / "mesh.ply"
+    (out / entries[0]["hands"][0]["mesh"]).rename(outside)
+    (out / "link.ply").symlink_to(outside)
+    entries[0]["hands"][0]["mesh"] = way.format(outside=outside)
+    (out / "hands.json").write_text(json.dumps(entries), encoding="utf-8")
+    words = ["--out", str(tmp_path / "f.json"), "--hand-model", str(mano_files[0])]
+    assert main(["mano", str(out / "hands.json"), *words]) == 1
+    assert "handviz mano: " in capsys.readouterr().err
+    assert not (tmp_path / "f.json").exists()
+
+
 def test_of_the_open_hand_mano_is_fitted_to_keypoints(
     reconstruct: Callable[..., tuple[int, Path]], mano_files: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -230,6 +230,26 @@ def test_bvh_brings_the_keypoints_back(recorded_folder: Path, tmp_path: Path) ->
         assert np.max(errors) < 8.0
 
 
+def test_hands_that_come_later_are_in_step(tmp_path: Path) -> None:
+    """The right hand is there from the beginning, the left one from frame 7 on, at a time between two frames."""
+    recording = Recording(tmp_path / "late", reserve_bytes=0)
+    for number in range(20):
+        hands = [posed(number / 10, side) for side in ("right", "left") if side == "right" or number >= 7]
+        frame = Frame(number, np.zeros((4, 4, 3), np.uint8), 40.0 * number + (13.0 if number == 7 else 0.0))
+        recording.add_result(timed_result_of(FrameResult(frame, "final", hands=tuple(hands)), "x"), 0.0)
+    recording.close()
+    made = {animation.path.stem: animation for animation in animate(recording.folder, ["bvh"])}
+    right, left = (Bvh.read(made[side].path.read_text()) for side in ("right", "left"))
+    assert (len(right.frames), len(left.frames)) == (20, 20)
+    assert right.frame_s == left.frame_s == pytest.approx(0.04)
+    (track,) = [track for track in read_tracks(recording.folder) if track.name == "left"]
+    for number in range(20):
+        seen = max(number - 7, 1)  # frame 8 is the first one on the grid
+        wanted = (track.keypoints_m[seen] + track.wrists_m[seen]) * GLTF * 100
+        np.testing.assert_allclose(left.positions(number)[0], wanted[0], atol=0.002)
+    np.testing.assert_array_equal(left.frames[:8], np.tile(left.frames[8], (8, 1)))
+
+
 def test_bvh_of_a_skeleton_with_fixed_lengths_is_exact(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "stiff", reserve_bytes=0)
     for number in range(5):

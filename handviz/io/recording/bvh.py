@@ -5,6 +5,7 @@ zero rotation the hand is flat and open. The palm rotates as a whole (about the 
 squares); each finger bone then rotates in its parent by the smallest angle that makes it point at the next keypoint.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,7 @@ MAX_FRAMES = 500_000
 
 @dataclass(frozen=True, eq=False)
 class Skeleton:
-    """N frames of a hand with bones of constant length; glTF's axes."""
+    """N frames of a hand from the recording's beginning, with bones of constant length; glTF's axes."""
 
     frame_s: float
     offsets_m: FloatArray
@@ -45,8 +46,12 @@ class Skeleton:
 
 
 def fit_skeleton(track: Track, rate_hz: float | None = None) -> Skeleton:
-    """Fit a skeleton to frames at a uniform rate (None: the median recorded one), linearly interpolated."""
-    times_s, rate_hz = _uniform_times(track.times_s, rate_hz)
+    """Fit a skeleton to frames at a uniform rate (None: the median recorded one), linearly interpolated.
+
+    The frames begin with the recording, so that all its hands are in step: until it is first seen, the hand holds its
+    first pose.
+    """
+    times_s, held, rate_hz = _uniform_times(track.times_s, rate_hz)
     keypoints_m = _at(times_s, track.times_s, track.keypoints_m * GLTF_FROM_CAMERA)
     wrists_m = _at(times_s, track.times_s, track.wrists_m * GLTF_FROM_CAMERA)
     offsets_m, palm = _rest(keypoints_m, track)
@@ -63,6 +68,7 @@ def fit_skeleton(track: Track, rate_hz: float | None = None) -> Skeleton:
             world[:, joint] = rotation @ world[:, parent]
             rotations[:, joint] = world[:, parent].transpose(0, 2, 1) @ world[:, joint]
     errors_mm = np.linalg.norm(positions_m - keypoints_m, axis=2) * 1000
+    wrists_m, rotations = (_with_held_start(values, held) for values in (wrists_m, rotations))
     return Skeleton(1 / rate_hz, offsets_m, wrists_m, rotations, float(errors_mm.mean()), float(errors_mm.max()))
 
 
@@ -91,18 +97,25 @@ def _hierarchy(offsets_cm: FloatArray, joint: int, indent: str) -> list[str]:
     return [*lines, f"{indent}}}"]
 
 
-def _uniform_times(times_s: FloatArray, rate_hz: float | None) -> tuple[FloatArray, float]:
+def _with_held_start(values: FloatArray, held: int) -> FloatArray:
+    """Return values (N, ...) with the first one ``held`` times more before them."""
+    return np.concatenate([np.repeat(values[:1], held, axis=0), values])
+
+
+def _uniform_times(times_s: FloatArray, rate_hz: float | None) -> tuple[FloatArray, int, float]:
+    """Return the times of the frames in which the track is there, the number of frames before them, and the rate."""
     if len(times_s) < 2:
         raise HandvizError("a BVH needs a hand in at least two frames: record a longer clip", ErrorCode.NO_HANDS)
     median_hz = 1 / float(np.median(np.diff(times_s)))
     rate_hz = float(np.clip(rate_hz or round(median_hz, 2), *RATE_LIMITS_HZ))
-    count = int((times_s[-1] - times_s[0]) * rate_hz + 1e-6) + 1
+    # The first frame of the recording has time 0.
+    held, count = math.ceil(times_s[0] * rate_hz - 1e-6), int(times_s[-1] * rate_hz + 1e-6) + 1
     if count > MAX_FRAMES:
         raise HandvizError(
             f"a BVH of {count:,} frames is too long: record at most {MAX_FRAMES:,} frames at a time",
             ErrorCode.TOO_LARGE,
         )
-    return times_s[0] + np.arange(count) / rate_hz, rate_hz
+    return np.arange(min(held, count - 1), count) / rate_hz, min(held, count - 1), rate_hz
 
 
 def _at(wanted_s: FloatArray, times_s: FloatArray, values: FloatArray) -> FloatArray:
