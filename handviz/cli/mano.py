@@ -129,8 +129,8 @@ def _mesh_path(listing: Path, mesh: str) -> Path:
         raise HandvizError(f"{listing}: {mesh[:80]!r} is no path of a mesh", ErrorCode.FILE_DAMAGED) from error
     if not path.is_relative_to(folder):
         raise HandvizError(
-            f"{listing} names the mesh {mesh[:80]!r}, which lies outside of its folder: a list of 'handviz reconstruct' "
-            "has its meshes below it",
+            f"{listing} names the mesh {mesh[:80]!r}, outside of its folder: those of "
+            "'handviz reconstruct' lie below it",
             ErrorCode.UNSAFE_FILE,
         )
     return path

@@ -351,7 +351,7 @@ class Job:
 
 
 def summary(entries: Sequence[dict[str, Any]]) -> str:
-    """Return the counts of a list of results in words."""
+    """Return the counts of a list of results in words; "unreadable" are all entries with an error."""
     failed, hands = sum("error" in entry for entry in entries), sum(len(entry["hands"]) for entry in entries)
     return f"{len(entries) - failed} images with {hands} hands, {failed} unreadable"
 

@@ -59,6 +59,7 @@ def test_fake_mano_is_a_pair_that_the_door_takes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["ho3d_v2", "hanco"])
 def test_what_is_written_opens(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tools.run("fake_datasets", [name, "--root", str(tmp_path / name), "--count", "2"]) == 0
+    assert f"{name}/train:" in capsys.readouterr().out
     assert main(["doctor", "--dataset", name, "--root", str(tmp_path / name)]) == 0
     said = capsys.readouterr().out
     assert [line.split()[1] for line in said.splitlines() if not line.startswith(" ")] == list(splits(name))
@@ -68,6 +69,15 @@ def test_what_is_written_opens(name: str, tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize("name", READERS)
 def test_every_dataset_has_a_writer(name: str) -> None:
     assert callable(writer(name).write)
+
+
+@pytest.mark.parametrize("name", ["freihand", "mano"])
+def test_a_folder_that_cannot_be_made_is_one_line(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert tools.run("fake_datasets", [name, "--root", str(tmp_path / "file" / "below"), "--count", "2"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_full_folder_and_no_hands_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,8 +68,14 @@ def fit_skeleton(track: Track, rate_hz: float | None = None) -> Skeleton:
             world[:, joint] = rotation @ world[:, parent]
             rotations[:, joint] = world[:, parent].transpose(0, 2, 1) @ world[:, joint]
     errors_mm = np.linalg.norm(positions_m - keypoints_m, axis=2) * 1000
-    wrists_m, rotations = (_with_held_start(values, held) for values in (wrists_m, rotations))
-    return Skeleton(1 / rate_hz, offsets_m, wrists_m, rotations, float(errors_mm.mean()), float(errors_mm.max()))
+    return Skeleton(
+        frame_s=1 / rate_hz,
+        offsets_m=offsets_m,
+        wrists_m=_with_held_start(wrists_m, held),
+        rotations=_with_held_start(rotations, held),
+        mean_error_mm=float(errors_mm.mean()),
+        largest_error_mm=float(errors_mm.max()),
+    )
 
 
 def bvh_text(skeleton: Skeleton) -> str:
