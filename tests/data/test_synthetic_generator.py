@@ -7,6 +7,7 @@ import pytest
 
 from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
+from handviz.core.files import unfinished_path
 from handviz.data.synthetic.dataset import read_shard
 from handviz.data.synthetic.generator import Plan, images_file, labels_file, render
 from tests.errors import raises, wrong_usage
@@ -51,6 +52,11 @@ def test_damaged_labels_are_rendered_again(tmp_path, rendered_hands):
     labels_file(plan.directory, 0).write_bytes(content[:300])
     list(render(plan, workers=1))
     assert labels_file(plan.directory, 0).read_bytes() == content
+
+
+def test_a_run_that_was_killed_at_its_first_file_is_resumed(tmp_path):
+    unfinished_path(tmp_path / "manifest.json").write_bytes(b"{")
+    assert list(render(Plan(tmp_path, 0, 2), workers=1)) == [2]
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

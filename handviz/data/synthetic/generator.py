@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import make_folder, read_arrays, write_arrays, write_files
+from handviz.core.files import UNFINISHED, make_folder, read_arrays, write_arrays, write_files
 from handviz.core.json_files import Within, read_json
 from handviz.core.termination import follow_parent
 from handviz.data.synthetic.sample import render_samples
@@ -30,6 +30,7 @@ from handviz.hand_models.open_hand import load_open_hand
 
 logger = logging.getLogger(__name__)
 SHARD_SIZE = 256
+MANIFEST = "manifest.json"
 GENERATOR_VERSION = 2
 LABELS: dict[str, tuple[int, ...]] = {
     "pose": (45,),  # axis-angle, radians
@@ -148,7 +149,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def _check_manifest(plan: Plan) -> None:
     """Write the manifest, with the latest count; HandvizError if the folder holds another seed or generator."""
-    path = plan.directory / "manifest.json"
+    path = plan.directory / MANIFEST
     hand_model = load_open_hand().fingerprint
     manifest = Manifest(GENERATOR_VERSION, plan.seed, plan.count, SHARD_SIZE, plan.hidden, hand_model)
     if path.is_file():
@@ -160,13 +161,19 @@ def _check_manifest(plan: Plan) -> None:
                     f"{plan.directory} holds samples of {key} {there}, not {here}: choose another folder",
                     ErrorCode.FOLDER_TAKEN,
                 )
-    elif plan.directory.is_file() or (plan.directory.exists() and any(plan.directory.iterdir())):
+    elif plan.directory.is_file() or (plan.directory.exists() and _holds_others(plan.directory)):
         raise HandvizError(
             f"{plan.directory} holds something that synthesize did not make: choose another folder",
             ErrorCode.FOLDER_TAKEN,
         )
     make_folder(plan.directory)
     write_files({path: (json.dumps(asdict(manifest), indent=2) + "\n").encode()})
+
+
+def _holds_others(directory: Path) -> bool:
+    """Return whether a folder holds more than what a run leaves that is killed while it writes its first manifest."""
+    names = (path.name for path in directory.iterdir())
+    return not all(name.startswith(f"{MANIFEST}.") and name.endswith(UNFINISHED) for name in names)
 
 
 def _render_task(task: tuple[Plan, int]) -> int:
