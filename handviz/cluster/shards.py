@@ -29,7 +29,7 @@ from handviz.hand_models.choice import hand_model_for
 from handviz.io.hands_json import unreadable_entry
 from handviz.models.onnx_session import limit_threads
 from handviz.pipeline.image_request import ImageReconstructor, ImageRequest, ListedImage, OutputError, listed_images
-from handviz.sources.images import IMAGE_SUFFIXES
+from handviz.sources.file_kinds import IMAGE_SUFFIXES
 
 SHARDS_FOLDER, REPORT_NAME, FORMAT = "shards", "hands.json", 2
 FILES_OF_OLD_RUNS = ("listing.jsonl", "shards.txt")

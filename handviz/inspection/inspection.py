@@ -146,7 +146,8 @@ class Inspection:
         """Return the folder's listing and the images that are still to do."""
         folder, message = self.request.folder, ""
         try:
-            paths = FolderSource.of_folder(folder).paths
+            source = FolderSource.of_folder(folder)
+            paths = source.paths
         except OSError as error:
             raise HandvizError(
                 f"{folder} cannot be read any more ({error}); results so far are saved.", ErrorCode.FILE_UNREADABLE
@@ -173,7 +174,8 @@ class Inspection:
                 f"{unknown_files[0]} and {len(unknown_files) - 1} more" if len(unknown_files) > 1 else unknown_files[0]
             )
             message = f"{GROUND_TRUTH_NAME} names images that are not here: {named}."
-        return Listing(tuple(rows), bool(self._truth), self.results_path, message), todo
+        notes = " ".join(filter(None, (message, f"{source.name}: {source.note}." if source.note else "")))
+        return Listing(tuple(rows), bool(self._truth), self.results_path, notes), todo
 
     def _reading(self, reader: ThreadPoolExecutor, paths: Sequence[Path]) -> Iterator[_Read]:
         """Yield the images in order; the next ones are read while this one is reconstructed."""

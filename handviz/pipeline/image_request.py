@@ -23,7 +23,8 @@ from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh, usua
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
-from handviz.sources.images import IMAGE_SUFFIXES, note_on_pages, now_ms, read_image
+from handviz.sources.file_kinds import is_image_file
+from handviz.sources.images import note_on_pages, now_ms, read_image
 
 MIN_SIDE_FOR_LEGEND_PX, LIST_SUFFIX = 400, ".txt"
 logger = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def listed_images(source: Path, *, recursive: bool, leave_out: Path) -> Iterator
                 yield from (ListedImage(name, f"{at:09d}_{Path(name).stem}") for at, name in enumerate(names))
         except OSError as error:
             raise HandvizError(f"{source} cannot be read: {error.strerror}", ErrorCode.FILE_UNREADABLE) from error
-    elif suffix in IMAGE_SUFFIXES and source.is_file():
+    elif source.is_file() and is_image_file(source):
         yield ListedImage(source.name, source.stem)
     else:
         raise HandvizError(
@@ -132,8 +133,7 @@ def _images_in(folder: Path, prefix: str, recursive: bool, leave_out: str) -> It
         with os.scandir(folder) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
             folders = {entry.name + "/" for entry in visible if recursive and entry.is_dir(follow_symlinks=False)}
-            images = [entry for entry in visible if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES]
-            files = [entry.name for entry in images if entry.is_file()]
+            files = [entry.name for entry in visible if entry.is_file() and is_image_file(Path(entry.path))]
     except OSError as error:
         _warn_once(f"{folder} cannot be read ({error.strerror}): its images are left out")
         return

@@ -27,9 +27,6 @@ def rotated_frame(frame: Frame, rotation_angle_deg: int) -> Frame:
     return dataclasses.replace(frame, image=image, rotation_deg=rotation_angle_deg)
 
 
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
-)
 MAX_IMAGE_PX = 128_000_000
 # Pillow's own limit only warns; MAX_IMAGE_PX is checked before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None

@@ -15,7 +15,8 @@ from handviz.core.records import Frame
 from handviz.sources.animations import AnimationReader
 from handviz.sources.camera import CameraInfo, CameraRequest, CameraSource, list_cameras
 from handviz.sources.clips import ClipSource
-from handviz.sources.images import IMAGE_SUFFIXES, image_kind, note_on_pages, now_ms, read_image
+from handviz.sources.file_kinds import IMAGE_SUFFIXES, REASONS, is_image_file, kind_of, left_out, left_out_message
+from handviz.sources.images import image_kind, note_on_pages, now_ms, read_image
 
 IMAGES_PER_SECOND = 1.0
 COARSEST_TIME_NS = 2_000_000_000
@@ -38,9 +39,11 @@ class FolderSource:
     is_live = False
     nominal_fps = IMAGES_PER_SECOND
 
-    def __init__(self, paths: list[Path], *, name: str, folder: Path | None = None) -> None:
+    def __init__(self, paths: list[Path], *, name: str, folder: Path | None = None, note: str = "") -> None:
         """Take the images; ``folder`` is where ``refresh`` looks for further ones."""
         self.paths = paths
+        self.note = note
+        """Message on files of the folder that are not read; mostly empty."""
         self.name = name
         self._folder, self._changed_ns = folder, 0
         self._next = 0
@@ -48,13 +51,11 @@ class FolderSource:
     @classmethod
     def of_folder(cls, folder: Path) -> "FolderSource":
         """Open all images of a folder, not of folders below; HandvizError if there are none."""
-        visible = _images_in(folder)
+        visible, unread = _images_in(folder), left_out_message(left_out(folder))
         if not visible:
-            raise HandvizError(
-                f"{folder}: no images in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})",
-                ErrorCode.EMPTY_INPUT,
-            )
-        return cls(visible, name=folder.resolve().name, folder=folder)
+            looked_for = f"no images in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
+            raise HandvizError(f"{folder}: {'; '.join(filter(None, (looked_for, unread)))}", ErrorCode.EMPTY_INPUT)
+        return cls(visible, name=folder.resolve().name, folder=folder, note=unread)
 
     @property
     def frame_count(self) -> int | None:
@@ -63,8 +64,9 @@ class FolderSource:
 
     @property
     def description(self) -> str:
-        """Name and number of images."""
-        return f"{self.name}: {len(self.paths)} image{'s' * (len(self.paths) != 1)}"
+        """Name and number of images, and what is not read."""
+        counted = f"{self.name}: {len(self.paths)} image{'s' * (len(self.paths) != 1)}"
+        return f"{counted}; {self.note}" if self.note else counted
 
     def read(self) -> Frame | None:
         """Return the next image, None after the last; HandvizError names one that cannot be read."""
@@ -124,9 +126,9 @@ def of_images(paths: Iterable[Path]) -> FolderSource:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-    visible = [path for path in paths if not path.name.startswith(".")]
-    return sorted(visible, key=lambda path: natural_key(path.name))
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    images = [path for path in visible if path.is_file() and is_image_file(path)]
+    return sorted(images, key=lambda path: natural_key(path.name))
 
 
 class Source(Protocol):
@@ -268,9 +270,12 @@ def _open_path(path: Path) -> Source:
         raise HandvizError(
             f"{path}: neither a file nor a folder (a camera is written camera:0)", ErrorCode.UNSUPPORTED_FORMAT
         )
+    content = kind_of(path)
+    if content in ("raw", "other"):
+        raise HandvizError(f"{path}: {REASONS[content]}", ErrorCode.UNSUPPORTED_FORMAT)
     image = image_kind(path)
     if image == "animated":
         return ClipSource(path, AnimationReader(path))
-    if image or path.suffix.lower() in IMAGE_SUFFIXES:
+    if image or (path.suffix.lower() in IMAGE_SUFFIXES and content != "clip"):
         return FolderSource([path], name=path.name)
     return ClipSource(path)
