@@ -41,7 +41,7 @@ from handviz.models.registry import ModelSpec, model_spec
 from handviz.pipeline.image_request import ImageCamera, ImageRequest, reconstructed
 from handviz.pipeline.pipeline import Pipeline
 from handviz.sources.arrays import ArraySource, checked_rgb
-from handviz.sources.images import now_ms, read_image
+from handviz.sources.images import image_frame, now_ms
 from handviz.sources.source import Source, open_source, timed_frames
 
 MAX_HANDS_OF_IMAGES, MAX_HANDS_OF_CLIPS = 10, 2
@@ -198,7 +198,7 @@ class Model:
         """
         pipeline = self.load()
         if isinstance(image, str | os.PathLike):
-            frame = Frame(0, read_image(Path(image)), now_ms(), Path(image).name)
+            frame = image_frame(Path(image))
         else:
             frame = Frame(0, checked_rgb(image), now_ms())
         result, _ = reconstructed(pipeline, frame, self._request.camera)

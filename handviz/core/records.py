@@ -22,7 +22,7 @@ Handedness = Literal["left", "right"]
 VariantName = Literal["prior", "amvur", "final"]
 ModelChoice = Annotated[VariantName, Option("model", help="The model to use.")]
 SmoothingKind = Literal["kalman", "one_euro"]
-IntrinsicsOrigin = Literal["assumed", "stated", "calibrated"]
+IntrinsicsOrigin = Literal["assumed", "exif", "stated", "calibrated"]
 
 HandednessSetting = Literal["detected", "left", "right"]
 """Whether handedness comes from the detector, or from the user for all hands."""
@@ -54,6 +54,8 @@ class Frame:
     """How far ``image`` was rotated clockwise after reading: 0, 90, 180 or 270."""
     note: str = ""
     """Message on what was not read, such as further pages; mostly empty."""
+    exif_focal_px: float | None = None
+    """The focal length that the image's EXIF states, in its pixels; None if it states none."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Intrinsics:
     centre_y_px: float
     focal_y_px: float | None = None
     origin: IntrinsicsOrigin = "stated"
-    """``assumed`` by default, ``stated`` by the user or a file, ``calibrated`` by a measurement of the camera."""
+    """``assumed`` by default, by the image's own ``exif``, ``stated`` by the user or a file of the camera,
+    ``calibrated`` by a measurement of the camera."""
     focal_std_fraction: float = 0.0
     """Standard deviation of the focal length, as a fraction of it."""
 

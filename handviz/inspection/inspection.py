@@ -34,7 +34,7 @@ from handviz.inspection.store import (
 )
 from handviz.io.hand_pack import pack_hands
 from handviz.io.mesh_io import faces_for
-from handviz.sources.images import now_ms, read_image
+from handviz.sources.images import image_frame
 from handviz.sources.source import FolderSource
 
 MAX_HANDS = 10
@@ -88,7 +88,7 @@ class _Read:
 
     path: Path
     signature: Signature | None
-    image: NDArray[np.uint8] | None
+    frame: Frame | None
     reason: str = ""
 
 
@@ -192,12 +192,12 @@ class Inspection:
             future.cancel()
 
     def _inspected(self, store: InspectionStore, read: _Read) -> ImageRow:
-        if read.image is None or read.signature is None:
+        if read.frame is None or read.signature is None:
             return self._failure(read, read.reason)
         if self._processor is None:
             self._processor = self._make(self.request)
         try:
-            result = self._processor.process(Frame(0, read.image, now_ms(), read.path.name))
+            result = self._processor.process(read.frame)
         except HandvizError as error:
             return self._failure(read, str(error))
         # The outermost loop: one failing image must not end the inspection.
@@ -257,7 +257,7 @@ def _read(path: Path) -> _Read:
     signature = None
     try:
         signature = signature_of(path)
-        return _Read(path, signature, read_image(path))
+        return _Read(path, signature, image_frame(path))
     except HandvizError as error:
         return _Read(path, signature, None, str(error))
     except OSError as error:

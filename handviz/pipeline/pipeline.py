@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
+from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize, intrinsics_of_frame
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import LANDMARKER_FILE, MODELS, TEXTURE_NAME
 from handviz.core.records import (
@@ -137,8 +137,7 @@ class Pipeline:
         """Return all hands of a frame; HandvizError if the chosen variant cannot be used (the last one comes back)."""
         with self._lock:
             camera_model = self._camera_model
-        height, width = frame.image.shape[:2]
-        return self.process_with(frame, camera_model.intrinsics_of(width, height, frame.rotation_deg))
+        return self.process_with(frame, intrinsics_of_frame(camera_model, frame))
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
         """Process a frame with a K of its own."""

@@ -16,7 +16,7 @@ from handviz.sources.animations import AnimationReader
 from handviz.sources.camera import CameraInfo, CameraRequest, CameraSource, list_cameras
 from handviz.sources.clips import ClipSource
 from handviz.sources.file_kinds import IMAGE_SUFFIXES, REASONS, is_image_file, kind_of, left_out, left_out_message
-from handviz.sources.images import image_kind, note_on_pages, now_ms, read_image
+from handviz.sources.images import image_frame, image_kind
 
 IMAGES_PER_SECOND = 1.0
 COARSEST_TIME_NS = 2_000_000_000
@@ -75,8 +75,7 @@ class FolderSource:
         number = self._next
         self._next += 1
         path = self.paths[number]
-        image, note = read_image(path), note_on_pages(path)
-        return Frame(number=number, image=image, captured_ms=now_ms(), name=path.name, note=note)
+        return image_frame(path, number)
 
     def seek(self, number: int) -> None:
         """Go to an image; numbers outside are clamped."""
