@@ -100,7 +100,11 @@ def opened_image(path: Path) -> Image.Image:
         image = Image.open(path, formats=formats)
     except KeyError as error:  # a format that this build of Pillow lacks
         raise Image.UnidentifiedImageError(f"{path} is of no known format") from error
-    _check_exif(path, image.info.get("exif"))
+    try:
+        _check_exif(path, image.info.get("exif"))
+    except HandvizError:
+        image.close()
+        raise
     return image
 
 

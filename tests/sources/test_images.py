@@ -121,7 +121,9 @@ def test_colour_spaces(tmp_path: Path) -> None:
     found.save(tmp_path / "lab.tif")
     image.convert("CMYK").save(tmp_path / "cmyk.tif")
     image.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=100, subsampling=0)
-    for name in ("lab.tif", "cmyk.tif", "cmyk.jpg"):
+    # Colours at the end of the range are rounded most.
+    assert np.abs(read_image(tmp_path / "lab.tif").astype(int) - COLOURS).mean() < 2
+    for name in ("cmyk.tif", "cmyk.jpg"):
         np.testing.assert_allclose(read_image(tmp_path / name), COLOURS, atol=8, err_msg=name)
 
 
@@ -244,7 +246,8 @@ def test_images_that_show_nothing_are_said(tmp_path: Path, level: int | None, na
     image = COLOURS if level is None else np.full_like(COLOURS, level)
     Image.fromarray(image).save(tmp_path / "a.png")
     note = image_frame(tmp_path / "a.png").note
-    assert named in note and bool(note) == bool(named)
+    assert named in note
+    assert bool(note) == bool(named)
 
 
 # Samples.
