@@ -31,7 +31,7 @@ from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
 from handviz.sources.file_kinds import is_image_file
-from handviz.sources.images import image_frame
+from handviz.sources.images import image_frame, note_on_light
 
 MIN_SIDE_FOR_LEGEND_PX, LIST_SUFFIX = 400, ".txt"
 logger = logging.getLogger(__name__)
@@ -182,6 +182,8 @@ def reconstructed(pipeline: Pipeline, frame: Frame, camera: ImageCamera) -> tupl
     for error in (result.error, *result.other_errors.values()):
         if error:
             raise HandvizError(error, ErrorCode.NO_RESULT)
+    if frame.name and not result.hands and (note := note_on_light(frame.image)):
+        logger.warning("%s: %s", frame.name, note)
     return result, intrinsics
 
 

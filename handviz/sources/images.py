@@ -180,10 +180,9 @@ def image_kind(path: Path) -> Literal["", "still", "animated"]:
 def image_frame(path: Path, number: int = 0) -> Frame:
     """Read an image with what its file says of the camera; HandvizError with the reason if it cannot be read."""
     image = read_image(path)
-    note = "; ".join(filter(None, (note_on_pages(path), note_on_light(path, image))))
     height, width = image.shape[:2]
     focal_px = exif_focal_px(path, width, height)
-    return Frame(number, image, now_ms(), path.name, note=note, exif_focal_px=focal_px)
+    return Frame(number, image, now_ms(), path.name, note=note_on_pages(path), exif_focal_px=focal_px)
 
 
 def note_on_pages(path: Path) -> str:
@@ -197,14 +196,14 @@ def note_on_pages(path: Path) -> str:
     return f"{path.name}: only the first of {count} frames is used" if count > 1 else ""
 
 
-def note_on_light(path: Path, image: NDArray[np.uint8]) -> str:
-    """Return a message if an image (H, W, 3) is nearly black or of one colour, else an empty text."""
+def note_on_light(image: NDArray[np.uint8]) -> str:
+    """Return why no hand can be seen in an image (H, W, 3) that is nearly black or of one colour, else an empty text."""
     if not image.size or ((brightest := int(image.max())) > DARKEST and np.ptp(image[..., 1]) > EVENEST):
         return ""
     if brightest <= DARKEST:
-        return f"{path.name}: nearly black, its brightest level is {brightest} of 255"
+        return f"nearly black, its brightest level is {brightest} of 255"
     is_even = all(int(np.ptp(image[..., channel])) <= EVENEST for channel in range(3))
-    return f"{path.name}: all of one colour" if is_even else ""
+    return "all of one colour" if is_even else ""
 
 
 def check_pixels(path: Path, width: int, height: int, bytes_per_px: int = 0) -> None:

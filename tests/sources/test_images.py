@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 
 from handviz.core.errors import ErrorCode
 from handviz.sources import images
-from handviz.sources.images import MAX_DECODING_BYTES, image_frame, image_kind, read_image
+from handviz.sources.images import MAX_DECODING_BYTES, image_frame, image_kind, note_on_light, read_image
 from handviz.sources.samples import bits_of, eight_bit, white_of
 from handviz.sources.source import FolderSource, open_source
 from tests.errors import raises
@@ -245,7 +245,7 @@ def test_no_focal_length() -> None:
 def test_images_that_show_nothing_are_said(tmp_path: Path, level: int | None, named: str) -> None:
     image = COLOURS if level is None else np.full_like(COLOURS, level)
     Image.fromarray(image).save(tmp_path / "a.png")
-    note = image_frame(tmp_path / "a.png").note
+    note = note_on_light(read_image(tmp_path / "a.png"))
     assert named in note
     assert bool(note) == bool(named)
 
