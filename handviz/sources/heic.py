@@ -8,7 +8,6 @@ from typing import Any
 
 from handviz.core.errors import ErrorCode, HandvizError
 
-
 BOXES = (b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"uuid")
 
 

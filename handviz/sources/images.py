@@ -197,7 +197,7 @@ def note_on_pages(path: Path) -> str:
 
 
 def note_on_light(image: NDArray[np.uint8]) -> str:
-    """Return why no hand can be seen in an image (H, W, 3) that is nearly black or of one colour, else an empty text."""
+    """Return that an image (H, W, 3) is nearly black or of one colour, where it is; else an empty text."""
     if not image.size or ((brightest := int(image.max())) > DARKEST and np.ptp(image[..., 1]) > EVENEST):
         return ""
     if brightest <= DARKEST:
