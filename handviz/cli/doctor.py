@@ -261,6 +261,9 @@ def check_models(checksums: Path = CHECKSUM_FILE) -> list[Finding]:
     except HandvizError as error:
         return [Finding("models", "FAIL", str(error), how_to_restore(MODELS))]
     findings = [finding for name, digest in listed if (finding := _check_file(checksums.parent / name, digest))]
+    if any(finding.state == "warn" for finding in findings):
+        works, text = run_probe("changed_networks")
+        findings += [] if works else [Finding("models", "FAIL", text, how_to_restore(MODELS))]
     return findings or [Finding("models", "ok", f"{len(listed)} files match {checksums.name}")]
 
 

@@ -13,7 +13,6 @@ from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, H
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import not_writable, read_limited, write_files
 from handviz.core.records import SMOOTHING_KINDS, VARIANTS, HandednessSetting, SmoothingKind, VariantName
-from handviz.gui.session.former_settings import read_former_settings
 from handviz.gui.session.settings_file import (
     MAX_BYTES,
     MEMORY,
@@ -177,6 +176,11 @@ class SettingsStore:
 
     def _read_former(self) -> None:
         path = self.path.with_name(FORMER_NAME)
+        if not os.path.lexists(path):
+            return
+        # Here, because most starts need neither it nor configparser.
+        from handviz.gui.session.former_settings import read_former_settings
+
         try:
             found = read_former_settings(path)
         except HandvizError as error:
