@@ -6,7 +6,7 @@ The commands use the same ``Model``, so that their results are those of the API.
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,8 @@ from handviz.core.records import (
     HandednessSetting,
     HandMesh,
     Intrinsics,
+    NetworkFile,
+    NetworkRole,
     SmoothingKind,
 )
 from handviz.hand_models.choice import hand_model_for
@@ -245,6 +247,14 @@ class Model:
             self._images = self._resources.enter_context(self.open_pipeline(video=False))
         return self._images
 
+    @property
+    def networks(self) -> Mapping[NetworkRole, NetworkFile]:
+        """Name, sha256 and state of the files of ``network`` and ``detector``, which are loaded unless they are.
+
+        The state is "shipped", "changed" (the name is of a file that handviz ships, the content is not), or "own".
+        """
+        return self.load().networks
+
     def open_pipeline(
         self,
         *,
@@ -282,7 +292,9 @@ class Model:
 
     def __repr__(self) -> str:
         """Return id and state in a line."""
-        return f"<Model {self.spec.id}{', closed' if self._is_closed else ''}>"
+        files = self._images.networks.items() if self._images is not None else ()
+        changed = "".join(f", {role} changed" for role, file in files if file.state == "changed")
+        return f"<Model {self.spec.id}{changed}{', closed' if self._is_closed else ''}>"
 
     def _check_open(self) -> None:
         if self._is_closed:

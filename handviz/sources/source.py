@@ -24,6 +24,10 @@ DIGITS = re.compile(r"(\d+)")
 __all__ = ["CameraInfo", "ClipSource", "FolderSource", "Source", "list_cameras", "open_source"]
 CAMERA_PREFIX = "camera:"
 IMAGES_PREFIX = "pictures:"
+MAX_DIGITS = 9
+"""Of a camera's number, which OpenCV takes as a 32-bit integer"""
+MAX_SHOWN = 80
+"""Characters of a camera's name in a message"""
 logger = logging.getLogger(__name__)
 
 
@@ -184,10 +188,11 @@ class InterruptibleSource(Protocol):
 def open_source(text: str, camera: CameraRequest | None = None) -> Source:
     """Open "camera:0" as requested, "clip.mp4", "folder" or "image.jpg"; raises HandvizError with the reason."""
     if text.startswith(CAMERA_PREFIX):
-        index = text.removeprefix(CAMERA_PREFIX)
-        if not index.isdecimal():
-            raise HandvizError(f"{text}: give a camera by its number, for example camera:0", ErrorCode.BAD_VALUE)
-        return CameraSource(int(index), camera)
+        number = camera_number(text)
+        if number is None:
+            shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+            raise HandvizError(f"{shown}: give a camera by its number, for example camera:0", ErrorCode.BAD_VALUE)
+        return CameraSource(number, camera)
     try:
         if text.startswith(IMAGES_PREFIX):
             return of_images(listed_images(text))
@@ -199,6 +204,13 @@ def open_source(text: str, camera: CameraRequest | None = None) -> Source:
     # Such as a folder without permission, a name that is too long, or an unknown home.
     except (OSError, RuntimeError, ValueError) as error:
         raise HandvizError(f"{text} cannot be opened ({error})", ErrorCode.FILE_UNREADABLE) from error
+
+
+def camera_number(text: str) -> int | None:
+    """Return the number of "camera:0"; None if the text does not name a camera by its number."""
+    digits = text.removeprefix(CAMERA_PREFIX)
+    # Python refuses to read thousands of digits.
+    return int(digits) if text.startswith(CAMERA_PREFIX) and digits.isdecimal() and len(digits) <= MAX_DIGITS else None
 
 
 def read_frames(source: Source, every: int = 1) -> Iterator[tuple[int, Frame | HandvizError]]:
