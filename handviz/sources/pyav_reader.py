@@ -199,10 +199,12 @@ class PyavReader:
             yield from (frame for frame in frames if began_at is None or (frame.pts or 0) >= began_at)
 
     def _shown(self, number: int, image: Callable[[], NDArray[np.uint8]]) -> Shown:
-        if self._is_counted:
+        if self._is_counted or not self._times:
             return Shown(number, number * 1000 / self.fps, image)
-        ticks, (numerator, denominator) = self._times[number] - self._times[0], self._tick_s.as_integer_ratio()
-        return Shown(number, ticks * numerator * 1000 / denominator, image)
+        # Damaged files have frames without a time: they follow the last one that has.
+        known = min(number, len(self._times) - 1)
+        ticks, (numerator, denominator) = self._times[known] - self._times[0], self._tick_s.as_integer_ratio()
+        return Shown(number, ticks * numerator * 1000 / denominator + (number - known) * 1000 / self.fps, image)
 
     def _image(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         with self._errors_named(ErrorCode.FILE_DAMAGED):

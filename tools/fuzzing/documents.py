@@ -30,7 +30,7 @@ from handviz.inspection.ground_truth import load_ground_truth
 from handviz.inspection.store import InspectionStore, Signature, StoredImage
 from handviz.io.hand_pack import pack_hands, unpack_hands
 from handviz.io.hands_json import image_entry, unreadable_entry, write_report
-from handviz.io.mano import ManoRecord, read_mano, write_mano
+from handviz.io.mano import ManoRecord, PoseForm, read_mano, write_mano
 from handviz.io.mesh_io import MeshArrays, ply_bytes, read_ply
 from handviz.io.recording.animate import animate
 from handviz.io.recording.recorded import read_tracks
@@ -86,11 +86,13 @@ def read_hands_json(path: Path) -> None:
 
 def write_mano_parameters(folder: Path) -> None:
     """Write MANO's parameters in every form that handviz writes."""
-    parameters = ManoParameters("right", "absolute", *(np.full(size, 0.1) for size in (45, 10, 3, 3)))
+    pose, shape, rotation, translation_m = (np.full(size, 0.1) for size in (45, 10, 3, 3))
+    parameters = ManoParameters("right", "absolute", pose, shape, rotation, translation_m)
     records = [ManoRecord("a.jpg", 0, parameters, 0.25, 1.5, "vertices")]
-    for form in ("absolute", "six_d", "matrices"):
+    forms: tuple[PoseForm, ...] = ("absolute", "six_d", "matrices")
+    for form in forms:
         for suffix in ("json", "npz"):
-            write_mano(folder / f"{form}.{suffix}", records, stand_in_template(), form)  # type: ignore[arg-type]
+            write_mano(folder / f"{form}.{suffix}", records, stand_in_template(), form)
 
 
 def read_mano_parameters(path: Path) -> None:
@@ -182,8 +184,8 @@ def read_shards(folder: Path) -> None:
     """Read the record and the entries of a run's shards."""
     run = ShardedRun(folder, folder, ImageRequest())
     for result in complete_shards(run, 1, {"images": IMAGES_OF_SHARD}):
-        with_any_checksum = [entry for entry in _entries(folder, result)]
-        check(all(isinstance(entry, dict) for entry in with_any_checksum), "an entry that is no object")
+        entries = list(_entries(folder, result))
+        check(all(isinstance(entry, dict) for entry in entries), "an entry that is no object")
 
 
 def _entries(folder: Path, result: Any) -> Any:
@@ -270,7 +272,7 @@ def write_list(folder: Path) -> None:
 def read_list(folder: Path) -> None:
     """Read the list of images."""
     images = list(listed_images(folder / "list.txt", recursive=False, leave_out=folder / "out"))
-    check(len({image.file for image in images}) == len(images), "an image that is listed twice")
+    check(len({image.stem for image in images}) == len(images), "two images whose results have the same name")
 
 
 def write_task(folder: Path) -> None:

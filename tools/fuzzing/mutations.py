@@ -69,7 +69,7 @@ def _is_text(content: bytes) -> bool:
 
 def _bit_flips(content: bytes, _: bytes, random: Random) -> bytes:
     changed = bytearray(content)
-    for _ in range(random.choice((1, 1, 2, 8, 32)) if changed else 0):
+    for _flip in range(random.choice((1, 1, 2, 8, 32)) if changed else 0):
         changed[_position(len(changed), random)] ^= 1 << random.randrange(8)
     return bytes(changed)
 

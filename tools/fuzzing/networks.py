@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import CROP_SIZE, Detection, HandCrop
 from handviz.hand_models.open_hand import load_open_hand
 from tools.fuzzing.door import Door, check, check_finite
@@ -75,9 +76,15 @@ def write_weights(folder: Path) -> None:
 
 def read_weights(path: Path) -> None:
     """Load weights, which must be finite."""
+    from safetensors import SafetensorError
+
     from handviz.models.backbones.weight_files import load_weights
 
-    for name, value in load_weights(path).items():
+    try:
+        weights = load_weights(path)
+    except (ValueError, OSError, SafetensorError) as error:  # which its callers name
+        raise HandvizError(str(error), ErrorCode.MODEL_DAMAGED) from error
+    for name, value in weights.items():
         check_finite(value.float().numpy(), name)
 
 
