@@ -91,7 +91,11 @@ def report(found: Sequence[Growth], failures: Sequence[str] = ()) -> list[str]:
         for one in found
     ]
     verdict = (
-        "something grew" if has_grown(found) else "nothing grew" if all(one.holds for one in found) else "nothing grew of that"
+        "something grew"
+        if has_grown(found)
+        else "nothing grew"
+        if all(one.holds for one in found)
+        else "nothing grew of that"
     )
     if failures:
         verdict += f", {len(failures)} frames or requests FAILED, the first: {failures[0]}"
