@@ -67,7 +67,7 @@ def record(folder: Path) -> None:
     for number in range(100_000):
         frame = Frame(number, np.zeros((48, 64, 3), np.uint8), 1000.0 * number / RATE_HZ)
         made.add_result(timed_result_of(FrameResult(frame, "final", hands=(hand,)), "clip.mp4"), number / RATE_HZ)
-        made.add_image(ViewImage(VIDEO_SIZE, bytes([number % 256]) * (4 * width * height)), number / RATE_HZ)
+        made.add_image(ViewImage(bytes([number % 256]) * (4 * width * height), VIDEO_SIZE), number / RATE_HZ)
         tell(number + 1)
 
 
