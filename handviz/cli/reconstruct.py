@@ -26,6 +26,7 @@ from handviz.cluster.shards import (
     header_for,
     header_of,
     join,
+    left_out_entries,
     open_run_journal,
     remove_run_journal,
     run_shard,
@@ -53,6 +54,7 @@ from handviz.pipeline.image_request import (
     written_entry,
 )
 from handviz.rendering.offscreen import OffscreenRenderer
+from handviz.sources.file_kinds import left_out, left_out_message
 from handviz.sources.source import ClipSource, FolderSource, Source, open_source, read_frames
 
 COMPANIONS = (".mtl", ".png")
@@ -121,6 +123,8 @@ def run(arguments: Arguments) -> int:
                 f"reconstruct reads images and clips; for a camera start the window: {WINDOW_COMMAND}",
                 ErrorCode.OPTION_CONFLICT,
             )
+        if isinstance(source, FolderSource) and source.note:
+            logger.warning("%s: %s", source.name, source.note)
         job = Job(arguments, source, resources)
         try:
             with logging_redirect_tqdm():
@@ -144,6 +148,8 @@ def _run_shard(arguments: Arguments) -> int:
     order, overlays = image_request(arguments), not arguments.no_overlays
     whole = ShardedRun(source, arguments.out, order, arguments.recursive, overlays, arguments.threads)
     header = header_of(whole)
+    if unread := left_out_message(left_out(source, recursive=arguments.recursive)):
+        logger.warning("%s: %s", source.name, unread)
     complete_shards(whole, shard.of, header)  # raises if the options differ
     first, last = shard.bounds(header["images"])
     try:
@@ -163,11 +169,12 @@ def _run_shard(arguments: Arguments) -> int:
     return int(arguments.shard is None and result.images == result.unreadable)
 
 
-def _write_results(out: Path, entries: Sequence[dict[str, Any]]) -> None:
-    """Write the list of results and print its path."""
+def _write_results(out: Path, entries: Sequence[dict[str, Any]], left: Sequence[dict[str, Any]] = ()) -> None:
+    """Write the list of results, with files that were left out, and print its path."""
     report = out / REPORT_NAME
-    write_report(report, sorted(entries, key=lambda entry: str(entry["file"])))
-    print_result("%s: %s", summary(entries), report)
+    write_report(report, sorted([*entries, *left], key=lambda entry: str(entry["file"])))
+    of_other_kinds = f", {len(left)} of kinds that are not read" if left else ""
+    print_result("%s%s: %s", summary(entries), of_other_kinds, report)
 
 
 class Job:
@@ -225,7 +232,8 @@ class Job:
         out = self._arguments.out
         if not (self._entries or self._is_complete):
             return  # an older list stays
-        _write_results(out, self._entries)
+        folder = Path(self._arguments.input).expanduser()
+        _write_results(out, self._entries, left_out_entries(folder) if folder.is_dir() else [])
         if self._journal is not None and self._is_complete:
             remove_run_journal(out)
         elif self._journal is not None and self._arguments.save_mano is None:

@@ -6,6 +6,8 @@ and, once the shard is complete, a summary (``done``). Processes share nothing e
 
 import contextlib
 import hashlib
+import heapq
+import itertools
 import json
 import logging
 import os
@@ -23,6 +25,7 @@ from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import not_writable, open_atomic, write_files
 from handviz.core.json_files import json_parser, read_json
+from handviz.core.network_files import sha256_of
 from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME, variant_file
 from handviz.core.records import VARIANTS
 from handviz.hand_models.choice import hand_model_for
@@ -30,7 +33,7 @@ from handviz.io.hands_json import unreadable_entry
 from handviz.io.journal import Entry, Journal, Line
 from handviz.models.onnx_session import limit_threads
 from handviz.pipeline.image_request import ImageReconstructor, ImageRequest, ListedImage, OutputError, listed_images
-from handviz.sources.images import IMAGE_SUFFIXES
+from handviz.sources.file_kinds import IMAGE_SUFFIXES, left_out
 
 SHARDS_FOLDER, REPORT_NAME, FORMAT = "shards", "hands.json", 2
 FILES_OF_OLD_RUNS = ("listing.jsonl", "shards.txt")
@@ -166,7 +169,7 @@ def header_of(run: ShardedRun) -> dict[str, Any]:
 def header_for(request: ImageRequest, files: Iterable[str], **more: object) -> dict[str, Any]:
     """Return version, options, models and images of any run; ``more`` are options that the request lacks."""
     digest, count = hashlib.sha256(), 0
-    sums = {path.name: _sha256(path) for path in _models_of(request) if path.is_file()}
+    sums = {path.name: sha256_of(path) for path in _models_of(request) if path.is_file()}
     for file in files:
         digest.update(json.dumps(file).encode("ascii") + b"\n")
         count += 1
@@ -207,14 +210,6 @@ def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") 
         elif old != new:
             differences.append(f"{prefix}{name} is {old} there and {new} here")
     return differences
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise HandvizError(f"{path} cannot be read: {error.strerror}", ErrorCode.FILE_UNREADABLE) from error
 
 
 # One shard.
@@ -362,7 +357,7 @@ def _summary(out: Path, shard: Shard) -> Done:
             entry = parse(line)
             images, hands, unreadable = images + 1, hands + len(entry.hands), unreadable + (entry.error is not None)
             errors += [entry.error] if entry.error is not None and len(errors) < MAX_NAMED_ERRORS else []
-    return Done(images, hands, unreadable, tuple(errors), _sha256(shard.path(out)))
+    return Done(images, hands, unreadable, tuple(errors), sha256_of(shard.path(out)))
 
 
 def complete_shards(run: ShardedRun, of: int, header: dict[str, Any]) -> list[ShardResult]:
@@ -433,6 +428,16 @@ def entries_of(out: Path, result: ShardResult) -> Iterator[Entry]:
         raise HandvizError(f"{path} was changed: delete {header} to make the shard again", ErrorCode.CHECKSUM)
 
 
+def left_out_entries(folder: Path, *, recursive: bool = False) -> list[Entry]:
+    """Return entries with the reason for a folder's files that are not read as images; none for anything else."""
+    found = left_out(folder, recursive=recursive)
+    return [unreadable_entry(name, f"{folder / name}: {reason}") for name, reason in found]
+
+
+def _file_of(entry: Entry) -> str:
+    return str(entry["file"])
+
+
 def join(run: ShardedRun, of: int, complete: list[ShardResult]) -> Path:
     """Write one ``hands.json`` of all shards, image by image: the same bytes as from a single process."""
     if len(complete) < of:
@@ -442,11 +447,11 @@ def join(run: ShardedRun, of: int, complete: list[ShardResult]) -> Path:
     path = run.out / REPORT_NAME
     with open_atomic(path) as file:
         before = b"[\n "
-        for result in complete:
-            for entry in entries_of(run.out, result):
-                # As json.dumps(entries, indent=1); line breaks inside texts are escaped.
-                file.write(before + json.dumps(entry, indent=1).replace("\n", "\n ").encode("ascii"))
-                before = b",\n "
+        done = itertools.chain.from_iterable(entries_of(run.out, result) for result in complete)
+        for entry in heapq.merge(done, left_out_entries(run.source, recursive=run.recursive), key=_file_of):
+            # As json.dumps(entries, indent=1); line breaks inside texts are escaped.
+            file.write(before + json.dumps(entry, indent=1).replace("\n", "\n ").encode("ascii"))
+            before = b",\n "
         file.write(b"\n]\n")
     return path
 

@@ -28,6 +28,7 @@ OUTVOTING_RATIO = 1.5
 NOISY, NOISE_BLUR_PX, MIN_NOISE_SIDE_PX = 12.0, 1.5, 8
 MEDIAN_OF_NORMAL = 0.6745
 """Median of the absolute value of a standard normal number."""
+MAX_NOISE_PX = 16_000_000
 MAX_ASPECT = 3.0
 """Longer images are searched piece by piece: reduced as a whole, hands would vanish."""
 PIECE_STEP = 0.5
@@ -82,6 +83,11 @@ def smoothed_noise(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def noise_of(image: NDArray[np.uint8]) -> float:
     """Return the standard deviation of the noise, in levels: the median over pixels, since edges are few."""
+    if image.shape[0] * image.shape[1] > MAX_NOISE_PX:  # the centre tells it, in a tenth of the memory
+        part = math.sqrt(MAX_NOISE_PX / (image.shape[0] * image.shape[1]))
+        height, width = (max(round(side * part), 1) for side in image.shape[:2])
+        top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+        image = image[top : top + height, left : left + width]
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     # Differences of second order along both axes: smooth shading cancels, and white noise has six times its deviation.
     residual = cv2.filter2D(grey, -1, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32))
@@ -89,11 +95,12 @@ def noise_of(image: NDArray[np.uint8]) -> float:
 
 
 def stretched_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the image in grey (H, W, 3), between its darkest and brightest hundredth."""
+    """Return the image in grey (H, W), between its darkest and brightest hundredth."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     low, high = np.percentile(grey, (1, 99))
-    stretched = np.clip((grey.astype(np.float32) - low) * (255 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
-    return np.repeat(stretched[:, :, None], 3, axis=2)
+    levels = np.arange(256, dtype=np.float32)
+    table = np.clip((levels - low) * (255 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(grey, table), dtype=np.uint8)
 
 
 def _outvoted(hand: Detection, support: float, other_support: float, other: Detection) -> bool:
@@ -162,12 +169,14 @@ def _views_of_piece(image: NDArray[np.uint8]) -> Iterator[View]:
 
 
 def reduced(image: NDArray[np.uint8]) -> View:
-    """Return the image, reduced if it is larger than a search needs."""
+    """Return an RGB or grey image as RGB, reduced if it is larger than a search needs."""
     height, width = image.shape[:2]
     fraction = min(1.0, MAX_SEARCHED_SIDE_PX / max(height, width))
     size = max(1, round(width * fraction)), max(1, round(height * fraction))
     if fraction < 1:
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    if image.ndim == 2:
+        image = np.repeat(image[:, :, None], 3, axis=2)
     return View(image, np.array([[width / size[0], 0.0, 0.0], [0.0, height / size[1], 0.0]]))
 
 

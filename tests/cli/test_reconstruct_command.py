@@ -156,6 +156,16 @@ def test_impossible_camera_models_get_a_message(
     assert "handviz reconstruct: " in capsys.readouterr().err
 
 
+def test_hands_json_names_the_network_that_was_used(reconstruct: Callable[..., Any], folder: Path) -> None:
+    _, entries = reconstruct(folder, "--mesh", "none")
+    named = {entry["file"]: entry.get("network", {}) for entry in entries}
+    assert named["a.jpg"] == {}, "which is unreadable"
+    for name in ("b.png", "c.jpg"):
+        assert (named[name]["file"], named[name]["state"]) == ("handviz_final.onnx", "changed")
+        assert len(named[name]["sha256"]) == 64
+    assert not any("detector" in entry for entry in entries), "which is shipped"
+
+
 class Texturing(pipeline_module.Pipeline):
     """A pipeline whose hands have a grey texture if, and only if, one is asked for."""
 
@@ -421,6 +431,20 @@ def test_a_killed_process_loses_at_most_the_image_under_way(tmp_path: Path, netw
     subprocess.run([*run, "--resume"], cwd=PROJECT_ROOT, capture_output=True, check=True)
     entries = json.loads((out / "hands.json").read_text())
     assert [(entry["file"], len(entry["hands"])) for entry in entries] == [(f"{number}.png", 1) for number in range(4)]
+
+
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_files_of_kinds_that_are_not_read_are_in_the_list(
+    reconstruct: Callable[..., Any], folder: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    (folder / "bb.psd").write_bytes(b"8BPS" + bytes(100))
+    (folder / "notes.txt").write_text("no image")
+    status, entries = reconstruct(folder, *more)
+    assert status == 0
+    assert [entry["file"] for entry in entries] == ["a.jpg", "b.png", "bb.psd", "c.jpg"]
+    assert "bb.psd: " in entries[2]["error"]
+    if not more:
+        assert "2 images with 1 hands, 1 unreadable, 1 of kinds that are not read" in capsys.readouterr().out
 
 
 def test_files_of_other_runs_are_counted_and_left(
