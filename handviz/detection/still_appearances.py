@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NOISY, MIN_NOISE_SIDE_PX = 12.0, 8
-"""Smallest standard deviation of noise, in levels, that is smoothed, and smallest side of an image where it is known."""
+"""Least standard deviation of noise, in levels, that is smoothed, and least side of an image where it is known."""
 NOISE_BLURS_PX = (1.5, 3.0)
 """Standard deviations of the Gaussian filter for noisy images: the second where nothing is found after the first."""
 TINT_BLUR_PX = 1.5
