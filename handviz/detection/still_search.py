@@ -20,7 +20,7 @@ from handviz.detection.tracking import SAME_HAND_COVER, box_cover, same_hand
 Finder = Callable[[NDArray[np.uint8]], Sequence[Detection]]
 STILL_PALM_SCORE = 0.1
 MIN_VOTES = 2
-OUTVOTING = ((SAME_HAND_COVER, 1.5), (0.6, 6.0))
+OUTVOTING = ((SAME_HAND_COVER, 1.5), (0.68, 6.0))
 """A hand whose box is covered by more than the first number is outvoted by one with so many times its support."""
 LONE_SCORE, MAX_LONE = 0.95, 3
 """A hand seen in one view alone is looked at again from this score on, and so many of them."""
@@ -77,21 +77,19 @@ def _confirmed(group: Sequence[Detection], view: View, find: Finder) -> list[Det
 
 def _agreed(groups: Sequence[list[Detection]]) -> list[Detection]:
     """Return the hands that at least two views agree on, best supported first."""
-    kept: list[tuple[float, Detection]] = []
+    kept: list[Detection] = []
     for group in sorted(groups, key=_support, reverse=True):
         hand = agreement(group)
-        support = _support(group)
-        if len(group) >= MIN_VOTES and not any(_outvoted(hand, support, *other) for other in kept):
-            kept.append((support, hand))
-    return [hand for _, hand in kept]
+        if len(group) >= MIN_VOTES and not any(_outvoted(hand, other) for other in kept):
+            kept.append(hand)
+    return kept
 
 
-def _outvoted(hand: Detection, support: float, other_support: float, other: Detection) -> bool:
+def _outvoted(hand: Detection, other: Detection) -> bool:
     """Return whether ``other``, at least as well supported, is the same hand or a likelier one around it."""
     covered = box_cover(hand.keypoints_px, other.keypoints_px)
-    return same_hand(hand, other) or any(
-        covered > cover and other_support >= ratio * support for cover, ratio in OUTVOTING
-    )
+    ratio = (other.support or 0.0) / max(hand.support or 0.0, 1e-9)
+    return same_hand(hand, other) or any(covered > cover and ratio >= least for cover, least in OUTVOTING)
 
 
 def _support(group: Sequence[Detection]) -> float:
@@ -121,4 +119,5 @@ def agreement(group: Sequence[Detection]) -> Detection:
         handedness="right" if handedness == "right" else "left",
         score=max(right, total - right) / len(group),
         keypoints_px=np.median([item.keypoints_px for item in agreeing], axis=0),
+        support=_support(group),
     )

@@ -114,7 +114,7 @@ def test_a_second_hand_on_one_fist_is_outvoted_and_crossing_hands_are_not() -> N
     """Seven tenths of the second hand's box are covered: too little to be the same hand for sure."""
     first = made_up_detection("right", size=100.0, x=60.0)
     width = float(np.ptp(first.keypoints_px[:, 0]))
-    second = Detection("left", 0.9, first.keypoints_px + np.array([0.3 * width, 0.0]))
+    second = Detection("left", 0.9, first.keypoints_px + np.array([0.29 * width, 0.0]))
     assert [hand.handedness for hand in _searched([(first, 12), (second, MIN_VOTES - 1)])] == ["right"]
     assert [hand.handedness for hand in _searched([(first, 12), (second, MIN_VOTES)])] == ["right"]
     assert [hand.handedness for hand in _searched([(first, 12), (second, 6)])] == ["right", "left"]
