@@ -26,11 +26,12 @@ from handviz.cluster.shards import (
 )
 from handviz.core.arguments import Count, Fraction, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.geometry import distance_from_detector
 from handviz.core.paths import MANO_FOLDER, WINDOW_COMMAND
 from handviz.core.records import Frame, SmoothingKind
 from handviz.hand_models.choice import found_mano, hand_model
 from handviz.hand_models.template import HandTemplate
-from handviz.io.hands_json import distance_from_detector, output_stems, unreadable_entry, write_report
+from handviz.io.hands_json import output_stems, unreadable_entry, write_report
 from handviz.io.mano import ManoRecord, check_mano_path, fit_message, mano_of_hand, write_mano
 from handviz.models.onnx_session import limit_threads
 from handviz.pipeline.image_request import (
