@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import FloatArray, HandMesh, Intrinsics, IntrinsicsOrigin
+from handviz.core.records import Detection, FloatArray, HandMesh, Intrinsics, IntrinsicsOrigin
 
 
 def resized(covariance_mm2: FloatArray | None, std_mm: FloatArray, smoothed_std_mm: FloatArray) -> FloatArray | None:
@@ -85,6 +85,12 @@ def projected(hand: HandMesh) -> HandMesh:
         keypoints_px=project_points(keypoints_m, hand.intrinsics),
         pixels_per_m=math.sqrt(np.prod(hand.intrinsics.focals_px)) / depth_m,
     )
+
+
+def distance_from_detector(hand: HandMesh, detection: Detection) -> float:
+    """Return the mean distance of projected from detected keypoints, as a fraction of the longer side of their box."""
+    distance_px = np.linalg.norm(hand.keypoints_px - detection.keypoints_px, axis=1).mean()
+    return float(distance_px / max(np.ptp(detection.keypoints_px, axis=0).max(), 1e-6))
 
 
 def rescaled(intrinsics: Intrinsics, factor_x: float, factor_y: float) -> Intrinsics:

@@ -116,6 +116,8 @@ class Detection:
     """Confidence of the handedness and presence, 0 to 1."""
     keypoints_px: FloatArray
     """(21, 2) in image pixels."""
+    support: float | None = None
+    """Sum of the squared scores of the views of a still image that agree on the hand; None in a stream."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from handviz.core.files import write_files
+from handviz.core.geometry import distance_from_detector
 from handviz.core.records import (
     CROP_SIZE,
     VARIANTS,
@@ -117,12 +118,6 @@ def intrinsics_entry(intrinsics: Intrinsics) -> dict[str, Any]:
         "origin": intrinsics.origin,
         "focal_std_share": round(intrinsics.focal_std_fraction, 5),
     }
-
-
-def distance_from_detector(hand: HandMesh, detection: Detection) -> float:
-    """Return the mean distance of projected from detected keypoints, as a fraction of the longer side of their box."""
-    distance_px = np.linalg.norm(hand.keypoints_px - detection.keypoints_px, axis=1).mean()
-    return float(distance_px / max(np.ptp(detection.keypoints_px, axis=0).max(), 1e-6))
 
 
 def write_report(path: Path, entries: Sequence[dict[str, Any]]) -> None:

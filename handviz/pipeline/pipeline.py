@@ -40,6 +40,7 @@ from handviz.detection.tracking import override_handedness
 from handviz.hand_models.choice import hand_model_for
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.models.reconstructor import HandReconstructor, NetworkCache
+from handviz.pipeline.false_hands import Candidate, indices_of_true_hands
 from handviz.pipeline.kalman import VariantSmoothers
 from handviz.pipeline.refinement import (
     reconstruct_with_recheck,
@@ -88,6 +89,8 @@ class _Reconstruction(NamedTuple):
 
     crops: list[HandCrop]
     hands: tuple[HandMesh, ...]
+    true_indices: list[int]
+    """Of those hands that are neither false nor another one once more."""
 
 
 class Pipeline:
@@ -249,10 +252,14 @@ class Pipeline:
         times_s.append(time.perf_counter())
         crops = [crop_hand(frame.image, detection) for detection in detections]
         times_s.append(time.perf_counter())
-        reconstruct = partial(self._reconstruct, frame.image, crops, side, intrinsics)
-        crops, found_hands = reconstruct(network)
+        reconstruct = partial(self._reconstruct, frame.image, side, intrinsics)
+        found_crops, found_meshes, true_indices = reconstruct(crops, network)
+        found_hands = tuple(found_meshes[index] for index in true_indices)
+        found, errors = self._reconstruct_others(
+            variant, partial(reconstruct, [crops[index] for index in true_indices])
+        )
+        crops = [found_crops[index] for index in true_indices]
         detections = tuple(crop.detection for crop in crops)
-        found, errors = self._reconstruct_others(variant, reconstruct)
         times_s.append(time.perf_counter())
         time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
         others = {variant: found_hands, **found}
@@ -286,9 +293,9 @@ class Pipeline:
     def _reconstruct(
         self,
         image: NDArray[np.uint8],
-        crops: list[HandCrop],
         side: HandednessSetting,
         intrinsics: Intrinsics,
+        crops: list[HandCrop],
         network: HandReconstructor,
     ) -> _Reconstruction:
         """Reconstruct the crops of an image (H, W, 3) by one network."""
@@ -306,7 +313,13 @@ class Pipeline:
             hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=network.variant, hand_model=self._hand_model)
             for hand, crop in zip(canonical, crops, strict=True)
         )
-        return _Reconstruction(crops, hands)
+        if self._video or not self._settings.align_to_detector:
+            return _Reconstruction(crops, hands, list(range(len(hands))))
+        candidates = [
+            Candidate(crop.detection, head, hand, other_side=crop is not before)
+            for crop, head, hand, before in zip(crops, canonical, hands, found, strict=True)
+        ]
+        return _Reconstruction(crops, hands, indices_of_true_hands(candidates))
 
     def _reconstruct_others(
         self, variant: VariantName, reconstruct: Callable[[HandReconstructor], _Reconstruction]

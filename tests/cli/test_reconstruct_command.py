@@ -23,14 +23,14 @@ from handviz.__main__ import main
 from handviz.core.camera_files import opencv_text
 from handviz.core.camera_model import camera_model_of_intrinsics
 from handviz.core.paths import PROJECT_ROOT
-from handviz.core.records import Detection, Frame, FrameResult, HandTexture, Intrinsics
+from handviz.core.records import Frame, FrameResult, HandTexture, Intrinsics
 from handviz.core.termination import Terminated
 from handviz.io import hands_json as report
 from handviz.models.reconstructor import NetworkCache
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.sources.images import read_image
 from tests.errors import wrong_usage
-from tests.hands import FakeLandmarker, made_up_hand
+from tests.hands import FakeLandmarker
 from tests.tiny_network import write_all_networks
 
 HARD = Path(__file__).parents[1] / "sources" / "hard_clips"
@@ -502,13 +502,6 @@ def test_the_list_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         report.write_report(path, [{"file": float("nan")}])
     assert json.loads(path.read_text()) == [{"file": "a.jpg"}]
-
-
-def test_the_distance_from_the_detector_is_a_fraction_of_the_hand() -> None:
-    hand = made_up_hand()
-    box_px = np.ptp(hand.keypoints_px, axis=0).max()
-    detection = Detection("right", 1.0, hand.keypoints_px + np.array([0.3, 0.4]) * box_px)
-    assert report.distance_from_detector(hand, detection) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("options", [["--field-of-view", "0"], ["--focal-px", "-1"], ["--every", "0"]])

@@ -9,12 +9,14 @@ from scipy.spatial.transform import Rotation
 from handviz.core.geometry import (
     apply_affine,
     camera_from_ray,
+    distance_from_detector,
     intrinsics_from_field_of_view,
     invert_affine,
     rotation_about_z,
     rotation_from_axis_angle,
 )
-from handviz.core.records import Intrinsics
+from handviz.core.records import Detection, Intrinsics
+from tests.hands import made_up_hand
 
 
 def test_rodrigues_agrees_with_scipy() -> None:
@@ -68,3 +70,10 @@ def test_camera_from_ray_is_the_smallest_turn_of_the_optical_axis_into_the_ray(p
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(rotation) == pytest.approx(1.0)
     assert Rotation.from_matrix(rotation).magnitude() == pytest.approx(math.acos(ray[2]), abs=1e-7)
+
+
+def test_the_distance_from_the_detector_is_a_fraction_of_the_hand() -> None:
+    hand = made_up_hand()
+    box_px = np.ptp(hand.keypoints_px, axis=0).max()
+    detection = Detection("right", 1.0, hand.keypoints_px + np.array([0.3, 0.4]) * box_px)
+    assert distance_from_detector(hand, detection) == pytest.approx(0.5)

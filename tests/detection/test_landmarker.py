@@ -14,7 +14,8 @@ from handviz.core.geometry import apply_affine
 from handviz.core.paths import CLIP_FILE, LANDMARKER_FILE
 from handviz.core.records import Detection, Frame
 from handviz.detection.landmarker import TASK_MEMBERS, HandednessHistory, HandLandmarker
-from handviz.detection.still_search import search_still, views_of
+from handviz.detection.still_search import search_still
+from handviz.detection.still_views import views_of
 from handviz.detection.tracking import box_cover, box_union_fraction, same_hand, without_duplicates
 from handviz.sources.images import read_image
 from handviz.sources.source import open_source
