@@ -6,7 +6,7 @@ The commands use the same ``Model``, so that their results are those of the API.
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,8 @@ from handviz.core.records import (
     HandednessSetting,
     HandMesh,
     Intrinsics,
+    NetworkFile,
+    NetworkRole,
     SmoothingKind,
 )
 from handviz.hand_models.choice import hand_model_for
@@ -41,7 +43,7 @@ from handviz.models.registry import ModelSpec, model_spec
 from handviz.pipeline.image_request import ImageCamera, ImageRequest, reconstructed
 from handviz.pipeline.pipeline import Pipeline
 from handviz.sources.arrays import ArraySource, checked_rgb
-from handviz.sources.images import now_ms, read_image
+from handviz.sources.images import image_frame, now_ms
 from handviz.sources.source import Source, open_source, timed_frames
 
 MAX_HANDS_OF_IMAGES, MAX_HANDS_OF_CLIPS = 10, 2
@@ -198,7 +200,7 @@ class Model:
         """
         pipeline = self.load()
         if isinstance(image, str | os.PathLike):
-            frame = Frame(0, read_image(Path(image)), now_ms(), Path(image).name)
+            frame = image_frame(Path(image))
         else:
             frame = Frame(0, checked_rgb(image), now_ms())
         result, _ = reconstructed(pipeline, frame, self._request.camera)
@@ -245,6 +247,14 @@ class Model:
             self._images = self._resources.enter_context(self.open_pipeline(video=False))
         return self._images
 
+    @property
+    def networks(self) -> Mapping[NetworkRole, NetworkFile]:
+        """Name, sha256 and state of the files of ``network`` and ``detector``, which are loaded unless they are.
+
+        The state is "shipped", "changed" (the name is of a file that handviz ships, the content is not), or "own".
+        """
+        return self.load().networks
+
     def open_pipeline(
         self,
         *,
@@ -282,7 +292,9 @@ class Model:
 
     def __repr__(self) -> str:
         """Return id and state in a line."""
-        return f"<Model {self.spec.id}{', closed' if self._is_closed else ''}>"
+        files = self._images.networks.items() if self._images is not None else ()
+        changed = "".join(f", {role} changed" for role, file in files if file.state == "changed")
+        return f"<Model {self.spec.id}{changed}{', closed' if self._is_closed else ''}>"
 
     def _check_open(self) -> None:
         if self._is_closed:

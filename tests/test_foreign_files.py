@@ -155,6 +155,17 @@ def assert_possible(found: ViewSettings) -> None:
             assert low <= value <= high
 
 
+FORMER_SETTINGS = r"""[memory]
+last_source="a, b; \"c\" \xe9\x20ac.mp4"
+window_geometry=@ByteArray(AdnQywAD)
+
+[view]
+camera_model="{\"mode\": \"angle\", \"field_of_view_deg\": 72.0}"
+opacity=0.5
+skeleton=true
+"""
+
+
 @functools.cache
 def settings_bytes() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
@@ -166,7 +177,24 @@ def settings_bytes() -> bytes:
 @FEW
 @given(st.data())
 def test_damaged_settings(data: st.DataObject) -> None:
-    with file_of(data.draw(damaged(settings_bytes())), "handviz.ini") as path:
+    with file_of(data.draw(damaged(settings_bytes())), "handviz.json") as path:
+        assert_possible(SettingsStore(path.parent).load())
+
+
+@FEW
+@given(st.data())
+def test_settings_with_other_content(data: st.DataObject) -> None:
+    with file_of(data.draw(damaged_json(json.loads(settings_bytes()))), "handviz.json") as path:
+        store = SettingsStore(path.parent)
+        assert_possible(store.load())
+        store.save(ViewSettings())
+        assert SettingsStore(path.parent).load() == ViewSettings()
+
+
+@FEW
+@given(damaged(FORMER_SETTINGS.encode()))
+def test_damaged_settings_of_qt(content: bytes) -> None:
+    with file_of(content, "handviz.ini") as path:
         assert_possible(SettingsStore(path.parent).load())
 
 

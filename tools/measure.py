@@ -142,6 +142,8 @@ class SoakRun(QObject):
         self._switches = cycle(SWITCHES)
         self._results = 0
         self.samples: list[soak.Sample] = []
+        self.has_failed = True
+        """Whether something grew or a frame failed; also while the run has not come to its end."""
         self._log = FailureLog()
         logging.getLogger("handviz").addHandler(self._log)
         self._sampler, self._switcher = QTimer(self), QTimer(self)
@@ -175,7 +177,9 @@ class SoakRun(QObject):
         logging.getLogger("handviz").removeHandler(self._log)
         self._sampler.stop()
         self._switcher.stop()
-        for line in soak.report(soak.growths(self.samples), self._log.failures):
+        found = soak.growths(self.samples)
+        self.has_failed = soak.has_grown(found) or bool(self._log.failures)
+        for line in soak.report(found, self._log.failures):
             self._report(line)
         self._window.close()
 
@@ -222,7 +226,7 @@ class Arguments:
 
 
 def run(arguments: Arguments) -> int:
-    """Run the window, or several windows one after the other for the start, and report."""
+    """Run the window, or several windows one after the other for the start, and report; 1 if a soak found a defect."""
     if arguments.kind == "api":
         measure_api.measure_api(logger.info)
         return 0
@@ -230,13 +234,16 @@ def run(arguments: Arguments) -> int:
         command = ["-m", "tools.measure", "startup", *window_options(arguments.window)]
         measure_start.measure_starts(command, STARTS, logger.info)
         return 0
+    runs: list[QObject] = []
+
+    def watch(window: MainWindow, controller: Controller) -> QObject:
+        runs.append(begin(arguments.kind, window, controller, arguments.minutes))
+        return runs[0]
+
     with tempfile.TemporaryDirectory(prefix="handviz-settings-") as folder:
-        instruments = app.Instruments(
-            watch=lambda window, controller: begin(arguments.kind, window, controller, arguments.minutes),
-            on_stage=measure_start.note,
-            settings_folder=Path(folder),
-        )
-        return app.run(arguments.window, instruments)
+        instruments = app.Instruments(watch=watch, on_stage=measure_start.note, settings_folder=Path(folder))
+        status = app.run(arguments.window, instruments)
+    return status or int(any(isinstance(one, SoakRun) and one.has_failed for one in runs))
 
 
 def window_options(options: app.WindowArguments) -> list[str]:

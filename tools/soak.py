@@ -77,6 +77,11 @@ def _growth(name: str, times_s: FloatArray, values: FloatArray) -> Growth:
     return Growth(name, float(values[0]), float(values[-1]), slope, early, late, late - early <= allowed)
 
 
+def has_grown(found: Sequence[Growth]) -> bool:
+    """Return whether anything that the system tells has grown."""
+    return any(not one.holds and math.isfinite(one.late) for one in found)
+
+
 def report(found: Sequence[Growth], failures: Sequence[str] = ()) -> list[str]:
     """Return the lines of a report; the last is the verdict, which also names frames and requests that failed."""
     head = f"{'':16}{'first':>11}{'last':>11}{'per hour':>11}{'2nd quarter':>13}{'4th quarter':>13}"
@@ -85,9 +90,12 @@ def report(found: Sequence[Growth], failures: Sequence[str] = ()) -> list[str]:
         + ("holds" if one.holds else "GROWS" if math.isfinite(one.late) else "is not available on this system")
         for one in found
     ]
-    grew = any(not one.holds and math.isfinite(one.late) for one in found)
     verdict = (
-        "something grew" if grew else "nothing grew" if all(one.holds for one in found) else "nothing grew of that"
+        "something grew"
+        if has_grown(found)
+        else "nothing grew"
+        if all(one.holds for one in found)
+        else "nothing grew of that"
     )
     if failures:
         verdict += f", {len(failures)} frames or requests FAILED, the first: {failures[0]}"

@@ -20,7 +20,7 @@ from handviz.core.records import Frame, ModelChoice
 from handviz.hand_models.choice import hand_model
 from handviz.inspection.columns import ImageRow, InspectionRequest, Listing, checked_folder
 from handviz.inspection.inspection import ImageProcessor, Inspection, make_processor
-from handviz.sources.images import now_ms, read_image
+from handviz.sources.images import image_frame
 from handviz.sources.source import FolderSource
 
 BLOCK, WARM_UP_IMAGES = 6, 2
@@ -149,6 +149,6 @@ class _Lent:
 
 def _frame(path: Path) -> Frame | None:
     try:
-        return Frame(0, read_image(path), now_ms(), path.name)
+        return image_frame(path)
     except HandvizError:
         return None

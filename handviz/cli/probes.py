@@ -5,9 +5,11 @@ Drivers may hang, abort the process or write to the terminal: the doctor starts 
 
 import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import MODELS, variant_file
+from handviz.core.paths import LANDMARKER_FILE, MODELS, RESTORE, TEXTURE_NAME, variant_file
 from handviz.core.records import VARIANTS
 
 
@@ -51,7 +53,25 @@ def onnx() -> str:
     return f"{Reconstructor(files[0]).provider} runs {files[0].name}"
 
 
-PROBES: dict[str, Callable[[], str]] = {probe.__name__: probe for probe in (opengl, display, cameras, onnx)}
+def changed_networks() -> str:
+    """Return that the changed files among the shipped ones can be loaded; raise HandvizError if one cannot be."""
+    from handviz.core.network_files import network_file
+    from handviz.detection.landmarker import HandLandmarker
+    from handviz.models.onnx_session import open_session
+    from handviz.models.reconstructor import Reconstructor
+
+    loaders: dict[Path, Callable[[Path], object]] = {variant_file(variant): Reconstructor for variant in VARIANTS}
+    loaders[MODELS / TEXTURE_NAME] = partial(open_session, how_to_get=RESTORE)
+    loaders[LANDMARKER_FILE] = lambda path: HandLandmarker(path, max_hands=1, video=False).close()
+    for path, load in loaders.items():
+        if path.is_file() and network_file(path).state == "changed":
+            load(path)
+    return "the changed files can be loaded"
+
+
+PROBES: dict[str, Callable[[], str]] = {
+    probe.__name__: probe for probe in (opengl, display, cameras, onnx, changed_networks)
+}
 
 
 def main(name: str) -> int:

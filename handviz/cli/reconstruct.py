@@ -42,6 +42,7 @@ from handviz.pipeline.image_request import (
     written_entry,
 )
 from handviz.rendering.offscreen import OffscreenRenderer
+from handviz.sources.file_kinds import left_out, left_out_message
 from handviz.sources.source import ClipSource, FolderSource, Source, open_source, read_frames
 
 PLY_MESH = ImageRequest(mesh="ply")
@@ -102,6 +103,8 @@ def run(arguments: Arguments) -> int:
                 f"reconstruct reads images and clips; for a camera start the window: {WINDOW_COMMAND}",
                 ErrorCode.OPTION_CONFLICT,
             )
+        if isinstance(source, FolderSource) and source.note:
+            logger.warning("%s: %s", source.name, source.note)
         job = Job(arguments, source, resources)
         try:
             with logging_redirect_tqdm():
@@ -123,6 +126,8 @@ def _run_shard(arguments: Arguments) -> int:
     order, overlays = image_request(arguments), not arguments.no_overlays
     whole = ShardedRun(source, arguments.out, order, arguments.recursive, overlays, arguments.threads)
     header = header_of(whole)
+    if unread := left_out_message(left_out(source, recursive=arguments.recursive)):
+        logger.warning("%s: %s", source.name, unread)
     complete_shards(whole, shard.of, header)  # raises if the options differ
     first, last = shard.bounds(header["images"])
     with logging_redirect_tqdm(), tqdm(total=last - first, unit="image") as bar:

@@ -23,13 +23,14 @@ from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import open_atomic, write_files
 from handviz.core.json_files import json_parser, read_json
+from handviz.core.network_files import sha256_of
 from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME, variant_file
 from handviz.core.records import VARIANTS
 from handviz.hand_models.choice import hand_model_for
 from handviz.io.hands_json import unreadable_entry
 from handviz.models.onnx_session import limit_threads
 from handviz.pipeline.image_request import ImageReconstructor, ImageRequest, ListedImage, OutputError, listed_images
-from handviz.sources.images import IMAGE_SUFFIXES
+from handviz.sources.file_kinds import IMAGE_SUFFIXES
 
 SHARDS_FOLDER, REPORT_NAME, FORMAT = "shards", "hands.json", 2
 FILES_OF_OLD_RUNS = ("listing.jsonl", "shards.txt")
@@ -166,7 +167,7 @@ def header_of(run: ShardedRun) -> dict[str, Any]:
     used = VARIANTS if request.compare else (request.variant,)
     models = [LANDMARKER_FILE, *(variant_file(variant, request.model_dir) for variant in used)]
     models += [request.model_dir / TEXTURE_NAME] if request.colour == "texture" else []
-    sums = {path.name: _sha256(path) for path in models}
+    sums = {path.name: sha256_of(path) for path in models}
     for image in run.images():
         digest.update(json.dumps(image.file).encode("ascii") + b"\n")
         count += 1
@@ -204,14 +205,6 @@ def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") 
         elif old != new:
             differences.append(f"{prefix}{name} is {old} there and {new} here")
     return differences
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise HandvizError(f"{path} cannot be read: {error.strerror}", ErrorCode.FILE_UNREADABLE) from error
 
 
 # One shard.
@@ -387,7 +380,7 @@ def _summary(out: Path, shard: Shard) -> Done:
             entry = parse(line)
             images, hands, unreadable = images + 1, hands + len(entry.hands), unreadable + (entry.error is not None)
             errors += [entry.error] if entry.error is not None and len(errors) < MAX_NAMED_ERRORS else []
-    return Done(images, hands, unreadable, tuple(errors), _sha256(shard.path(out)))
+    return Done(images, hands, unreadable, tuple(errors), sha256_of(shard.path(out)))
 
 
 def complete_shards(run: ShardedRun, of: int, header: dict[str, Any]) -> list[ShardResult]:

@@ -14,7 +14,7 @@ from handviz.core.geometry import (
     rescaled,
     rotated,
 )
-from handviz.core.records import Intrinsics, IntrinsicsOrigin
+from handviz.core.records import Frame, Intrinsics, IntrinsicsOrigin
 
 CameraModelMode = Literal["assumed", "angle", "intrinsics"]
 AngleSide = Literal["longer", "horizontal", "vertical", "diagonal"]
@@ -24,7 +24,12 @@ ANGLE_LIMITS_DEG = (5.0, 170.0)
 FILM_DIAGONAL_MM = 43.27
 """Diagonal of the 24 x 36 mm film that equivalent focal lengths refer to."""
 SAME_ASPECT = 0.01
-ORIGIN_TEXTS: dict[IntrinsicsOrigin, str] = {"assumed": "assumed", "stated": "as stated", "calibrated": "measured"}
+ORIGIN_TEXTS: dict[IntrinsicsOrigin, str] = {
+    "assumed": "assumed",
+    "exif": "from the image's EXIF",
+    "stated": "as stated",
+    "calibrated": "measured",
+}
 SIDE_TEXTS: dict[AngleSide, str] = {
     "longer": "the longer side",
     "horizontal": "the width",
@@ -165,6 +170,25 @@ def intrinsics_from_numbers(numbers: Any) -> Intrinsics:
 def angle_of_equivalent_deg(equivalent_mm: float) -> float:
     """Return the diagonal field of view of a focal length "in 35 mm"."""
     return math.degrees(2 * math.atan(FILM_DIAGONAL_MM / 2 / equivalent_mm))
+
+
+def focal_of_equivalent_px(equivalent_mm: float, width: int, height: int) -> float:
+    """Return the focal length in pixels of an image of this size, from one "in 35 mm"."""
+    return equivalent_mm * math.hypot(width, height) / FILM_DIAGONAL_MM
+
+
+def intrinsics_of_frame(camera_model: CameraModel, frame: Frame) -> Intrinsics:
+    """Return K of a frame: by its own EXIF if nothing else is known of the camera."""
+    height, width = frame.image.shape[:2]
+    if camera_model.mode == "assumed" and frame.exif_focal_px is not None:
+        return intrinsics_of_exif(frame.exif_focal_px, width, height)
+    return camera_model.intrinsics_of(width, height, frame.rotation_deg)
+
+
+def intrinsics_of_exif(focal_px: float, width: int, height: int) -> Intrinsics:
+    """Return the camera with this focal length and its principal point in the centre."""
+    std_fraction = FOCAL_STD_FRACTIONS["exif"]
+    return Intrinsics(focal_px, width / 2, height / 2, origin="exif", focal_std_fraction=std_fraction)
 
 
 def camera_model_in_words(camera_model: CameraModel) -> str:

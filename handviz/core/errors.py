@@ -96,11 +96,22 @@ class ErrorCode(StrEnum):
     """views that no camera fits"""
 
 
+MAX_MESSAGE, MESSAGE_END = 1200, 300
+"""Characters of a message, and of its end, which holds the remedy, where it is shortened."""
+
+
+def shortened(message: str) -> str:
+    """Return a message without most of the damaged content that some repeat."""
+    if len(message) <= MAX_MESSAGE:
+        return message
+    return f"{message[: MAX_MESSAGE - MESSAGE_END]} [...] {message[-MESSAGE_END:]}"
+
+
 class HandvizError(Exception):
     """An error outside of the program's control: the message names cause and remedy, the code its kind."""
 
     def __init__(self, message: str, code: ErrorCode) -> None:
-        super().__init__(message)
+        super().__init__(shortened(message))
         self.code = code
 
     def __reduce__(self) -> tuple[type["HandvizError"], tuple[str, ErrorCode]]:

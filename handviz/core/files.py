@@ -73,7 +73,12 @@ def arrays_in(file: BinaryIO, names: Iterable[str] | None = None) -> dict[str, n
             raise ValueError(f"it unpacks to more than {allowed // 2**20} MB")
     file.seek(0)
     with np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in (archive.files if names is None else names)}
+        arrays = {name: archive[name] for name in (archive.files if names is None else names)}
+    for name, array in arrays.items():
+        # numpy returns the bytes of a member that is no array.
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{name[:MAX_ERROR_TEXT]} is no array")
+    return arrays
 
 
 def spreadsheet_text(text: str) -> str:

@@ -22,7 +22,10 @@ Handedness = Literal["left", "right"]
 VariantName = Literal["prior", "amvur", "final"]
 ModelChoice = Annotated[VariantName, Option("model", help="The model to use.")]
 SmoothingKind = Literal["kalman", "one_euro"]
-IntrinsicsOrigin = Literal["assumed", "stated", "calibrated"]
+NetworkState = Literal["shipped", "changed", "own"]
+"""By a file's checksum: that of ``models/SHA256SUMS``, another one under a name listed there, or a name that is not."""
+NetworkRole = Literal["network", "detector", "texture_net"]
+IntrinsicsOrigin = Literal["assumed", "exif", "stated", "calibrated"]
 
 HandednessSetting = Literal["detected", "left", "right"]
 """Whether handedness comes from the detector, or from the user for all hands."""
@@ -54,6 +57,8 @@ class Frame:
     """How far ``image`` was rotated clockwise after reading: 0, 90, 180 or 270."""
     note: str = ""
     """Message on what was not read, such as further pages; mostly empty."""
+    exif_focal_px: float | None = None
+    """The focal length that the image's EXIF states, in its pixels; None if it states none."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ class Intrinsics:
     centre_y_px: float
     focal_y_px: float | None = None
     origin: IntrinsicsOrigin = "stated"
-    """``assumed`` by default, ``stated`` by the user or a file, ``calibrated`` by a measurement of the camera."""
+    """``assumed`` by default, by the image's own ``exif``, ``stated`` by the user or a file of the camera,
+    ``calibrated`` by a measurement of the camera."""
     focal_std_fraction: float = 0.0
     """Standard deviation of the focal length, as a fraction of it."""
 
@@ -235,6 +241,16 @@ class StageTimes:
     texture_ms: float = 0.0
 
 
+@dataclass(frozen=True)
+class NetworkFile:
+    """A file of a network as it was loaded (core/network_files.py)."""
+
+    file: str
+    """Its name without the folder."""
+    sha256: str
+    state: NetworkState
+
+
 @dataclass(frozen=True, eq=False)
 class FrameResult:
     """A frame and the hands in it."""
@@ -252,6 +268,8 @@ class FrameResult:
     """In comparisons: the other models' hands, as many as ``hands`` and in the same order."""
     other_errors: Mapping[VariantName, str] = field(default_factory=dict)
     """In comparisons: why a model is not among ``others``."""
+    networks: Mapping[NetworkRole, NetworkFile] = field(default_factory=dict)
+    """The files that made these hands; without the texture net where there are no textures."""
 
     @property
     def is_compared(self) -> bool:
@@ -262,4 +280,6 @@ class FrameResult:
         """Return the same frame with another model's hands; without hands if it did not run or found none."""
         if variant == self.variant:
             return self
-        return replace(self, variant=variant, hands=self.others.get(variant, ()), others={}, other_errors={})
+        return replace(
+            self, variant=variant, hands=self.others.get(variant, ()), others={}, other_errors={}, networks={}
+        )

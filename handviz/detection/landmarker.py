@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import UNREADABLE
 from handviz.core.paths import LANDMARKER_FILE, restore_or_build
 from handviz.core.privacy import disable_mediapipe_uploads
 from handviz.core.records import Detection, Frame
@@ -192,7 +193,7 @@ def check_task_file(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names, damaged = archive.namelist(), archive.testzip()
-    except (OSError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise HandvizError(
             f"the hand detector {path} is truncated or not a task file ({error}); {how}", ErrorCode.MODEL_DAMAGED
         ) from error

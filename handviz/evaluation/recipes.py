@@ -4,13 +4,15 @@
 (LossConfig, its ``weak`` a table of its own). The user's folders come from the command line.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.json_files import parse_json
 from handviz.models.amvur.losses import LossConfig, WeakWeights
 from handviz.models.amvur.model import ModelConfig
 from handviz.training.config import TrainConfig
@@ -87,7 +89,7 @@ def load_recipe(name: str) -> Recipe:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError("it is too large")
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise HandvizError(f"{path} is not a recipe: {error}", ErrorCode.FILE_DAMAGED) from error
     return _recipe(path, found)
 
@@ -103,6 +105,7 @@ def _recipe(path: Path, found: dict[str, Any]) -> Recipe:
     weak = _table(path, "loss.weak", tables["loss"].pop("weak", {}))
     allowed = {item.name for item in fields(TrainConfig)} - set(USER_FIELDS)
     _check_names(path, "train", tables["train"], allowed)
+    _check_types(path, "train", TrainConfig, tables["train"])
     try:
         loss = _made(path, "loss", LossConfig, tables["loss"])
         return Recipe(
@@ -131,8 +134,16 @@ def _check_names(path: Path, table: str, values: Mapping[str, Any], allowed: set
         )
 
 
+def _check_types(path: Path, table: str, kind: type, values: Mapping[str, Any]) -> None:
+    """Raise HandvizError for a value that is not of its field's type, or not finite."""
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        parse_json(json.dumps(value, default=str), hints[name], f"{path}: {table}.{name}", "write another value")
+
+
 def _made(path: Path, table: str, kind: Any, values: Mapping[str, Any]) -> Any:
     _check_names(path, table, values, {item.name for item in fields(kind)})
+    _check_types(path, table, kind, values)
     return kind(**values)
 
 

@@ -43,10 +43,11 @@ from handviz.gui.widgets.toasts import Toasts
 from handviz.gui.widgets.welcome import WELCOMED, Welcome
 from handviz.gui.window_layout import WindowLayout
 from handviz.rendering.hand_shape import Surface
+from handviz.sources.file_kinds import CLIP_SUFFIXES, IMAGE_SUFFIXES
 from handviz.sources.source import IMAGES_PREFIX
 
-CLIP_FILTER = "Clips (*.mp4 *.mov *.avi *.mkv *.webm *.m4v);;All files (*)"
-IMAGE_FILTER = "Images (*.jpg *.jpeg *.png *.bmp *.tif *.tiff *.webp *.gif *.ppm *.pgm *.avif);;All files (*)"
+CLIP_FILTER = f"Clips ({' '.join(f'*{suffix}' for suffix in sorted(CLIP_SUFFIXES))});;All files (*)"
+IMAGE_FILTER = f"Images ({' '.join(f'*{suffix}' for suffix in sorted(IMAGE_SUFFIXES))});;All files (*)"
 INVITATION = "Choose a camera, open a clip or folder, or drop one here"
 MOVE_THE_LIGHT = "Drag with the right mouse button to move the light; double-click to reset it."
 NO_LIGHT_TO_MOVE = "Studio light is shown in texture (T) and shaded (P) only."

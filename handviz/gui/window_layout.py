@@ -1,5 +1,6 @@
 """Layout of the window (geometry, collapsed groups, hidden panels): saved, restored and reset."""
 
+import re
 from collections.abc import Sequence
 
 from PyQt6.QtCore import QByteArray
@@ -14,6 +15,11 @@ from handviz.gui.widgets.welcome import WELCOMED
 GEOMETRY, FOLDED, PANELS_HIDDEN = "window_geometry", "folded_groups", "panels_hidden"
 FIRST_SIZE = (1240, 780)
 SEPARATOR = "|"
+LEAST_SIZE = (300, 200)
+"""Of a saved window that is taken"""
+MAX_GEOMETRY = 400
+"""Characters of a saved geometry, which takes 88"""
+BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
 class WindowLayout(Feature):
@@ -24,8 +30,7 @@ class WindowLayout(Feature):
         self._window, self._controller, self._panels = window, controller, panels
         store = controller.store
         window.resize(*FIRST_SIZE)
-        # Qt checks the geometry, and moves a window whose screen is missing.
-        window.restoreGeometry(QByteArray.fromBase64(store.text(GEOMETRY).encode("ascii", "ignore")))
+        _restore_geometry(window, store.text(GEOMETRY))
         folded = store.text(FOLDED).split(SEPARATOR)
         for group in self._groups():
             group.set_folded(group.title in folded)
@@ -81,3 +86,12 @@ class WindowLayout(Feature):
         self._panels_hidden = hidden
         for panel in self._panels:
             panel.setHidden(hidden)
+
+
+def _restore_geometry(window: QMainWindow, text: str) -> None:
+    """Give the window a saved geometry, unless it is damaged or of no use: Qt checks the content itself."""
+    if len(text) <= MAX_GEOMETRY and BASE64.fullmatch(text):
+        # A window whose screen is missing is moved to another; a damaged one may be of a pixel.
+        window.restoreGeometry(QByteArray.fromBase64(text.encode("ascii")))
+        if window.width() < LEAST_SIZE[0] or window.height() < LEAST_SIZE[1]:
+            window.resize(*FIRST_SIZE)

@@ -1,5 +1,6 @@
 """Exports stored results of an inspection: hands.json, a table as CSV, meshes, and a report for a browser."""
 
+import contextlib
 import csv
 import io
 import json
@@ -13,7 +14,9 @@ import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import open_atomic, spreadsheet_text
-from handviz.core.records import Detection, Frame, FrameResult, HandMesh
+from handviz.core.network_files import network_file
+from handviz.core.paths import LANDMARKER_FILE, variant_file
+from handviz.core.records import Detection, Frame, FrameResult, HandMesh, NetworkFile, NetworkRole
 from handviz.inspection.columns import COLUMNS, ImageRow, InspectionRequest, rows_of
 from handviz.inspection.report import ReportSettings, write_html
 from handviz.inspection.store import InspectionStore
@@ -105,6 +108,8 @@ class _Export:
         self._request, self._images, self._store, self._step = request, images, store, step
         self._by_name = sorted(images, key=lambda image: image.file)
         self._stems = output_stems([image.file for image in self._by_name])
+        # Another file of that name would have results of its own.
+        self._networks = _networks(request.inspection)
 
     def write_csv(self) -> Path:
         path = self._request.out / CSV_NAME
@@ -167,7 +172,8 @@ class _Export:
             # The list needs the images' sizes only, not their pixels.
             blank = np.broadcast_to(np.uint8(0), (image.height, image.width, 3))
             frame = Frame(0, blank, 0.0, image.file)
-            result = FrameResult(frame, self._request.inspection.variant, detections, hands)
+            variant = self._request.inspection.variant
+            result = FrameResult(frame, variant, detections, hands, networks=self._networks)
             known = self._request.inspection.camera_model.intrinsics_for(image.width, image.height)
             yield image_entry(image.file, result, hands[0].intrinsics if hands else known, meshes)
 
@@ -191,3 +197,16 @@ def _cell(value: Any) -> Any:
 
 def _csv_name(title: str) -> str:
     return CSV_NAMES.get(title, title.lower().replace(" ", "_"))
+
+
+def _networks(request: InspectionRequest) -> dict[NetworkRole, NetworkFile]:
+    """Return the files that the results come from, as far as they are still there."""
+    files: dict[NetworkRole, NetworkFile] = {}
+    paths: dict[NetworkRole, Path] = {
+        "network": variant_file(request.variant, request.model_dir),
+        "detector": LANDMARKER_FILE,
+    }
+    for role, path in paths.items():
+        with contextlib.suppress(HandvizError):
+            files[role] = network_file(path)
+    return files

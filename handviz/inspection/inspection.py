@@ -34,7 +34,7 @@ from handviz.inspection.store import (
 )
 from handviz.io.hand_pack import pack_hands
 from handviz.io.mesh_io import faces_for
-from handviz.sources.images import now_ms, read_image
+from handviz.sources.images import image_frame
 from handviz.sources.source import FolderSource
 
 MAX_HANDS = 10
@@ -88,7 +88,7 @@ class _Read:
 
     path: Path
     signature: Signature | None
-    image: NDArray[np.uint8] | None
+    frame: Frame | None
     reason: str = ""
 
 
@@ -146,7 +146,8 @@ class Inspection:
         """Return the folder's listing and the images that are still to do."""
         folder, message = self.request.folder, ""
         try:
-            paths = FolderSource.of_folder(folder).paths
+            source = FolderSource.of_folder(folder)
+            paths = source.paths
         except OSError as error:
             raise HandvizError(
                 f"{folder} cannot be read any more ({error}); results so far are saved.", ErrorCode.FILE_UNREADABLE
@@ -173,7 +174,8 @@ class Inspection:
                 f"{unknown_files[0]} and {len(unknown_files) - 1} more" if len(unknown_files) > 1 else unknown_files[0]
             )
             message = f"{GROUND_TRUTH_NAME} names images that are not here: {named}."
-        return Listing(tuple(rows), bool(self._truth), self.results_path, message), todo
+        notes = " ".join(filter(None, (message, f"{source.name}: {source.note}." if source.note else "")))
+        return Listing(tuple(rows), bool(self._truth), self.results_path, notes), todo
 
     def _reading(self, reader: ThreadPoolExecutor, paths: Sequence[Path]) -> Iterator[_Read]:
         """Yield the images in order; the next ones are read while this one is reconstructed."""
@@ -190,12 +192,12 @@ class Inspection:
             future.cancel()
 
     def _inspected(self, store: InspectionStore, read: _Read) -> ImageRow:
-        if read.image is None or read.signature is None:
+        if read.frame is None or read.signature is None:
             return self._failure(read, read.reason)
         if self._processor is None:
             self._processor = self._make(self.request)
         try:
-            result = self._processor.process(Frame(0, read.image, now_ms(), read.path.name))
+            result = self._processor.process(read.frame)
         except HandvizError as error:
             return self._failure(read, str(error))
         # The outermost loop: one failing image must not end the inspection.
@@ -255,7 +257,7 @@ def _read(path: Path) -> _Read:
     signature = None
     try:
         signature = signature_of(path)
-        return _Read(path, signature, read_image(path))
+        return _Read(path, signature, image_frame(path))
     except HandvizError as error:
         return _Read(path, signature, None, str(error))
     except OSError as error:

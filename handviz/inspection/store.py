@@ -103,7 +103,7 @@ class InspectionStore:
         """Return all stored results, without vertices; none if the file turns out to be damaged."""
         try:
             return list(self._stored())
-        except (sqlite3.DatabaseError, ValueError, TypeError, RecursionError) as error:
+        except (sqlite3.DatabaseError, ValueError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise self._not_writable(error) from error
             logger.warning("%s is damaged (%s): it is renamed, and images are inspected again", self._path, error)
@@ -137,7 +137,8 @@ class InspectionStore:
     def packed(self, file: str) -> bytes | None:
         """Return the ``packed`` bytes of an image; None if there are none."""
         for (packed,) in self._query("SELECT packed FROM records WHERE file = ?", os.fsencode(file)):
-            return bytes(packed)
+            # A damaged file may have a number there, of which bytes() would make as many zeros.
+            return packed if isinstance(packed, bytes) else b""
         return None
 
     def forget(self, file: str) -> None:

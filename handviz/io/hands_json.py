@@ -1,10 +1,11 @@
 """``hands.json``: the results of ``handviz reconstruct``, one object per image."""
 
+import dataclasses
 import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,17 @@ import numpy as np
 
 from handviz.core.files import write_files
 from handviz.core.geometry import distance_from_detector
-from handviz.core.records import CROP_SIZE, VARIANTS, Detection, FloatArray, FrameResult, HandMesh, Intrinsics
+from handviz.core.records import (
+    CROP_SIZE,
+    VARIANTS,
+    Detection,
+    FloatArray,
+    FrameResult,
+    HandMesh,
+    Intrinsics,
+    NetworkFile,
+    NetworkRole,
+)
 from handviz.rendering.difference import vertex_distances_mm
 
 
@@ -31,11 +42,21 @@ def image_entry(file: str, result: FrameResult, intrinsics: Intrinsics, meshes: 
         "height": height,
         **({} if result.frame.time_ms is None else {"time_ms": round(result.frame.time_ms, 3)}),
         "variant": result.variant,
+        **networks_entry(result.networks),
         "network_input_px": CROP_SIZE,
         "intrinsics": intrinsics_entry(intrinsics),
         "assumed_focal_px": round(intrinsics.focal_px, 3),
         "assumed_field_of_view_deg": round(math.degrees(field_of_view_rad), 3),
         "hands": hands,
+    }
+
+
+def networks_entry(networks: Mapping[NetworkRole, NetworkFile]) -> dict[str, dict[str, str]]:
+    """Return file, sha256 and state of the network; those of detector and texture net unless they are shipped."""
+    return {
+        role: dataclasses.asdict(file)
+        for role, file in networks.items()
+        if role == "network" or file.state != "shipped"
     }
 
 

@@ -86,6 +86,8 @@ def read_ply(path: Path) -> tuple[FloatArray, NDArray[np.int32]]:
         points = np.stack([vertices[axis] for axis in "xyz"], axis=1).astype(np.float64)
         if not mark or "format binary_little_endian 1.0" not in lines or not np.isfinite(points).all():
             raise ValueError("not a binary little-endian PLY with finite vertices")
+        if not ((faces["vertices"] >= 0) & (faces["vertices"] < len(points))).all():
+            raise ValueError("a face has vertices that do not exist")
     except (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
         raise HandvizError(f"{path} is damaged or not a PLY of handviz ({error})", ErrorCode.FILE_DAMAGED) from error
     return points, faces["vertices"].astype(np.int32)

@@ -10,8 +10,9 @@ import numpy as np
 import onnxruntime
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.network_files import loaded_file
 from handviz.core.paths import RESTORE, variant_file
-from handviz.core.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, VariantName
+from handviz.core.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, NetworkFile, VariantName
 from handviz.models.onnx_session import (
     INPUT_NAME,
     LANDMARKS,
@@ -34,6 +35,7 @@ class HandReconstructor(Protocol):
 
     variant: VariantName
     provider: str
+    file: NetworkFile
 
     def reconstruct(self, crops: Sequence[HandCrop]) -> list[CanonicalHand]:
         """Return one hand per crop, in order."""
@@ -54,6 +56,8 @@ class Reconstructor:
         warm_up(self._path, HOW_TO_GET, self._session, self._use, device=device)
         self.provider: str = self._session.get_providers()[0]
         """The execution provider in use."""
+        self.file: NetworkFile = loaded_file(model_path)
+        """Its checksum, and whether it is the one that handviz ships."""
 
     def reconstruct(self, crops: Sequence[HandCrop]) -> list[CanonicalHand]:
         """Return one hand per crop, in order; HandvizError if the network's output is not finite."""

@@ -12,7 +12,14 @@ from typing import Any, Literal, NamedTuple
 from PIL import Image
 
 from handviz.core.arguments import HandModelFile, ModelFolder
-from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize, camera_model_of_intrinsics
+from handviz.core.camera_model import (
+    ASSUMED_CAMERA,
+    UNMEASURED,
+    CameraModel,
+    HandSize,
+    camera_model_of_intrinsics,
+    intrinsics_of_exif,
+)
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import open_atomic
 from handviz.core.paths import MODELS
@@ -23,7 +30,8 @@ from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh, usua
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
-from handviz.sources.images import IMAGE_SUFFIXES, note_on_pages, now_ms, read_image
+from handviz.sources.file_kinds import is_image_file
+from handviz.sources.images import image_frame, note_on_light
 
 MIN_SIDE_FOR_LEGEND_PX, LIST_SUFFIX = 400, ".txt"
 logger = logging.getLogger(__name__)
@@ -51,8 +59,16 @@ class ImageCamera:
     focal_std_fraction: float = 0.0
     """Of ``focal_px``."""
 
+    def intrinsics_of(self, frame: Frame) -> Intrinsics:
+        """Return K of an image, by its EXIF if nothing is stated; HandvizError if ``known`` cannot belong to it."""
+        height, width = frame.image.shape[:2]
+        is_assumed = self.focal_px is None and self.known is None and self.camera_model.mode == "assumed"
+        if is_assumed and frame.exif_focal_px is not None:
+            return intrinsics_of_exif(frame.exif_focal_px, width, height)
+        return self.intrinsics_for(width, height)
+
     def intrinsics_for(self, width: int, height: int) -> Intrinsics:
-        """Return K for an image of this size; HandvizError if ``known`` cannot belong to it."""
+        """Return K for an image of this size without EXIF; HandvizError if ``known`` cannot belong to it."""
         if self.focal_px is not None:
             return Intrinsics(self.focal_px, width / 2, height / 2, focal_std_fraction=self.focal_std_fraction)
         if self.known is not None:
@@ -118,7 +134,7 @@ def listed_images(source: Path, *, recursive: bool, leave_out: Path) -> Iterator
                 yield from (ListedImage(name, f"{at:09d}_{Path(name).stem}") for at, name in enumerate(names))
         except OSError as error:
             raise HandvizError(f"{source} cannot be read: {error.strerror}", ErrorCode.FILE_UNREADABLE) from error
-    elif suffix in IMAGE_SUFFIXES and source.is_file():
+    elif source.is_file() and is_image_file(source):
         yield ListedImage(source.name, source.stem)
     else:
         raise HandvizError(
@@ -132,8 +148,7 @@ def _images_in(folder: Path, prefix: str, recursive: bool, leave_out: str) -> It
         with os.scandir(folder) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
             folders = {entry.name + "/" for entry in visible if recursive and entry.is_dir(follow_symlinks=False)}
-            images = [entry for entry in visible if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES]
-            files = [entry.name for entry in images if entry.is_file()]
+            files = [entry.name for entry in visible if entry.is_file() and is_image_file(Path(entry.path))]
     except OSError as error:
         _warn_once(f"{folder} cannot be read ({error.strerror}): its images are left out")
         return
@@ -151,14 +166,24 @@ def _warn_once(message: str) -> None:
     logger.warning("%s", message)
 
 
+@functools.cache
+def _log_once(message: str) -> None:
+    logger.info("%s", message)
+
+
 def reconstructed(pipeline: Pipeline, frame: Frame, camera: ImageCamera) -> tuple[FrameResult, Intrinsics]:
     """Return the hands of a frame and their K; HandvizError if any requested part is missing."""
-    height, width = frame.image.shape[:2]
-    intrinsics = camera.intrinsics_for(width, height)
+    intrinsics = camera.intrinsics_of(frame)
+    if intrinsics.origin == "exif":
+        _log_once(
+            "the focal length that images state in their EXIF is used; --field-of-view or --intrinsics override it"
+        )
     result = pipeline.process_with(frame, intrinsics)
     for error in (result.error, *result.other_errors.values()):
         if error:
             raise HandvizError(error, ErrorCode.NO_RESULT)
+    if frame.name and not result.hands and (note := note_on_light(frame.image)):
+        logger.warning("%s: %s", frame.name, note)
     return result, intrinsics
 
 
@@ -184,9 +209,9 @@ class ImageReconstructor:
 
         Raises HandvizError if the image cannot be reconstructed, OutputError if its outputs cannot be written.
         """
-        frame = Frame(0, read_image(path), now_ms(), path.name)
-        if note := note_on_pages(path):
-            logger.warning("%s", note)
+        frame = image_frame(path)
+        if frame.note:
+            logger.warning("%s", frame.note)
         found = reconstructed(self._pipeline, frame, self._request.camera)
         try:
             if self._renderer is not None:

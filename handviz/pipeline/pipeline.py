@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,8 +14,9 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
+from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize, intrinsics_of_frame
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.network_files import loaded_file
 from handviz.core.paths import LANDMARKER_FILE, MODELS, TEXTURE_NAME
 from handviz.core.records import (
     VARIANTS,
@@ -27,6 +28,8 @@ from handviz.core.records import (
     HandMesh,
     HandTexture,
     Intrinsics,
+    NetworkFile,
+    NetworkRole,
     SmoothingKind,
     StageTimes,
     VariantName,
@@ -121,8 +124,12 @@ class Pipeline:
             # In parallel, since both take most of a second on a slow machine.
             self._vertices_from_displacements = vertices_from_keypoint_displacements(template)
             self._landmarker = self._new_landmarker()
-            self.provider = self._loaded(first).provider
+            self._detector_file = loaded_file(settings.landmarker)
+            network = self._loaded(first)
+            self.provider = network.provider
             """The execution provider in use."""
+            self.networks: Mapping[NetworkRole, NetworkFile] = self._files(network, with_texture=False)
+            """The files in use, without the texture net; ``FrameResult.networks`` has it."""
         except BaseException:
             self._close_networks()
             raise
@@ -140,8 +147,7 @@ class Pipeline:
         """Return all hands of a frame; HandvizError if the chosen variant cannot be used (the last one comes back)."""
         with self._lock:
             camera_model = self._camera_model
-        height, width = frame.image.shape[:2]
-        return self.process_with(frame, camera_model.intrinsics_of(width, height, frame.rotation_deg))
+        return self.process_with(frame, intrinsics_of_frame(camera_model, frame))
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
         """Process a frame with a K of its own."""
@@ -274,7 +280,15 @@ class Pipeline:
         with self._lock:
             error = self._texture_error
         times = StageTimes(*steps)
-        return FrameResult(frame, variant, detections, hands, times, error, tuple(crops), others, errors)
+        files = self._files(network, with_texture=bool(textures))
+        return FrameResult(frame, variant, detections, hands, times, error, tuple(crops), others, errors, files)
+
+    def _files(self, network: HandReconstructor, *, with_texture: bool) -> dict[NetworkRole, NetworkFile]:
+        """Return the files that a result comes from."""
+        files: dict[NetworkRole, NetworkFile] = {"network": network.file, "detector": self._detector_file}
+        if with_texture and self._texturer is not None:
+            files["texture_net"] = self._texturer.file
+        return files
 
     def _reconstruct(
         self,
@@ -384,6 +398,7 @@ class Pipeline:
             raise
         self._used_variant = variant
         self.provider = network.provider
+        self.networks = self._files(network, with_texture=False)
         return network
 
     def _new_landmarker(self) -> HandLandmarker:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
+from handviz.core.network_files import loaded_file
 from handviz.core.paths import RESTORE
-from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, HandMesh, HandTexture
+from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, HandMesh, HandTexture, NetworkFile
 from handviz.core.visibility import self_visible
 from handviz.detection.tracking import matched_tracks
 from handviz.hand_models.template import HandTemplate
@@ -39,6 +40,8 @@ MAX_CACHED = 8
 
 class HandTexturer(Protocol):
     """Anything that predicts textures of hands."""
+
+    file: NetworkFile
 
     def texture(
         self, crops: Sequence[HandCrop], meshes: Sequence[FloatArray], image_size: tuple[int, int]
@@ -66,6 +69,8 @@ class Texturer:
         self._session = open_session(path, HOW_TO_GET)
         self._check(template)
         warm_up(self._path, HOW_TO_GET, self._session, self._use)
+        self.file: NetworkFile = loaded_file(path)
+        """Its checksum, and whether it is the one that handviz ships."""
 
     def texture(
         self, crops: Sequence[HandCrop], meshes: Sequence[FloatArray], image_size: tuple[int, int]

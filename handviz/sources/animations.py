@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from handviz.sources.images import READ_ERRORS, check_pixels, rgb_from_image
+from handviz.sources.images import READ_ERRORS, check_pixels, opened_image, rgb_from_image
 from handviz.sources.readers import Shown, frame_rate
 
 PROBED_FRAMES = 8
@@ -22,7 +22,7 @@ class AnimationReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with Image.open(path) as image:
+        with opened_image(path) as image:
             check_pixels(path, *image.size)
             self.count = _frame_count(image)
             durations_ms = list(islice(_durations_ms(image), PROBED_FRAMES)) or [USUAL_MS]
@@ -32,7 +32,7 @@ class AnimationReader:
     def frames(self, number: int, is_interrupted: Callable[[], bool]) -> Generator[Shown, None, None]:
         """Yield from this frame on, or from one on the way if interrupted; each frame is composed from those before."""
         time_ms, at = 0.0, 0
-        with Image.open(self._path) as image:
+        with opened_image(self._path) as image:
             for at, duration_ms in enumerate(_durations_ms(image)):
                 if at >= number or is_interrupted():
                     yield Shown(at, time_ms, partial(rgb_from_image, image.copy()))

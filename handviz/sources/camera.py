@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
 from handviz.sources.images import now_ms
+from handviz.sources.samples import bits_of
 
 FAILED_READS_BEFORE_ERROR, MAX_SILENCE_MS = 5, 1000.0
 CHECK_PLUG = "check that it is plugged in"
-SAMPLE_BITS = (8, 10, 12, 14, 16)
 JPEG_START = b"\xff\xd8\xff"
 RGB_FROM = {1: cv2.COLOR_GRAY2RGB, 2: cv2.COLOR_YUV2RGB_YUYV, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
 """OpenCV's conversion by the number of channels."""
@@ -177,13 +177,6 @@ class CameraSource:
     def close(self) -> None:
         """Release the camera."""
         self._capture.release()
-
-
-def bits_of(image: NDArray[Any]) -> int:
-    """Return how many bits the samples use, 8 for bytes and floats: 12 of 16 are usual in industrial cameras."""
-    if image.dtype.kind not in "ui" or image.dtype.itemsize == 1:
-        return 8
-    return next((bits for bits in SAMPLE_BITS if int(image.max()) < 1 << bits), SAMPLE_BITS[-1])
 
 
 def rgb_of_camera(image: NDArray[Any], bits: int = 8) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ A frame's number is the rank of its presentation time among those of all packets
 on the way; the first jump beyond reads all packets once, without decoding. A jump decodes on from a key frame.
 """
 
+import re
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Callable, Generator, Iterator
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.sources.images import MAX_IMAGE_PX, check_pixels
+from handviz.sources.mp4_tables import check_tables
 from handviz.sources.readers import Shown, frame_rate, unreadable
 from handviz.sources.video_frames import DisplayMatrix, display_matrix, progressive, rgb_of, square_size
 
@@ -34,6 +36,8 @@ FORMATS = (
     "3gp,asf,av1,avi,dv,flv,gxf,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,vc1,wtv"
 )
 """Containers that never refer to other files or addresses, as playlists do."""
+JPEG_SIZE = re.compile(rb"\xff[\xc0-\xc2]\x00.\x08(..)(..)", re.DOTALL)
+"""Height and width in a JPEG's header."""
 LIMIT = {"max_pixels": str(MAX_IMAGE_PX)}
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS, **LIMIT}
 
@@ -51,6 +55,7 @@ class PyavReader:
         """The last frame whose number is certain while the times are incomplete."""
         self._matrix: DisplayMatrix | None = None
         self._scaler = VideoReformatter()
+        check_tables(path)
         self._open()
         stream, codec = self._stream, self._stream.codec_context
         is_avi = self._container.format.name == "avi"
@@ -151,8 +156,10 @@ class PyavReader:
     def _starts(self, number: int) -> Iterator[tuple[int, int] | None]:
         """Yield times to seek, with the time of the wanted frame; None for the beginning."""
         if 0 < number < len(self._times) and self._keys and not self._is_counted:
-            last = bisect_left(self._keys, (self._times[number] + 1,)) - 1
-            yield from ((self._keys[max(last - back, 0)][by], self._times[number]) for back, by in JUMPS)
+            wanted = self._times[number]
+            last = bisect_left(self._keys, (wanted + 1,)) - 1
+            # All at once: reading from one start may take times and key frames away.
+            yield from [(self._keys[max(last - back, 0)][by], wanted) for back, by in JUMPS]
         yield None
 
     def _run(self, start: tuple[int, int] | None) -> Generator[Shown, None, None]:
@@ -194,15 +201,26 @@ class PyavReader:
                 frames = self._stream.codec_context.decode(packet)
             except av.FFmpegError:
                 self._failures += 1
+                if packet is not None and not self._reached:
+                    self._check_jpeg(packet)
                 continue
             # Before the key frame's own time: frames that refer to what was not decoded.
             yield from (frame for frame in frames if began_at is None or (frame.pts or 0) >= began_at)
 
+    def _check_jpeg(self, packet: av.Packet) -> None:
+        """Raise HandvizError for a JPEG larger than allowed, of which FFmpeg does not tell why it is not decoded."""
+        found = JPEG_SIZE.search(bytes(packet)) if self._stream.codec_context.name == "mjpeg" else None
+        if found is not None:
+            height, width = (int.from_bytes(side, "big") for side in found.groups())
+            check_pixels(self._path, width, height)
+
     def _shown(self, number: int, image: Callable[[], NDArray[np.uint8]]) -> Shown:
-        if self._is_counted:
+        if self._is_counted or not self._times:
             return Shown(number, number * 1000 / self.fps, image)
-        ticks, (numerator, denominator) = self._times[number] - self._times[0], self._tick_s.as_integer_ratio()
-        return Shown(number, ticks * numerator * 1000 / denominator, image)
+        # Damaged files have frames without a time: they follow the last one that has.
+        known = min(number, len(self._times) - 1)
+        ticks, (numerator, denominator) = self._times[known] - self._times[0], self._tick_s.as_integer_ratio()
+        return Shown(number, ticks * numerator * 1000 / denominator + (number - known) * 1000 / self.fps, image)
 
     def _image(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         with self._errors_named(ErrorCode.FILE_DAMAGED):

@@ -15,7 +15,8 @@ from handviz.core.records import Frame
 from handviz.sources.animations import AnimationReader
 from handviz.sources.camera import CameraInfo, CameraRequest, CameraSource, list_cameras
 from handviz.sources.clips import ClipSource
-from handviz.sources.images import IMAGE_SUFFIXES, image_kind, note_on_pages, now_ms, read_image
+from handviz.sources.file_kinds import IMAGE_SUFFIXES, REASONS, is_image_file, kind_of, left_out, left_out_message
+from handviz.sources.images import image_frame, image_kind
 
 IMAGES_PER_SECOND = 1.0
 COARSEST_TIME_NS = 2_000_000_000
@@ -23,6 +24,10 @@ DIGITS = re.compile(r"(\d+)")
 __all__ = ["CameraInfo", "ClipSource", "FolderSource", "Source", "list_cameras", "open_source"]
 CAMERA_PREFIX = "camera:"
 IMAGES_PREFIX = "pictures:"
+MAX_DIGITS = 9
+"""Of a camera's number, which OpenCV takes as a 32-bit integer"""
+MAX_SHOWN = 80
+"""Characters of a camera's name in a message"""
 logger = logging.getLogger(__name__)
 
 
@@ -38,9 +43,11 @@ class FolderSource:
     is_live = False
     nominal_fps = IMAGES_PER_SECOND
 
-    def __init__(self, paths: list[Path], *, name: str, folder: Path | None = None) -> None:
+    def __init__(self, paths: list[Path], *, name: str, folder: Path | None = None, note: str = "") -> None:
         """Take the images; ``folder`` is where ``refresh`` looks for further ones."""
         self.paths = paths
+        self.note = note
+        """Message on files of the folder that are not read; mostly empty."""
         self.name = name
         self._folder, self._changed_ns = folder, 0
         self._next = 0
@@ -48,13 +55,11 @@ class FolderSource:
     @classmethod
     def of_folder(cls, folder: Path) -> "FolderSource":
         """Open all images of a folder, not of folders below; HandvizError if there are none."""
-        visible = _images_in(folder)
+        visible, unread = _images_in(folder), left_out_message(left_out(folder))
         if not visible:
-            raise HandvizError(
-                f"{folder}: no images in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})",
-                ErrorCode.EMPTY_INPUT,
-            )
-        return cls(visible, name=folder.resolve().name, folder=folder)
+            looked_for = f"no images in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
+            raise HandvizError(f"{folder}: {'; '.join(filter(None, (looked_for, unread)))}", ErrorCode.EMPTY_INPUT)
+        return cls(visible, name=folder.resolve().name, folder=folder, note=unread)
 
     @property
     def frame_count(self) -> int | None:
@@ -63,8 +68,9 @@ class FolderSource:
 
     @property
     def description(self) -> str:
-        """Name and number of images."""
-        return f"{self.name}: {len(self.paths)} image{'s' * (len(self.paths) != 1)}"
+        """Name and number of images, and what is not read."""
+        counted = f"{self.name}: {len(self.paths)} image{'s' * (len(self.paths) != 1)}"
+        return f"{counted}; {self.note}" if self.note else counted
 
     def read(self) -> Frame | None:
         """Return the next image, None after the last; HandvizError names one that cannot be read."""
@@ -73,8 +79,7 @@ class FolderSource:
         number = self._next
         self._next += 1
         path = self.paths[number]
-        image, note = read_image(path), note_on_pages(path)
-        return Frame(number=number, image=image, captured_ms=now_ms(), name=path.name, note=note)
+        return image_frame(path, number)
 
     def seek(self, number: int) -> None:
         """Go to an image; numbers outside are clamped."""
@@ -124,9 +129,9 @@ def of_images(paths: Iterable[Path]) -> FolderSource:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-    visible = [path for path in paths if not path.name.startswith(".")]
-    return sorted(visible, key=lambda path: natural_key(path.name))
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    images = [path for path in visible if path.is_file() and is_image_file(path)]
+    return sorted(images, key=lambda path: natural_key(path.name))
 
 
 class Source(Protocol):
@@ -183,10 +188,11 @@ class InterruptibleSource(Protocol):
 def open_source(text: str, camera: CameraRequest | None = None) -> Source:
     """Open "camera:0" as requested, "clip.mp4", "folder" or "image.jpg"; raises HandvizError with the reason."""
     if text.startswith(CAMERA_PREFIX):
-        index = text.removeprefix(CAMERA_PREFIX)
-        if not index.isdecimal():
-            raise HandvizError(f"{text}: give a camera by its number, for example camera:0", ErrorCode.BAD_VALUE)
-        return CameraSource(int(index), camera)
+        number = camera_number(text)
+        if number is None:
+            shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+            raise HandvizError(f"{shown}: give a camera by its number, for example camera:0", ErrorCode.BAD_VALUE)
+        return CameraSource(number, camera)
     try:
         if text.startswith(IMAGES_PREFIX):
             return of_images(listed_images(text))
@@ -198,6 +204,13 @@ def open_source(text: str, camera: CameraRequest | None = None) -> Source:
     # Such as a folder without permission, a name that is too long, or an unknown home.
     except (OSError, RuntimeError, ValueError) as error:
         raise HandvizError(f"{text} cannot be opened ({error})", ErrorCode.FILE_UNREADABLE) from error
+
+
+def camera_number(text: str) -> int | None:
+    """Return the number of "camera:0"; None if the text does not name a camera by its number."""
+    digits = text.removeprefix(CAMERA_PREFIX)
+    # Python refuses to read thousands of digits.
+    return int(digits) if text.startswith(CAMERA_PREFIX) and digits.isdecimal() and len(digits) <= MAX_DIGITS else None
 
 
 def read_frames(source: Source, every: int = 1) -> Iterator[tuple[int, Frame | HandvizError]]:
@@ -268,9 +281,12 @@ def _open_path(path: Path) -> Source:
         raise HandvizError(
             f"{path}: neither a file nor a folder (a camera is written camera:0)", ErrorCode.UNSUPPORTED_FORMAT
         )
+    content = kind_of(path)
+    if content in ("raw", "other"):
+        raise HandvizError(f"{path}: {REASONS[content]}", ErrorCode.UNSUPPORTED_FORMAT)
     image = image_kind(path)
     if image == "animated":
         return ClipSource(path, AnimationReader(path))
-    if image or path.suffix.lower() in IMAGE_SUFFIXES:
+    if image or (path.suffix.lower() in IMAGE_SUFFIXES and content != "clip"):
         return FolderSource([path], name=path.name)
     return ClipSource(path)

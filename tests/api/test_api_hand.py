@@ -49,7 +49,7 @@ def test_a_hand_describes_itself_in_a_line(model: handviz.Model) -> None:
     assert len(repr(hand)) < 120
     (frame,) = model.track([GREY])
     assert "'right'" in repr(frame)
-    assert repr(model) == "<Model final>"
+    assert repr(model) == "<Model final, network changed>"
 
 
 @pytest.mark.parametrize("colour", ["uncertainty", "plain"])

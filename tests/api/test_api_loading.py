@@ -1,5 +1,6 @@
 """Loading a model: its options, and values that make no sense."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_a_closed_model_says_so(model: handviz.Model) -> None:
     with model:
         assert model(GREY)
     model.close()
-    assert repr(model) == "<Model final, closed>"
+    assert repr(model) == "<Model final, network changed, closed>"
     with pytest.raises(ValueError, match=r"handviz\.load"):
         model(GREY)
     with pytest.raises(ValueError, match=r"handviz\.load"):
@@ -106,3 +107,12 @@ def test_a_closed_model_says_so(model: handviz.Model) -> None:
 def test_a_missing_network_leaves_nothing_behind(networks: Path, tmp_path: Path) -> None:
     with raises(ErrorCode.MODEL_MISSING, match=r"handviz_final\.onnx"):
         handviz.load(model_dir=tmp_path)  # the fixture of all tests looks for threads
+
+
+def test_changed_networks_are_named(load: Callable[..., handviz.Model], networks: Path) -> None:
+    model = load()
+    network = model.networks["network"]
+    digest = hashlib.sha256((networks / "handviz_final.onnx").read_bytes()).hexdigest()
+    assert (network.file, network.sha256, network.state) == ("handviz_final.onnx", digest, "changed")
+    assert model.networks["detector"].state == "shipped"
+    assert repr(model) == "<Model final, network changed>"

@@ -13,6 +13,8 @@ from handviz.cli.doctor import Finding
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.extras import install_line
 from handviz.core.paths import CHECKSUM_FILE, MODELS, PROJECT_ROOT
+from tests.errors import raises
+from tests.tiny_network import write_network
 
 
 def requirements(*lines: str) -> list[Requirement]:
@@ -85,21 +87,43 @@ def test_the_folders_of_the_user_are_named(monkeypatch: pytest.MonkeyPatch, tmp_
     assert f"MANO files in {tmp_path} (1 now)" in files.detail
 
 
-def test_models_are_compared_with_their_checksums(tmp_path: Path) -> None:
+def test_models_are_compared_with_their_checksums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "run_probe", lambda name: (True, name))
     for name in ("good.onnx", "changed.onnx"):
         (tmp_path / name).write_bytes(name.encode())
     good = hashlib.sha256(b"good.onnx").hexdigest()
     checksums = tmp_path / "SHA256SUMS"
     checksums.write_text(f"{good}  good.onnx\n{good}  changed.onnx\n{good} *missing.onnx\n")
     changed, missing = doctor.check_models(checksums)
-    assert changed.state == missing.state == "FAIL"
-    assert "changed.onnx has sha256" in changed.detail
+    assert (changed.state, missing.state) == ("warn", "FAIL")
+    assert "changed.onnx is changed: its sha256 is" in changed.detail
     assert good[:12] in changed.detail
     assert missing.detail == "missing.onnx is missing"
     assert "git checkout -- models/missing.onnx" in missing.remedy
 
     checksums.write_text(f"{good}  good.onnx\n")
     assert [finding.state for finding in doctor.check_models(checksums)] == ["ok"]
+
+
+def test_a_changed_model_that_cannot_be_loaded_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "SHA256SUMS").write_text("ab  handviz_final.onnx\n")
+    (tmp_path / "handviz_final.onnx").touch()
+    monkeypatch.setattr(doctor, "run_probe", lambda name: (False, f"{name} says it is damaged"))
+    states = [(finding.state, finding.detail) for finding in doctor.check_models(tmp_path / "SHA256SUMS")]
+    assert [state for state, _ in states] == ["warn", "FAIL"]
+    assert states[1][1] == "changed_networks says it is damaged"
+
+
+@pytest.mark.slow
+def test_changed_models_are_loaded_by_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = write_network(tmp_path / "handviz_final.onnx")
+    for name in ("MODELS", "LANDMARKER_FILE"):
+        monkeypatch.setattr(probes, name, tmp_path)
+    monkeypatch.setattr(probes, "variant_file", lambda variant: tmp_path / f"handviz_{variant}.onnx")
+    assert probes.changed_networks() == "the changed files can be loaded"
+    network.write_bytes(network.read_bytes()[:500])
+    with raises(ErrorCode.MODEL_DAMAGED):
+        probes.changed_networks()
 
 
 def test_shipped_models_match_their_checksums_and_all_are_listed() -> None:

@@ -149,6 +149,16 @@ def test_impossible_camera_models_get_a_message(
     assert "handviz reconstruct: " in capsys.readouterr().err
 
 
+def test_hands_json_names_the_network_that_was_used(reconstruct: Callable[..., Any], folder: Path) -> None:
+    _, entries = reconstruct(folder, "--mesh", "none")
+    named = {entry["file"]: entry.get("network", {}) for entry in entries}
+    assert named["a.jpg"] == {}, "which is unreadable"
+    for name in ("b.png", "c.jpg"):
+        assert (named[name]["file"], named[name]["state"]) == ("handviz_final.onnx", "changed")
+        assert len(named[name]["sha256"]) == 64
+    assert not any("detector" in entry for entry in entries), "which is shipped"
+
+
 class Texturing(pipeline_module.Pipeline):
     """A pipeline whose hands have a grey texture if, and only if, one is asked for."""
 

@@ -203,7 +203,7 @@ def test_layout_is_saved_and_reset(qtbot: QtBot, window: MainWindow) -> None:
     assert not second.source_panel.isHidden()
     assert not second.view_panel.groups[1].is_folded
     assert "before-reset" in second.message.text()
-    assert "prior" in second._controller.store.path.with_name("handviz.ini.before-reset").read_text()
+    assert "prior" in second._controller.store.path.with_name("handviz.json.before-reset").read_text()
     second.close()
     second.deleteLater()
 
@@ -217,21 +217,21 @@ def test_full_screen_and_back(qtbot: QtBot, window: MainWindow) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"[memory]\nsettings_version=77\n[view]\nvariant=prior\n", b"\xff\xfe\x00broken\x00"]
+    "content", [b'{"memory": {"settings_version": "77"}, "view": {"variant": "prior"}}', b"\xff\xfe\x00broken\x00"]
 )
 def test_settings_of_another_version_or_broken_ones_are_backed_up_and_reported(
     qtbot: QtBot, settings_folder: Path, content: bytes
 ) -> None:
     settings_folder.mkdir()
-    (settings_folder / "handviz.ini").write_bytes(content)
+    (settings_folder / "handviz.json").write_bytes(content)
     controller = new_controller()
     warned: list[str] = []
     controller.warned.connect(warned.append)
     controller.start("clip")
     controller.close()
     assert controller.settings == ViewSettings()
-    assert "handviz.ini.before-reset beside it" in warned[0]
-    assert (settings_folder / "handviz.ini.before-reset").read_bytes() == content
+    assert "handviz.json.before-reset beside it" in warned[0]
+    assert (settings_folder / "handviz.json.before-reset").read_bytes() == content
     assert SettingsStore().notice == ""
 
 

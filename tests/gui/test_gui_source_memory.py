@@ -91,6 +91,14 @@ def test_a_broken_settings_file_is_as_if_nothing_had_been(text: str, tmp_path: P
 
 
 @pytest.mark.parametrize("text", ["null", "7", "{", "[" * 100_000])
-def test_images_that_are_no_list_are_as_if_nothing_had_been(text: str, memory: SourceMemory) -> None:
+def test_images_that_are_no_list_are_as_if_nothing_had_been(text: str) -> None:
     SettingsStore().save_text(LAST_SOURCE, f"pictures:{text}")
-    assert memory.last([FRONT]) == ""
+    assert SourceMemory(SettingsStore()).last([FRONT]) == ""
+
+
+def test_a_camera_with_thousands_of_digits() -> None:
+    store = SettingsStore()
+    store.save_text(LAST_SOURCE, "camera:" + "9" * 5000)
+    assert SourceMemory(store).last([FRONT]) == ""
+    store.save_text(LAST_CAMERA, '["Front", "usb 1"]')
+    assert SourceMemory(store).last([FRONT]) == "camera:0", "which is known by its name"

@@ -1,6 +1,6 @@
 """Clips, folders and images through the window: timeline, rotation, dropping, switching, bad input."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -413,10 +413,10 @@ def test_a_file_that_may_not_be_read(
 ) -> None:
     real = Image.open
 
-    def refuse(path: Path) -> Image.Image:
+    def refuse(path: Path, formats: Sequence[str] | None = None) -> Image.Image:
         if path.name == "2.png":
             raise PermissionError(13, "Permission denied")
-        return real(path)
+        return real(path, formats=list(formats or ()))
 
     monkeypatch.setattr(Image, "open", refuse)
     start(qtbot, window, folder)

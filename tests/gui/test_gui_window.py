@@ -18,7 +18,7 @@ from pytestqt.qtbot import QtBot
 from handviz.core.camera_model import CameraModel
 from handviz.core.errors import HandvizError
 from handviz.core.paths import PROJECT_ROOT
-from handviz.core.records import FrameResult, HandMesh, StageTimes
+from handviz.core.records import FrameResult, HandMesh, NetworkFile, NetworkRole, NetworkState, StageTimes
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record.screenshot import SCREENSHOT_FOLDER, free_path, save_image
 from handviz.gui.session.controller import Controller
@@ -376,3 +376,27 @@ def viewport_centre(window: MainWindow) -> QPoint:
 def centre_of(image: QImage) -> QColor:
     """Return the colour at the centre."""
     return image.pixelColor(image.width() // 2, image.height() // 2)
+
+
+@pytest.mark.parametrize(
+    ("states", "row", "is_in_status"),
+    [
+        ({}, "–", False),
+        ({"network": "shipped", "detector": "shipped"}, "As shipped", False),
+        ({"network": "own", "detector": "shipped"}, "Own files", False),
+        ({"network": "changed", "detector": "shipped"}, "Network changed", True),
+        ({"network": "own", "detector": "changed", "texture_net": "changed"}, "Detector, texture net changed", True),
+    ],
+)
+def test_changed_networks_are_named_beside_the_provider(
+    qtbot: QtBot, states: dict[NetworkRole, NetworkState], row: str, is_in_status: bool
+) -> None:
+    numbers = PerformancePanel()
+    networks = {role: NetworkFile(f"{role}.onnx", "ab", state) for role, state in states.items()}
+    numbers.take_answer(Answer(1, FrameResult(frame(), "final", networks=networks), 30.0, 15.0, 4, "CPU"))
+    with qtbot.waitSignal(numbers.summarised) as summarised:
+        numbers.refresh()
+    assert numbers.values["networks"].text() == row
+    assert (row in summarised.args[0]) == is_in_status
+    numbers.stop()
+    numbers.deleteLater()

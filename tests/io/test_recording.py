@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from contextlib import closing
 from pathlib import Path
 
 import av
@@ -18,12 +19,12 @@ from hands import made_up_hand
 
 from handviz.core.errors import ErrorCode
 from handviz.core.paths import PROJECT_ROOT
-from handviz.core.records import Detection, Frame, FrameResult, HandCrop
+from handviz.core.records import Detection, Frame, FrameResult, HandCrop, NetworkFile
 from handviz.io.recording import growing_file, mp4, recording
 from handviz.io.recording.growing_file import GrowingFile
 from handviz.io.recording.mp4 import make_seekable
 from handviz.io.recording.recorded import read_entries, read_tracks
-from handviz.io.recording.recording import Recording
+from handviz.io.recording.recording import ABOUT, Recording
 from handviz.io.recording.timed_results import TimedResult, ViewImage, timed_result_of
 from handviz.io.recording.udp import Datagrams
 from handviz.io.recording.video import SteadyVideo, fitted
@@ -131,6 +132,18 @@ def test_recording_is_readable_up_to_two_seconds_before_the_program_was_killed(t
     assert frame is not None
     assert (frame.number, frame.time_ms) == (100, pytest.approx(100 / 30 * 1000, abs=0.1))
     source.close()
+
+
+def test_the_record_names_the_networks_in_the_order_of_their_use(tmp_path: Path) -> None:
+    files = [NetworkFile(f"handviz_{name}.onnx", name * 32, "shipped") for name in ("aa", "bb")]
+    with closing(Recording(tmp_path / "made", with_video=False, reserve_bytes=0)) as recording:
+        for number, file in enumerate([files[0], files[1], files[0]]):
+            timed = timed_result(number)
+            result = dataclasses.replace(timed.result, networks={"network": file})
+            recording.add_result(dataclasses.replace(timed, result=result), number / 30)
+            assert json.loads((tmp_path / "made" / ABOUT).read_text())["networks"][0]["file"] == "handviz_aa.onnx"
+    about = json.loads((tmp_path / "made" / ABOUT).read_text())
+    assert about["networks"] == [dataclasses.asdict(file) for file in files]
 
 
 def test_nearly_full_disk_and_a_folder_that_is_gone_are_messages(

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from handviz.core.errors import ErrorCode
+from handviz.core.paths import BACKBONE_FILE
 from handviz.models.backbones.mediapipe_hand import (
     InvertedBottleneck,
     MediaPipeHand,
@@ -110,3 +112,13 @@ def test_an_unknown_name_or_a_broken_file_is_said(tmp_path):
     broken.write_bytes(b"not weights")
     with raises(ErrorCode.MODEL_DAMAGED):
         load_mediapipe_hand(broken)
+
+
+def test_a_changed_backbone_is_loaded_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / BACKBONE_FILE.name
+    save_file(load_file(BACKBONE_FILE), path, {"note": "written anew"})
+    load_mediapipe_hand(path)
+    assert f"{path} is changed" in caplog.text
+    caplog.clear()
+    load_mediapipe_hand()
+    assert not caplog.text

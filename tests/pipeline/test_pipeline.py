@@ -55,6 +55,20 @@ def test_a_frame_becomes_a_hand_where_the_detector_saw_it(networks: Path) -> Non
 
 
 @pytest.mark.usefixtures("fake_landmarker")
+def test_results_name_the_files_that_they_come_from(networks: Path, tmp_path: Path) -> None:
+    other = tmp_path / "my_detector.task"
+    other.write_bytes(b"mine")
+    with Pipeline(PipelineSettings(networks, "prior", other_variants=False, landmarker=other)) as pipeline:
+        assert pipeline.networks == pipeline.process(frame()).networks
+        assert {role: file.file for role, file in pipeline.networks.items()} == {
+            "network": "handviz_prior.onnx",
+            "detector": "my_detector.task",
+        }
+        assert [file.state for file in pipeline.networks.values()] == ["changed", "own"]
+        pipeline.set_variant("final")
+        assert pipeline.process(frame(1)).networks["network"].file == "handviz_final.onnx"
+
+
 def test_a_frame_without_hands(networks: Path) -> None:
     with Pipeline(PipelineSettings(networks)) as pipeline:
         result = pipeline.process(frame(grey=0))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import VARIANTS, Frame, HandMesh, HandTexture, VariantName
+from handviz.core.records import VARIANTS, Frame, HandMesh, HandTexture, NetworkFile, VariantName
 from handviz.models.reconstructor import Reconstructor
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
@@ -132,6 +132,8 @@ def test_a_network_that_fails_on_a_frame_stops_no_other(networks: Path, monkeypa
 
 def test_all_variants_wear_the_colours_of_the_chosen_one(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class FakeTexturer:
+        file = NetworkFile("handviz_texture.onnx", "", "shipped")
+
         def __init__(self, *_: object) -> None:
             self.calls = 0
 

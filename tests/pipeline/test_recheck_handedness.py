@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handviz.core.records import CanonicalHand, HandCrop, VariantName
+from handviz.core.records import CanonicalHand, HandCrop, NetworkFile, VariantName
 from handviz.detection.crop import crop_hand
 from handviz.pipeline.refinement import reconstruct_with_recheck
 from tests.hands import made_up_detection
@@ -20,6 +20,7 @@ class LandmarkHead:
 
     variant: VariantName = "final"
     provider = "none"
+    file = NetworkFile("none.onnx", "", "own")
 
     def __init__(self, right: float, left: float) -> None:
         self.sure, self.asked = {"right": right, "left": left}, 0

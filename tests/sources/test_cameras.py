@@ -17,11 +17,11 @@ from handviz.sources.camera import (
     CameraMode,
     CameraRequest,
     CameraSource,
-    bits_of,
     find_again,
     list_cameras,
     rgb_of_camera,
 )
+from handviz.sources.samples import bits_of
 from tests.errors import raises
 
 FRONT, TWIN = CameraInfo(0, "Front", "usb 1"), CameraInfo(2, "Front", "usb 2")

@@ -169,6 +169,12 @@ def test_inputs_that_are_not_there(text: str) -> None:
         open_source(text)
 
 
+def test_a_camera_with_thousands_of_digits_has_a_short_message() -> None:
+    with raises(ErrorCode.BAD_VALUE, match="camera:0") as refused:
+        open_source("camera:" + "9" * 5000)
+    assert len(str(refused.value)) < 200
+
+
 def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Path) -> None:
         raise PermissionError(13, "Permission denied")

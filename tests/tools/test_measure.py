@@ -71,6 +71,7 @@ def test_what_grows_is_named_and_what_warms_up_is_not(name: str | None) -> None:
         slope = next(one.per_hour for one in found if one.name == name)
         assert slope == pytest.approx(amount[name], rel=0.01)
     assert soak.report(found)[-1] == f"verdict: {'something grew' if name else 'nothing grew'}"
+    assert soak.has_grown(found) == bool(name)
 
 
 def test_a_failed_frame_is_part_of_the_verdict() -> None:
@@ -175,6 +176,7 @@ def test_a_soak_samples_switches_and_ends_with_a_verdict(
     assert len(run.samples) == soak.MIN_SAMPLES
     assert told[-1].startswith("verdict")
     assert told[-1].endswith("1 frames or requests FAILED, the first: a frame failed")
+    assert run.has_failed
     assert len(variants) > 3
 
 
@@ -230,6 +232,21 @@ def test_the_window_is_run_with_instruments_and_settings_of_its_own(
     assert tools.run("measure", ["soak", "--minutes", "2", "--source", "clip.mp4"]) == 0
     assert not ran[0].settings_folder.exists()  # type: ignore[union-attr]
     assert isinstance(ran[0].watch(window, controller), measure.SoakRun)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("has_failed", [True, False])
+def test_a_soak_with_a_defect_has_exit_status_1(
+    has_failed: bool, monkeypatch: pytest.MonkeyPatch, controller: Controller, window: MainWindow
+) -> None:
+    def run(_: app.WindowArguments, instruments: app.Instruments) -> int:
+        watcher = instruments.watch(window, controller)  # type: ignore[misc]
+        assert isinstance(watcher, measure.SoakRun)
+        assert watcher.has_failed, "a run that has not ended is none that passed"
+        watcher.has_failed = has_failed
+        return 0
+
+    monkeypatch.setattr(app, "run", run)
+    assert tools.run("measure", ["soak"]) == int(has_failed)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere Qt's own priorities do it")

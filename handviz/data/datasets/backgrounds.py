@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.images import file_names, read_mask
-from handviz.sources.images import IMAGE_SUFFIXES, read_image
+from handviz.sources.file_kinds import IMAGE_SUFFIXES
+from handviz.sources.images import read_image
 
 FOLDER = "backgrounds"
 """In the dataset's folder."""

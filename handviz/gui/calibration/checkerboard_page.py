@@ -24,7 +24,8 @@ from handviz.sources.checkerboard import (
     calibrate,
     find_corners,
 )
-from handviz.sources.images import IMAGE_SUFFIXES, read_image
+from handviz.sources.file_kinds import is_image_file
+from handviz.sources.images import read_image
 from handviz.sources.mailbox import Mailbox
 
 POLL_S = 0.2
@@ -85,7 +86,8 @@ class CalibrationTask(Task):
 
     def _use_folder(self, folder: Path) -> None:
         try:
-            paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+            visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+            paths = sorted(path for path in visible if path.is_file() and is_image_file(path))
         except OSError as error:
             raise HandvizError(
                 f"{folder} cannot be read ({error}): choose another folder.", ErrorCode.FILE_UNREADABLE

@@ -26,7 +26,7 @@ from handviz.inspection.columns import (
     common_range_mm,
 )
 from handviz.rendering.hand_shape import Surface
-from handviz.sources.images import IMAGE_SUFFIXES
+from handviz.sources.file_kinds import is_image_file
 
 INSPECTED_FOLDER = "inspected_folder"
 PAGE_NAME = "Folder inspector"
@@ -96,7 +96,7 @@ class InspectionFeature(Feature):
         """Inspect a folder, or an image's folder with the image selected; stored results are shown at once."""
         path = Path(text)
         self._wanted = None
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir():
+        if not path.is_dir() and is_image_file(path):
             path, self._wanted = path.parent, (path.name, 0)
         try:
             folder = checked_folder(path)

@@ -140,4 +140,5 @@ class Streaming(Feature):
 
 def _port(text: str) -> int:
     low, high = PORT_LIMITS
-    return int(text) if text.isdecimal() and low <= int(text) <= high else DEFAULT_PORT
+    is_short = text.isdecimal() and len(text) <= len(str(high))
+    return int(text) if is_short and low <= int(text) <= high else DEFAULT_PORT

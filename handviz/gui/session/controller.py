@@ -117,6 +117,7 @@ class Controller(QObject):
         """Start the workers with a source, or with the last one, the first camera or the bundled clip."""
         if self.store.notice:
             self.warn(self.store.notice)
+        self.store.on_error = self.warn
         self._capture.start()
         self._reconstruct.start()
         self._capture.set_loop(self.settings.loop)

@@ -12,7 +12,7 @@ from handviz.gui.session.messages import SourceConfig
 from handviz.gui.session.settings import SettingsStore
 from handviz.sources.camera import USUAL_MODE, CameraInfo, CameraMode, CameraRequest, find_again
 from handviz.sources.images import ROTATIONS_DEG
-from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, source_exists
+from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, camera_number, source_exists
 
 LAST_SOURCE, LAST_CAMERA, RECENT = "last_source", "last_camera", "recent_sources"
 MODES, ROTATIONS = "camera_modes", "turns"
@@ -46,12 +46,12 @@ class SourceMemory:
 
     def last(self, cameras: Sequence[CameraInfo]) -> str:
         """Return the last source of the previous run under its present name, empty if it is missing."""
-        text, known = self._store.text(LAST_SOURCE), [str(part) for part in self._json(LAST_CAMERA, list)]
+        text = self._store.text(LAST_SOURCE)
+        known = [part for part in self._json(LAST_CAMERA, list) if isinstance(part, str)]
         if not text.startswith(CAMERA_PREFIX):
             return text if source_exists(text) else ""
         if len(known) == 2:
-            number = text.removeprefix(CAMERA_PREFIX)
-            lost = CameraInfo(int(number) if number.isdecimal() else 0, known[0], known[1])
+            lost = CameraInfo(camera_number(text) or 0, known[0], known[1])
             camera = find_again(lost, cameras)
             return f"{CAMERA_PREFIX}{camera.index}" if camera else ""
         return text if text in [f"{CAMERA_PREFIX}{camera.index}" for camera in cameras] else ""
@@ -147,6 +147,6 @@ def save_camera_model(store: SettingsStore, owner: str, camera_model: CameraMode
 
 
 def _key(owner: str) -> str:
-    # A slash would make a group in the settings file.
+    # A slash made a group in the settings file of version 0.1.
     name = OTHER_SOURCES_KEY if owner == OTHER_SOURCES else owner
     return f"lens_of_{name}".replace("/", "_").replace("\\", "_")

@@ -6,7 +6,7 @@ from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtGui import QCursor
 from PyQt6.QtWidgets import QComboBox, QMenu, QToolButton, QWidget
 
-from handviz.core.records import HandednessSetting
+from handviz.core.records import Frame, HandednessSetting
 from handviz.gui.calibration.panel import CameraModelControls, position_text, wrist_distance_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
@@ -15,6 +15,7 @@ from handviz.gui.source.timeline import Timeline
 from handviz.gui.widgets.controls import Panel, combo_box, named_label, push_button, row_of
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.sources.camera import OFFERED_MODES, CameraMode
+from handviz.sources.images import note_on_light
 from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, CameraInfo
 
 SIDE_TEXTS: dict[HandednessSetting, str] = {
@@ -165,7 +166,7 @@ class SourcePanel(Panel):
             for hand in answer.result.hands
         ]
         lines += [distance] if (distance := wrist_distance_text(answer.result.hands)) else []
-        text = "\n\n".join(lines) or "No hand in this image"
+        text = "\n\n".join(lines) or _no_hand_text(answer.result.frame)
         if text != self.hands.text():
             self.hands.setText(text)
 
@@ -200,6 +201,12 @@ class SourcePanel(Panel):
             nothing = self.recent_menu.addAction("None yet")
             assert nothing is not None
             nothing.setEnabled(False)
+
+
+def _no_hand_text(frame: Frame) -> str:
+    """Return the text for an image without hands, with the reason if it shows nothing; frames of clips may be black."""
+    reason = note_on_light(frame.image) if frame.name else ""
+    return f"No hand in this image: {reason}" if reason else "No hand in this image"
 
 
 def _row(title: str, *widgets: QWidget) -> QWidget:

@@ -1,6 +1,7 @@
 """Right panel: model, colours, view, smoothing and performance."""
 
 import time
+from collections.abc import Mapping
 
 from PyQt6.QtCore import QSignalBlocker, Qt, QTimer, pyqtSignal
 from PyQt6.QtWidgets import (
@@ -13,6 +14,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
+from handviz.core.records import NetworkFile, NetworkRole
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.rates import RateMeter
@@ -23,6 +25,7 @@ from handviz.rendering.options import ColourMode
 REFRESH_MS = 250
 NOTHING = "–"
 CPU_PROVIDER = "CPUExecutionProvider"
+CHANGED = "changed"
 ROWS = (
     ("detect", "Detection"),
     ("crop", "Crop"),
@@ -36,6 +39,7 @@ ROWS = (
     ("age", "Age when shown"),
     ("dropped", "Frames skipped"),
     ("provider", "Runs on"),
+    ("networks", "Networks"),
 )
 PERCENT = 100
 Choice = tuple[str, str, str, str]
@@ -126,6 +130,7 @@ class PerformancePanel(QWidget):
             "age": f"{self._age_ms:.0f} ms",
             "dropped": str(answer.dropped),
             "provider": provider_text(answer.provider),
+            "networks": networks_text(answer.result.networks),
         }
         for name, text in texts.items():
             if self.values[name].text() != text:
@@ -135,6 +140,7 @@ class PerformancePanel(QWidget):
             f"detect {times.detect_ms:.0f} + network {network_ms:.0f} + draw {self._draw_ms:.0f} ms"
             + (f"  ·  {answer.inference_rate_hz:.0f} /s" if is_streaming else "")
             + f"  ·  {answer.dropped} frames skipped  ·  {texts['provider']}"
+            + (f"  ·  {texts['networks']}" if texts["networks"].endswith(CHANGED) else "")
         )
 
 
@@ -143,6 +149,16 @@ def provider_text(provider: str) -> str:
     if not provider:
         return "No model"
     return "CPU (no GPU)" if provider == CPU_PROVIDER else provider.removesuffix("ExecutionProvider")
+
+
+def networks_text(networks: Mapping[NetworkRole, NetworkFile]) -> str:
+    """Return which of the files in use are not those that handviz ships, such as "Network changed"."""
+    changed = [role.replace("_", " ") for role, file in networks.items() if file.state == "changed"]
+    if changed:
+        return f"{', '.join(changed).capitalize()} {CHANGED}"
+    if any(file.state == "own" for file in networks.values()):
+        return "Own files"
+    return "As shipped" if networks else NOTHING
 
 
 class ViewPanel(Panel):

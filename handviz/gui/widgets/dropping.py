@@ -6,13 +6,10 @@ from pathlib import Path
 
 from PyQt6.QtGui import QDragEnterEvent, QDropEvent
 
-from handviz.sources.images import IMAGE_SUFFIXES
+from handviz.sources.file_kinds import CLIP_SUFFIXES, is_image_file, kind_of
 from handviz.sources.source import text_of_images
 
 MAX_NAMED = 3
-CLIP_SUFFIXES = frozenset(
-    (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv")
-)
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ def choose(paths: Sequence[Path]) -> DroppedSource:
     """Return several images as one list, otherwise the first folder, clip or image."""
     if len(paths) == 1:
         return DroppedSource(str(paths[0]))
-    images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    images = [path for path in paths if path.is_file() and is_image_file(path)]
     others = [path for path in paths if path not in images]
     if len(images) > 1:
         return DroppedSource(text_of_images(images), _unused_message(others, "Only the images were opened"))
@@ -41,7 +38,11 @@ def choose(paths: Sequence[Path]) -> DroppedSource:
 
 
 def _clips(paths: Sequence[Path]) -> list[Path]:
-    return [path for path in paths if path.suffix.lower() in CLIP_SUFFIXES]
+    return [path for path in paths if path.suffix.lower() in CLIP_SUFFIXES or _is_clip(path)]
+
+
+def _is_clip(path: Path) -> bool:
+    return path.is_file() and kind_of(path) == "clip"
 
 
 def _unused_message(paths: Sequence[Path], reason: str) -> str:

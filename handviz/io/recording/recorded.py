@@ -77,6 +77,8 @@ class _About:
     hand_model: str = ""
 
 
+MAX_NUMBER = 1e7
+"""Of seconds (a third of a year), metres and millimetres: what is written of them is finite in single precision."""
 TimedHands = list[tuple[float, _Hand]]
 
 
@@ -114,9 +116,11 @@ def read_tracks(folder: Path) -> list[Track]:
     found = _by_track(entries)
     tracks = [_track(name, timed_hands, vertices, hand_model) for name, timed_hands in sorted(found.items())[::-1]]
     for track in tracks:
-        if not all(np.isfinite(values).all() for values in (track.times_s, track.vertices_m, track.vertex_std_mm)):
+        numbers = (track.times_s, track.keypoints_m, track.wrists_m, track.vertices_m, track.vertex_std_mm)
+        if not all((np.abs(values) < MAX_NUMBER).all() for values in numbers):
             raise HandvizError(
-                f"{folder} is damaged: record again ({track.name}: values that are not finite).", ErrorCode.FILE_DAMAGED
+                f"{folder} is damaged: record again ({track.name}: values that are not finite, or far too large).",
+                ErrorCode.FILE_DAMAGED,
             )
     if not tracks:
         raise HandvizError(f"{folder} contains no hands: record it again.", ErrorCode.NO_HANDS)

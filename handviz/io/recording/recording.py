@@ -6,7 +6,7 @@ Every file can be read up to its last complete record at any time, whatever ende
 import json
 import logging
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import write_files
-from handviz.core.records import HandMesh
+from handviz.core.records import HandMesh, NetworkFile
 from handviz.io.recording.growing_file import GrowingFile, disk_message
 from handviz.io.recording.timed_results import TimedResult, ViewImage, recorded_hands, timed_result_entry
 from handviz.io.recording.tracks import Tracks, table_header, table_rows
@@ -61,6 +61,7 @@ class Recording:
         self._with_video, self._reserve_bytes = with_video, reserve_bytes
         self._video: SteadyVideo | None = None
         self._vertex_count, self._hand_model = 0, ""
+        self._networks: dict[NetworkFile, None] = {}
         self._tracks = Tracks()
         self._started = datetime.now(UTC).isoformat(timespec="milliseconds")
         try:
@@ -92,6 +93,7 @@ class Recording:
             "recording_ms": round(at_s * 1000, 1),
             "hands": recorded_hands(result),
         }
+        self._networks |= dict.fromkeys(result.networks.values())
         tracks = self._tracks.names(result.hands)
         # Vertices first: a line never refers to missing rows.
         for hand, hand_entry, track in zip(result.hands, entry["hands"], tracks, strict=True):
@@ -176,6 +178,7 @@ class Recording:
             "duration_s": round(self.duration_s, 3),
             "vertices_per_hand": self._vertex_count,
             "hand_model": self._hand_model,
+            "networks": [asdict(file) for file in self._networks],
             "video_rate_hz": self._video.rate_hz if self._video is not None else 0,
             **self.counts.as_json(),
         }

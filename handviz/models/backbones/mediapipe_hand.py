@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.network_files import loaded_file
 from handviz.core.paths import BACKBONE_FILE, restore_or_build
 from handviz.core.records import KEYPOINT_COUNT
 from handviz.models.backbones.interface import Backbone
@@ -161,6 +162,7 @@ def load_mediapipe_landmark_net(path: Path = BACKBONE_FILE) -> MediaPipeLandmark
             f"{path} is missing or is not MediaPipe's hand network ({error}): {restore_or_build('build backbone')}",
             ErrorCode.MODEL_DAMAGED,
         ) from error
+    loaded_file(path)
     return network
 
 

@@ -1,0 +1,55 @@
+"""Files of networks: those that handviz ships, changed ones, and the user's own."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import pytest
+
+from handviz.core.errors import ErrorCode
+from handviz.core.network_files import listed_checksums, loaded_file, network_file, shipped_checksums
+from handviz.core.paths import BACKBONE_FILE, CHECKSUM_FILE, LANDMARKER_FILE, MODELS, TEXTURE_NAME, variant_file
+from handviz.core.records import VARIANTS, NetworkFile
+from tests.errors import raises
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*map(variant_file, VARIANTS), LANDMARKER_FILE, MODELS / TEXTURE_NAME, BACKBONE_FILE],
+    ids=lambda path: path.name,
+)
+def test_shipped_files_are_shipped(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = loaded_file(path)
+    assert file == NetworkFile(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), "shipped")
+    assert not caplog.records
+
+
+def test_a_shipped_name_with_other_content_is_changed_wherever_it_lies(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "handviz_final.onnx"
+    path.write_bytes(b"other")
+    with caplog.at_level(logging.WARNING):
+        assert loaded_file(path).state == "changed"
+    (record,) = caplog.records
+    assert hashlib.sha256(b"other").hexdigest()[:12] in record.getMessage()
+    assert shipped_checksums()["handviz_final.onnx"][:12] in record.getMessage()
+
+
+def test_another_name_is_the_users_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(variant_file("final").read_bytes())
+    assert loaded_file(path).state == "own"
+    assert not caplog.records
+
+
+def test_a_file_that_is_gone(tmp_path: Path) -> None:
+    with raises(ErrorCode.FILE_UNREADABLE, match=r"gone\.onnx"):
+        network_file(tmp_path / "gone.onnx")
+
+
+def test_lists_of_both_kinds_of_sha256sum(tmp_path: Path) -> None:
+    path = tmp_path / "SHA256SUMS"
+    path.write_bytes(b"AB  a.onnx\ncd *b c.onnx\n\xff\n\n")
+    assert listed_checksums(path) == [("a.onnx", "ab"), ("b c.onnx", "cd")]
+    assert dict(listed_checksums(CHECKSUM_FILE)) == shipped_checksums()
