@@ -17,7 +17,7 @@ NOISE_BLURS_PX = (1.5, 3.0)
 TINT_BLUR_PX = 1.5
 MEDIAN_OF_NORMAL = 0.6745
 """Median of the absolute value of a standard normal number."""
-NOISE_SAMPLES, MAX_NOISE_PX = 200_000, 16_000_000
+SAMPLES, MAX_NOISE_PX = 200_000, 16_000_000
 """Of a larger image the centre tells the noise, in less memory."""
 SKIN = ((0, (20, 10, 8)), (96, (120, 75, 55)), (192, (225, 170, 140)), (255, (255, 235, 215)))
 """RGB of skin by brightness, from shadow to highlight; levels between are interpolated."""
@@ -51,14 +51,16 @@ def noise_of(image: NDArray[np.uint8]) -> float:
     grey = cv2.cvtColor(centre, cv2.COLOR_RGB2GRAY).astype(np.float32)
     # Differences of second order along both axes: smooth shading cancels, and white noise has six times its deviation.
     residual = cv2.filter2D(grey, -1, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)).ravel()
-    step = max(1, residual.size // NOISE_SAMPLES)
+    step = max(1, residual.size // SAMPLES)
     return float(np.median(np.abs(residual[::step]))) / (6 * MEDIAN_OF_NORMAL)
 
 
 def skin_tinted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the image (H, W, 3) as if all were skin: its brightness, stretched over skin's colours."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    low, high = np.percentile(grey, (BRIGHTEST_AND_DARKEST_PERCENT, 100 - BRIGHTEST_AND_DARKEST_PERCENT))
+    # Of a sample: percentiles of all pixels would take eight times the image's memory.
+    sample = grey.ravel()[:: max(1, grey.size // SAMPLES)]
+    low, high = np.percentile(sample, (BRIGHTEST_AND_DARKEST_PERCENT, 100 - BRIGHTEST_AND_DARKEST_PERCENT))
     levels = np.clip((np.arange(256) - low) * (255 / max(high - low, 1.0)), 0, 255)
     known = [level for level, _ in SKIN]
     colours = np.array([colour for _, colour in SKIN])

@@ -17,6 +17,8 @@ TILE_MARGIN = 0.2
 MIN_TILED_SIDE_PX, MAX_SEARCHED_SIDE_PX = 320, 1920
 MAX_ASPECT = 3.0
 """Longer images are searched piece by piece: reduced as a whole, hands would vanish."""
+MAX_LONG_PX = 16_000_000
+"""Larger long images are reduced before, for the memory's sake."""
 PIECE_STEP = 0.5
 """From one piece to the next, as a fraction of a piece's length."""
 MAX_PIECES = 40
@@ -39,7 +41,10 @@ class View:
 
 def whole(image: NDArray[np.uint8]) -> View:
     """Return an image (H, W, 3) as the view that is searched: reduced if it is larger than a search needs."""
-    return View(image, np.eye(2, 3)) if _is_long(image) else reduced(image)
+    if not _is_long(image):
+        return reduced(image)
+    fraction = min(1.0, math.sqrt(MAX_LONG_PX / (image.shape[0] * image.shape[1])))
+    return reduced(image, math.ceil(max(image.shape[:2]) * fraction))
 
 
 def views_of(image: NDArray[np.uint8]) -> Iterator[View]:
@@ -115,10 +120,10 @@ def nearest_centre(views: Sequence[View], point_px: FloatArray) -> int:
     return int(np.argmin([np.linalg.norm(centre - point_px) for centre in centres]))
 
 
-def reduced(image: NDArray[np.uint8]) -> View:
-    """Return the image, reduced if it is larger than a search needs."""
+def reduced(image: NDArray[np.uint8], max_side_px: int = MAX_SEARCHED_SIDE_PX) -> View:
+    """Return the image, reduced if its longer side is larger."""
     height, width = image.shape[:2]
-    fraction = min(1.0, MAX_SEARCHED_SIDE_PX / max(height, width))
+    fraction = min(1.0, max_side_px / max(height, width))
     size = max(1, round(width * fraction)), max(1, round(height * fraction))
     if fraction < 1:
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -23,6 +23,13 @@ def test_pieces_cover_a_long_image_and_overlap(height: int, width: int) -> None:
         assert end > start
 
 
+def test_an_enormous_long_image_is_reduced_first() -> None:
+    view = whole(np.zeros((40_000, 800, 3), np.uint8))
+    assert view.image.shape[0] * view.image.shape[1] < 17_000_000
+    corner = apply_affine(view.image_from_view, np.array(view.image.shape[1::-1]))
+    np.testing.assert_allclose(corner, (800, 40_000))
+
+
 def test_an_image_that_is_not_long_is_one_piece() -> None:
     view = whole(np.zeros((300, 900, 3), np.uint8))
     assert pieces_of(view) == [view]
