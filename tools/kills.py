@@ -19,7 +19,7 @@ import tools
 from handviz.core.arguments import Count, Option, Seed
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import PROJECT_ROOT
-from tools.kill_victims import RATE_HZ, SHARD_SIZE, VICTIMS
+from tools.fuzzing.kill_victims import RATE_HZ, SHARD_SIZE, VICTIMS
 
 MAX_TOLD, MAX_DELAY_S = 60, 0.05
 """A victim is killed after it has told so many things at most, and so much later."""
@@ -119,7 +119,7 @@ def kill(victim: str, folder: Path, random: Random) -> int:
     least = RECORDED_TOLD if victim == "record" else 1
     until, delay_s = random.randint(least, least + MAX_TOLD), random.random() * MAX_DELAY_S
     environment = os.environ | {"PYTHONPATH": str(PROJECT_ROOT), "QT_QPA_PLATFORM": "offscreen"}
-    command = [sys.executable, "-m", "tools.kill_victims", victim, str(folder)]
+    command = [sys.executable, "-m", "tools.fuzzing.kill_victims", victim, str(folder)]
     with (folder / "stderr").open("w") as log, subprocess.Popen(
         command, cwd=PROJECT_ROOT, env=environment, stdout=subprocess.PIPE, stderr=log
     ) as process:  # fmt: skip

@@ -1,6 +1,6 @@
 """What ``tools.kills`` kills: each writes something again and again, and prints a number when that is done.
 
-``python -m tools.kill_victims NAME FOLDER``; a process of its own, with the same code that handviz writes by.
+``python -m tools.fuzzing.kill_victims NAME FOLDER``; a process of its own, with the same code that handviz writes by.
 """
 
 import os
