@@ -138,13 +138,17 @@ def _check_types(path: Path, table: str, kind: type, values: Mapping[str, Any]) 
     """Raise HandvizError for a value that is not of its field's type, or not finite."""
     hints = get_type_hints(kind)
     for name, value in values.items():
-        parse_json(json.dumps(value, default=str), hints[name], f"{path}: {table}.{name}", "write another value")
+        try:
+            parse_json(json.dumps(value, default=str), hints[name], f"{path}: {table}.{name}", "write another value")
+        except HandvizError as error:
+            raise HandvizError(str(error), ErrorCode.BAD_VALUE) from error
 
 
 def _made(path: Path, table: str, kind: Any, values: Mapping[str, Any]) -> Any:
     _check_names(path, table, values, {item.name for item in fields(kind)})
+    made = kind(**values)  # whose own checks know more than the types
     _check_types(path, table, kind, values)
-    return kind(**values)
+    return made
 
 
 def smoke(config: TrainConfig) -> TrainConfig:
