@@ -146,8 +146,9 @@ def _check_types(path: Path, table: str, kind: type, values: Mapping[str, Any]) 
 
 def _made(path: Path, table: str, kind: Any, values: Mapping[str, Any]) -> Any:
     _check_names(path, table, values, {item.name for item in fields(kind)})
+    made = kind(**values)  # whose own checks know more than the types
     _check_types(path, table, kind, values)
-    return kind(**values)
+    return made
 
 
 def smoke(config: TrainConfig) -> TrainConfig:
