@@ -33,7 +33,9 @@ from handviz.core.paths import (
     RUNS,
     TEXTURE_NAME,
     WINDOW_COMMAND,
+    cache_folder,
     how_to_restore,
+    settings_folder,
     variant_file,
 )
 
@@ -188,6 +190,7 @@ def check_folders() -> list[Finding]:
     return [
         Finding("handviz", "ok", f"{__version__}, {where}"),
         Finding("your files", "ok", f"{mano}, {others}"),
+        Finding("folders", "ok", f"settings in {settings_folder()}, results of inspected folders in {cache_folder()}"),
     ]
 
 

@@ -4,8 +4,11 @@ In a clone both lie where the repository has them. An installed package ships it
 there: what belongs to the user lies in a folder for each user, ``USER_FOLDER``, which ``handviz doctor`` names.
 """
 
+import os
 from pathlib import Path
 
+CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
+"""Environment variable: a folder for settings and results of inspected folders instead of the user's own."""
 PACKAGE = Path(__file__).resolve().parents[1]
 """The folder of the package ``handviz``."""
 BUNDLED = PACKAGE / "bundled"
@@ -48,6 +51,22 @@ RESTORE = "restore it from the repository" if IS_CLONE else REINSTALL
 """The remedy in messages about a file that handviz ships."""
 WINDOW_COMMAND = "python app.py" if IS_CLONE else "handviz-gui"
 """How messages call the program."""
+
+
+def settings_folder() -> Path:
+    """Return the folder of the window's settings: the user's configuration folder, or ``HANDVIZ_CONFIG_DIR``."""
+    import platformdirs
+
+    chosen = os.environ.get(CONFIG_FOLDER_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_config_path("handviz")
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be made again: the user's cache folder, or ``HANDVIZ_CONFIG_DIR``."""
+    import platformdirs
+
+    chosen = os.environ.get(CONFIG_FOLDER_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_cache_path("handviz")
 
 
 def variant_file(variant: str, model_dir: Path = MODELS) -> Path:

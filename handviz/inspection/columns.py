@@ -1,23 +1,20 @@
 """The columns of an inspection, the same in the window, in CSV files and in reports."""
 
 import math
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import platformdirs
 
 from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import MODELS
+from handviz.core.paths import MODELS, cache_folder
 from handviz.core.records import Handedness, HandednessSetting, VariantName
 from handviz.rendering.colormap import DEFAULT_RANGE_MM
 
 ImageState = Literal["waiting", "done", "failed"]
-FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
 FOLDER_NAME = "inspections"
 GROUND_TRUTH_NAME = "ground_truth.json"
 NOTHING = "–"
@@ -85,8 +82,7 @@ class Listing:
 
 def inspections_folder() -> Path:
     """Return the folder of results: in the user's cache folder, or ``inspections`` in ``HANDVIZ_CONFIG_DIR``."""
-    chosen = os.environ.get(FOLDER_VARIABLE)
-    return (Path(chosen) if chosen else platformdirs.user_cache_path("handviz")) / FOLDER_NAME
+    return cache_folder() / FOLDER_NAME
 
 
 def checked_folder(path: Path) -> Path:

@@ -83,8 +83,10 @@ def test_missing_extras_are_no_failure_and_their_checks_are_left_out(monkeypatch
 def test_the_folders_of_the_user_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "MANO_RIGHT.pkl").touch()
     monkeypatch.setattr(doctor, "MANO_FOLDER", tmp_path)
-    _, files = doctor.check_folders()
+    monkeypatch.setenv("HANDVIZ_CONFIG_DIR", str(tmp_path / "mine"))
+    _, files, folders = doctor.check_folders()
     assert f"MANO files in {tmp_path} (1 now)" in files.detail
+    assert folders.detail.startswith(f"settings in {tmp_path / 'mine'}, results of inspected folders in")
 
 
 def test_models_are_compared_with_their_checksums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import platformdirs
-
 from handviz.core.camera_files import camera_model_from_text, camera_model_text, hand_size_from_text, hand_size_text
 from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import not_writable, read_limited, write_files
+from handviz.core.paths import settings_folder
 from handviz.core.records import SMOOTHING_KINDS, VARIANTS, HandednessSetting, SmoothingKind, VariantName
 from handviz.gui.session.settings_file import (
     MAX_BYTES,
@@ -24,7 +23,6 @@ from handviz.gui.session.settings_file import (
 )
 from handviz.rendering.options import ColourMode, Difference, DrawOptions, UncertainMode, ViewMode
 
-CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
 LAYOUT_VERSION = "1"
 """Version of the file; increased when the meaning of a name or value changes."""
 ThemeSetting = Literal["system", "dark", "light"]
@@ -139,8 +137,7 @@ class SettingsStore:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        chosen = folder or os.environ.get(CONFIG_FOLDER_VARIABLE) or platformdirs.user_config_path("handviz")
-        self.path = Path(chosen) / FILE_NAME
+        self.path = (folder or settings_folder()) / FILE_NAME
         self.on_error: Callable[[str], None] | None = None
         """takes the message that the file cannot be written, once; None: it is part of ``notice``"""
         self._messages: list[str] = []
