@@ -27,6 +27,8 @@ FORMAT = 2
 MAX_STORED = 20
 """Stored inspections; a new one removes the one that was used longest ago."""
 SUFFIX = ".sqlite"
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""Of a damaged file SQLite's own message may quote bytes that are no text."""
 LOCK_TIMEOUT_S = 10.0
 TABLES = """
 CREATE TABLE IF NOT EXISTS pictures(
@@ -91,7 +93,7 @@ class InspectionStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._opened()
-        except sqlite3.DatabaseError as error:
+        except DATABASE_ERRORS as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise self._not_writable(error) from error
             logger.warning("%s is damaged (%s): it is renamed, and images are inspected again", path, error)
@@ -131,7 +133,7 @@ class InspectionStore:
             with self._file:
                 self._file.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", values)
                 self._file.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (key, packed))
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise self._not_writable(error) from error
 
     def packed(self, file: str) -> bytes | None:
@@ -147,7 +149,7 @@ class InspectionStore:
             with self._file:
                 for table in ("pictures", "records"):
                     self._file.execute(f"DELETE FROM {table} WHERE file = ?", (os.fsencode(file),))
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise self._not_writable(error) from error
 
     def close(self) -> None:
@@ -168,7 +170,7 @@ class InspectionStore:
             # Also after a power failure: a few milliseconds for the disk are little beside an image's time.
             file.execute("PRAGMA synchronous=FULL")
             file.executescript(TABLES)
-        except sqlite3.Error:
+        except DATABASE_ERRORS:
             file.close()
             raise
         return file
@@ -179,13 +181,13 @@ class InspectionStore:
             for ending in ("-wal", "-shm"):
                 self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
             self._file = self._opened()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *DATABASE_ERRORS) as error:
             raise self._not_writable(error) from error
 
     def _query(self, sql: str, *values: object) -> Iterator[tuple]:
         try:
             yield from self._file.execute(sql, values)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise self._not_writable(error) from error
 
     def _not_writable(self, error: Exception) -> HandvizError:

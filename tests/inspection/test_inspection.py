@@ -164,6 +164,17 @@ def test_a_damaged_file_of_results_is_put_aside(folder: Path) -> None:
     assert kept.with_suffix(".damaged").exists()
 
 
+def test_a_message_of_the_database_that_is_no_text_is_damage_too(folder: Path) -> None:
+    kept = folder / "results.sqlite"
+    InspectionStore(kept).close()
+    content = kept.read_bytes()
+    assert b"PRIMARY KEY, text TEXT" in content
+    kept.write_bytes(content.replace(b"PRIMARY KEY, text TEXT", b"PRIMARY KEY\xac text TEXT"))
+    with InspectionStore(kept) as store:
+        assert store.known() == []
+    assert kept.with_suffix(".damaged").exists()
+
+
 @pytest.mark.parametrize("hands", ["{", "[[1]]", "[7]"])
 def test_a_file_of_results_that_is_damaged_further_in_is_put_aside(folder: Path, hands: str) -> None:
     inspect(folder, Processor())
