@@ -62,8 +62,8 @@ def _start(command: Sequence[str]) -> dict[str, float]:
         raise HandvizError(
             f"the program showed no hands within {MAX_START_S} s: has its source any?", ErrorCode.OPTION_CONFLICT
         ) from error
-    # The program says its stages in its log.
-    told = [line.partition(LINE)[2].split(" ", 1) for line in done.stderr.splitlines() if LINE in line]
+    # The stages are the result of that process.
+    told = [line.partition(LINE)[2].split(" ", 1) for line in done.stdout.splitlines() if LINE in line]
     if done.returncode != 0 or not told:
         raise HandvizError(
             f"the program did not start (status {done.returncode}): {done.stderr[-2000:]}", ErrorCode.CANCELLED

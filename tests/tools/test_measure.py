@@ -105,7 +105,7 @@ def test_stages_are_noted_once_and_told_since_the_start(monkeypatch: pytest.Monk
 
 def test_starts_are_medians_of_processes(tmp_path: Path) -> None:
     program, told = tmp_path / "program.py", []
-    program.write_text("import sys; sys.stderr.write('INFO x: stage 0.250 shown\\nINFO x: stage 1.000 first hands\\n')")
+    program.write_text("import sys; sys.stdout.write('INFO x: stage 0.250 shown\\nINFO x: stage 1.000 first hands\\n')")
     assert measure_start.measure_starts([str(program)], 2, told.append) == 1.0
     assert [line.split()[-2:] for line in told[1:]] == [["0.25", "0.25"], ["1.00", "0.75"]]
     program.write_text("raise SystemExit('no display')")
