@@ -185,7 +185,8 @@ class HandLandmarker:
 
     def close(self) -> None:
         """Free the networks."""
-        self._landmarker.close()
+        with libraries_silenced():
+            self._landmarker.close()
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import open_atomic, spreadsheet_text
+from handviz.core.files import make_folder, open_atomic, spreadsheet_text
 from handviz.core.network_files import network_file
 from handviz.core.paths import LANDMARKER_FILE, variant_file
 from handviz.core.records import Detection, Frame, FrameResult, HandMesh, NetworkFile, NetworkRole
@@ -66,12 +66,7 @@ def export_inspection(
 ) -> list[Path]:
     """Write everything; return the files and folders. HandvizError if the folder cannot be written."""
     done_images = [image for image in request.images if image.state != "waiting"]
-    try:
-        (request.out / MESH_FOLDER if "meshes" in request.parts else request.out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HandvizError(
-            f"The folder {request.out} cannot be made ({error.strerror}): choose another one.", ErrorCode.NOT_WRITABLE
-        ) from error
+    make_folder(request.out / MESH_FOLDER if "meshes" in request.parts else request.out)
     written: list[Path] = []
     steps = _Steps(len(done_images) * len(request.parts - {"csv"}), report_progress, is_cancelled)
     with InspectionStore(request.results_path) as store:

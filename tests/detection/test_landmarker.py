@@ -2,6 +2,8 @@
 
 import gc
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine
 from handviz.core.paths import CLIP_FILE, LANDMARKER_FILE
 from handviz.core.records import Detection, Frame
+from handviz.detection import landmarker
 from handviz.detection.landmarker import TASK_MEMBERS, HandednessHistory, HandLandmarker
 from handviz.detection.still_search import search_still
 from handviz.detection.still_views import views_of
@@ -207,3 +210,21 @@ def test_box_overlaps() -> None:
     assert box_cover(box, half) == pytest.approx(1.0)
     assert box_union_fraction(box, half) == pytest.approx(0.5)
     assert box_cover(box, half + 10) == box_union_fraction(box, half + 10) == 0.0
+
+
+def test_libraries_are_silent_while_the_detector_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    @contextmanager
+    def silenced() -> Iterator[None]:
+        events.append("silent")
+        yield
+        events.append("loud")
+
+    detector = HandLandmarker(video=False)
+    close = detector._landmarker.close
+    monkeypatch.setattr(landmarker, "libraries_silenced", silenced)
+    monkeypatch.setattr(detector._landmarker, "close", lambda: events.append("close"))
+    detector.close()
+    close()
+    assert events == ["silent", "close", "loud"]

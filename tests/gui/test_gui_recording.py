@@ -18,7 +18,6 @@ from hands import textured_hand as open_hand
 from PyQt6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from handviz.core.errors import ErrorCode
 from handviz.core.records import FrameResult
 from handviz.gui.calibration.feature import CameraFeature
 from handviz.gui.main_window import MainWindow
@@ -140,12 +139,12 @@ def test_full_disk_ends_the_recording_and_what_was_written_stays(
 
     def full(*_: object) -> None:
         error = OSError(errno.ENOSPC, "No space left")
-        raise recording.HandvizError(recording.disk_message(Path("x/y"), error), ErrorCode.DISK_FULL)
+        raise recording.not_writable(Path("x/y"), error)
 
     monkeypatch.setattr(recording.GrowingFile, "append", full)
     camera.may_read.release()
     qtbot.waitUntil(lambda: not recorder(window).is_recording)
-    assert "The disk is full" in window.message.text()
+    assert "free space on the disk" in window.message.text()
     assert "Saved so far: " in window.message.text()
     assert not recorder(window).sign.isHidden()
     folder = Path(window._controller.store.text("last_recording"))
@@ -165,7 +164,7 @@ def test_folder_that_vanishes_ends_the_recording(
         pass
     shutil.rmtree(tmp_path / "out")
     qtbot.waitUntil(lambda: not recorder(window).is_recording)
-    assert "cannot be written any more" in window.message.text()
+    assert "cannot be written" in window.message.text()
     assert "Saved so far" not in window.message.text()
 
 

@@ -10,7 +10,7 @@ from PyQt6.QtCore import QStandardPaths
 from PyQt6.QtGui import QImage
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import atomic_path
+from handviz.core.files import atomic_path, make_folder
 from handviz.gui.record.output_panel import OutputPanel
 from handviz.gui.session.controller import Controller
 from handviz.gui.view.viewport import Viewport
@@ -40,11 +40,7 @@ def save_cut_out(pixels: NDArray[np.uint8], path: Path) -> None:
 
 
 def _save(image: QImage, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"The folder {path.parent} cannot be made ({error.strerror}): choose another one."
-        raise HandvizError(message, ErrorCode.NOT_WRITABLE) from error
+    make_folder(path.parent)
     quality = JPEG_QUALITY if path.suffix.lower() in (".jpg", ".jpeg") else DEFAULT_QUALITY
     with atomic_path(path) as part:
         if not image.isNull() and image.save(str(part), quality=quality):

@@ -11,9 +11,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError, write_error_code
-from handviz.core.files import atomic_path
-from handviz.io.recording.growing_file import disk_message
+from handviz.core.files import atomic_path, not_writable
 
 ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "h264_mf", "mpeg4")
 """The first one that is there is used; all but the last write H.264."""
@@ -88,4 +86,4 @@ def _errors_named(path: Path) -> Iterator[None]:
         yield
     except av.FFmpegError as error:
         cause = OSError(error.errno or 0, error.strerror or "")
-        raise HandvizError(disk_message(path, cause), write_error_code(cause)) from error
+        raise not_writable(path, cause) from error

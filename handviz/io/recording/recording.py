@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 
 from handviz import __version__
-from handviz.core.errors import ErrorCode, HandvizError, write_error_code
-from handviz.core.files import write_files
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import not_writable, write_files
 from handviz.core.records import HandMesh, NetworkFile
-from handviz.io.recording.growing_file import GrowingFile, disk_message
 from handviz.io.recording.timed_results import TimedResult, ViewImage, recorded_hands, timed_result_entry
 from handviz.io.recording.tracks import Tracks, table_header, table_rows
 from handviz.io.recording.video import SteadyVideo
@@ -50,6 +49,43 @@ class Counts:
             "results_lost": self.results_lost,
             "pictures_lost": self.images_lost,
         }
+
+
+class GrowingFile:
+    """Append-only unbuffered file of complete records, which survive a crash of the program."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the file; raises HandvizError if it exists already or cannot be made."""
+        self.path = path
+        self.size_bytes = 0
+        try:
+            self._file = path.open("xb", buffering=0)
+        except OSError as error:
+            raise not_writable(path, error) from error
+
+    def append(self, record: bytes) -> None:
+        """Append the record whole or not at all; raises HandvizError if writing fails."""
+        try:
+            left = memoryview(record)
+            while left:
+                left = left[self._file.write(left) or 0 :]
+        except OSError as error:
+            self._truncate_incomplete_record()
+            raise not_writable(self.path, error) from error
+        self.size_bytes += len(record)
+
+    def close(self) -> None:
+        """Close the file; errors are ignored, since all records are written."""
+        try:
+            self._file.close()
+        except OSError:
+            return
+
+    def _truncate_incomplete_record(self) -> None:
+        try:
+            self._file.truncate(self.size_bytes)
+        except OSError:
+            return  # readers skip an incomplete last record
 
 
 class Recording:
@@ -126,7 +162,7 @@ class Recording:
         try:
             free_bytes = shutil.disk_usage(self.folder).free
         except OSError as error:
-            raise HandvizError(disk_message(self.folder / LINES, error), write_error_code(error)) from error
+            raise not_writable(self.folder / LINES, error) from error
         if free_bytes < self._reserve_bytes:
             message = f"The disk is nearly full: keep {self._reserve_bytes / 1e6:.0f} MB free for {self.folder}."
             raise HandvizError(message, ErrorCode.DISK_FULL)
