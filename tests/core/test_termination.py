@@ -19,11 +19,15 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows ends processes 
 
 @pytest.mark.parametrize("number", TERMINATIONS)
 def test_a_termination_is_an_interrupt_with_its_own_status(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with pytest.raises(Terminated, match=number.name) as stop, terminations_as_interrupt():
-        signal.raise_signal(number)
-    assert interrupt_status(stop.value) == 128 + number
-    assert signal.getsignal(number) is before
+    # Under nohup the tests themselves begin with SIGHUP ignored.
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(Terminated, match=number.name) as stop, terminations_as_interrupt():
+            signal.raise_signal(number)
+        assert interrupt_status(stop.value) == 128 + number
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
 
 
 def test_an_ignored_signal_stays_ignored() -> None:
