@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from handviz.api import Hand, Model, TrackedFrame, load, reconstruct, track
     from handviz.core.errors import ErrorCode, HandvizError
     from handviz.core.records import Intrinsics
-    from handviz.models.registry import ModelSpec, list_models
+    from handviz.models.base import ModelSpec
+    from handviz.models.registry import list_models
 
 __version__ = "0.1.0"
 disable_onnx_telemetry()
@@ -35,7 +36,7 @@ _HOMES = {
     "ErrorCode": "handviz.core.errors",
     "HandvizError": "handviz.core.errors",
     "Intrinsics": "handviz.core.records",
-    "ModelSpec": "handviz.models.registry",
+    "ModelSpec": "handviz.models.base",
     "list_models": "handviz.models.registry",
 }
 """Modules of the public names; all others are in ``handviz.api``."""

@@ -37,8 +37,9 @@ from handviz.hand_models.choice import hand_model_for
 from handviz.io.mesh_export import export_mesh, usual_vertices
 from handviz.io.mesh_io import faces_for
 from handviz.io.recording.tracks import Tracks
+from handviz.models.base import LoadContext
 from handviz.models.onnx_session import Device, check_device
-from handviz.models.reconstructor import NetworkCache
+from handviz.models.reconstructor import ModelCache
 from handviz.models.registry import ModelSpec, model_spec
 from handviz.pipeline.image_request import ImageCamera, ImageRequest, reconstructed
 from handviz.pipeline.pipeline import Pipeline
@@ -125,7 +126,7 @@ class Hand:
             HandMesh(
                 handedness=self.handedness,
                 detection_score=self.score,
-                variant=model_spec(self.model).id,
+                model=model_spec(self.model).id,
                 vertices_m=self.vertices_m,
                 vertex_std_mm=self.vertex_std_mm,
                 keypoints_m=self.keypoints_m,
@@ -181,12 +182,12 @@ class Model:
     ) -> None:
         """Begin to load; HandvizError if there is no such model, device or hand model."""
         check_device(device)
-        self.spec: ModelSpec = model_spec(request.variant)
+        self.spec: ModelSpec = model_spec(request.model)
         """What the registry says of this model."""
         self._request, self._max_hands_of_clips = request, max_hands_of_clips or request.max_hands
         self._template = hand_model_for(request.hand_model, request.model_dir)
         self._resources = ExitStack()
-        self._networks = NetworkCache(request.model_dir, self._template.fingerprint, device)
+        self._networks = ModelCache(LoadContext(request.model_dir, request.hand_model, device))
         self._resources.callback(self._networks.close)
         self._images: Pipeline | None = None
         self._is_closed = False
@@ -327,7 +328,7 @@ class Model:
             wrist_std_m=_floats(wrist_std_m),
             camera_from_wrist=_floats(hand.camera_from_wrist),
             intrinsics=hand.intrinsics,
-            model=hand.variant,
+            model=hand.model,
             hand_model=hand.hand_model,
             track_id=track_id,
         )
@@ -354,7 +355,7 @@ def load(
     """
     request = ImageRequest(
         model_dir=MODELS if model_dir is None else Path(model_dir),
-        variant=model_spec(str(model)).id,
+        model=model_spec(str(model)).id,
         camera=_camera(intrinsics),
         hand_size=UNMEASURED if hand_length_mm is None else HandSize("length", hand_length_mm),
         max_hands=_hand_count(max_hands, MAX_HANDS_OF_IMAGES),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from handviz.core.geometry import project_points, rotation_from_axis_angle
-from handviz.core.records import CanonicalHand
+from handviz.core.records import NetworkOutput
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.detection.crop import camera_from_crop, crop_from_image_affine
 from handviz.hand_models.mano.parameters import MIRROR
@@ -61,7 +61,7 @@ def fake_dataset(count: int, *, seed: int = 3) -> FakeDataset:
     return FakeDataset(hands, [annotated(hand, name) for hand, name in zip(hands, names, strict=True)])
 
 
-def true_answer(hand: TinyHand, noise_m: float = 0.0, random: np.random.Generator | None = None) -> CanonicalHand:
+def true_answer(hand: TinyHand, noise_m: float = 0.0, random: np.random.Generator | None = None) -> NetworkOutput:
     """Return the output of a perfect network, plus noise, for the crop of the true keypoints."""
     template = stand_in_template()
     note = annotated(hand, "")
@@ -78,7 +78,7 @@ def true_answer(hand: TinyHand, noise_m: float = 0.0, random: np.random.Generato
     crop_per_image = np.sqrt(abs(np.linalg.det(crop_from_image_affine(note.keypoints_px, hand.handedness)[:, :2])))
     scale = hand.intrinsics.focal_px * crop_per_image / 112 / middle_m
     wrist_crop = crop_from_image_affine(note.keypoints_px, hand.handedness) @ np.append(note.keypoints_px[0], 1)
-    return CanonicalHand(
+    return NetworkOutput(
         vertices_m=vertices,
         vertex_std_m=np.full(vertices.shape, 0.005),
         keypoints_m=keypoints,
@@ -95,6 +95,6 @@ def says(answers):
     return lambda images: [next(left) for _ in images]
 
 
-def moved(answer: CanonicalHand, **changes) -> CanonicalHand:
+def moved(answer: NetworkOutput, **changes) -> NetworkOutput:
     """Return the same output with other fields."""
     return replace(answer, **changes)

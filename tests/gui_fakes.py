@@ -17,9 +17,9 @@ from handviz.core.records import (
     HandMesh,
     HandTexture,
     Intrinsics,
+    ModelId,
     SmoothingKind,
     StageTimes,
-    VariantName,
 )
 from handviz.gui.session.settings import ViewSettings
 from handviz.rendering.hand_shape import PlainSurface
@@ -42,14 +42,14 @@ def texture(seen: float = 0.0) -> HandTexture:
     return HandTexture(np.tile(PHOTOGRAPHED, (3, 1)), np.tile(EVENLY_LIT, (3, 1)), fraction, fraction)
 
 
-def hand(variant: VariantName = "final", *, handedness: Handedness = "right", textured: bool = False) -> HandMesh:
+def hand(model: ModelId = "final", *, handedness: Handedness = "right", textured: bool = False) -> HandMesh:
     """Return a hand of three vertices in the image's centre."""
     corners = np.array([[-1.0, 1, 0], [1, 1, 0], [0, -1, 0]])
     middle = np.array([32.0, 24.0])
     return HandMesh(
         handedness=handedness,
         detection_score=0.9,
-        variant=variant,
+        model=model,
         vertices_m=corners / 20,
         vertex_std_mm=np.array([2.0, 4.0, 6.0]),
         keypoints_m=np.zeros((21, 3)),
@@ -120,7 +120,7 @@ class FakePipeline:
     provider = "CPUExecutionProvider"
 
     def __init__(self, settings: ViewSettings) -> None:
-        self.variant: VariantName = settings.variant
+        self.model: ModelId = settings.model
         self.gives_texture = settings.wants_texture
         self.compares = settings.wants_others
         self.error = ""
@@ -132,14 +132,14 @@ class FakePipeline:
         """Return one hand."""
         self.before_process(frame)
         times = StageTimes(20, 1, 14, 0.2, 4.5 if self.gives_texture else 0.0)
-        hands = (hand(self.variant, textured=self.gives_texture),)
-        others = {other: (hand(other),) for other in VARIANTS if self.compares and other != self.variant}
-        return FrameResult(frame, self.variant, hands=hands, times=times, error=self.error, others=others)
+        hands = (hand(self.model, textured=self.gives_texture),)
+        others = {other: (hand(other),) for other in VARIANTS if self.compares and other != self.model}
+        return FrameResult(frame, self.model, hands=hands, times=times, error=self.error, others=others)
 
-    def set_variant(self, variant: VariantName, /) -> None:
+    def set_model(self, model: ModelId, /) -> None:
         """Record the call."""
-        self.variant = variant
-        self.told.append(("variant", variant))
+        self.model = model
+        self.told.append(("model", model))
 
     def set_smoothing(self, strength: float, /) -> None:
         """Record the call."""

@@ -27,7 +27,7 @@ def made_up_hand(
     hand = HandMesh(
         handedness=handedness,
         detection_score=0.9,
-        variant="final",
+        model="final",
         vertices_m=vertices_m,
         vertex_std_mm=np.full(30, std_mm),
         keypoints_m=keypoints_m,

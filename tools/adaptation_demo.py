@@ -22,14 +22,15 @@ from handviz.core import metrics
 from handviz.core.arguments import Count, Only, Option, between
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_text
-from handviz.core.paths import variant_file
-from handviz.core.records import CanonicalHand, FloatArray, HandCrop, Intrinsics, ModelChoice
+from handviz.core.paths import model_file
+from handviz.core.records import FloatArray, HandCrop, Intrinsics, NetworkOutput
 from handviz.detection.crop import camera_from_crop, hand_mesh_from_crop
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.models.amvur.export import export_onnx
 from handviz.models.amvur.from_onnx import Exported
-from handviz.models.reconstructor import Reconstructor
+from handviz.models.amvur.model import VariantChoice
+from handviz.models.reconstructor import OnnxReconstructor
 from handviz.pipeline.refinement import refine_camera, refine_in_2d, refine_in_3d
 from tools.unseen_looks import LOOKS, TrueClip, true_clip
 
@@ -80,7 +81,7 @@ def demonstrate(look: str, seed: int, seconds: float, start: Exported, config: A
     outcome = adapt(start, hands, template, config)
     held_out = hands.rows(outcome.parts.held_out)
     with tempfile.TemporaryDirectory() as folder:
-        path = variant_file(start.config.variant, Path(folder))
+        path = model_file(start.config.variant, Path(folder))
         own_before, program_before = _errors(start, outcome.checked, path, held_out, clip)
         adapted = Exported(outcome.model, start.config, outcome.notes)
         own_after, program_after = _errors(adapted, outcome.checked, path, held_out, clip)
@@ -95,7 +96,7 @@ def _errors(
     """Return PA-MPJPE in mm of every hand: of the network's own output, and of the program's."""
     template = load_open_hand()
     export_onnx(network.model, network.config, template, path, network.metadata, check_images=checked)
-    reconstructor, displacements = Reconstructor(path), vertices_from_keypoint_displacements(template)
+    reconstructor, displacements = OnnxReconstructor(path), vertices_from_keypoint_displacements(template)
     own, shown = [], []
     cut = cuts_of(hands)
     for image, affine, detection in zip(cut.crops, cut.affines, hands.detections, strict=True):
@@ -109,11 +110,11 @@ def _errors(
     return own_mm, shown_mm
 
 
-def _as_shown(hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, displacements: FloatArray) -> FloatArray:
+def _as_shown(hand: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics, displacements: FloatArray) -> FloatArray:
     """Return keypoints (21, 3) after all corrections of the pipeline (handviz/pipeline/pipeline.py)."""
     hand = refine_camera(refine_in_3d(hand, displacements), crop, intrinsics)
     hand = refine_in_2d(hand, crop, intrinsics, displacements)
-    return hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant="final").keypoints_m
+    return hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, model="final").keypoints_m
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +127,7 @@ class Arguments:
     """Clips of each effect."""
     seconds: Annotated[float, between(8, 120)] = 20.0
     """Length of each."""
-    variant: ModelChoice = "final"
+    variant: VariantChoice = "final"
     start_from: Path | None = None
     """Checkpoint folder or ONNX file instead of the shipped network."""
     config: Annotated[AdaptConfig, Only("epochs", "seed")] = field(default_factory=AdaptConfig)
@@ -138,7 +139,7 @@ def run(arguments: Arguments) -> int:
     unknown = [name for name in looks if name not in LOOKS]
     if unknown:
         raise HandvizError(f"there is no look {unknown[0]}; there are {', '.join(LOOKS)}", ErrorCode.UNKNOWN_NAME)
-    start = start_from(arguments.start_from or variant_file(arguments.variant), load_open_hand())
+    start = start_from(arguments.start_from or model_file(arguments.variant), load_open_hand())
     print_text(HEADER + "\n")
     for look in looks:
         for seed in range(FIRST_SEED, FIRST_SEED + arguments.clips):

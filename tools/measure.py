@@ -39,14 +39,14 @@ SCENES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("uncertainty, 3D view", {"colour": "uncertainty", "view": "orbit"}),
 )
 SWITCHES: tuple[dict[str, Any], ...] = (
-    {"variant": "prior"},
+    {"model": "prior"},
     {"colour": "texture"},
     {"view": "orbit"},
     {"smoothing_kind": "one_euro"},
-    {"variant": "amvur", "skeleton": True},
+    {"model": "amvur", "skeleton": True},
     {"colour": "plain", "relight": True},
     {"view": "overlay", "wireframe": True},
-    {"variant": "final", "smoothing_kind": "kalman"},
+    {"model": "final", "smoothing_kind": "kalman"},
     {"colour": "uncertainty", "skeleton": False, "wireframe": False, "relight": False},
 )
 Report = Callable[[str], None]
@@ -249,7 +249,7 @@ def run(arguments: Arguments) -> int:
 def window_options(options: app.WindowArguments) -> list[str]:
     """Return the options of the window as words of a command line."""
     given = {name: value for name, value in vars(options).items() if value is not None}
-    return [f"--{name.replace('variant', 'model').replace('_', '-')}={value}" for name, value in given.items()]
+    return [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ ARRAYS = (
     "wrist_camera_m",
 )
 NUMBERS = ("detection_score", "pixels_per_m")
-WORDS = ("handedness", "variant")
+WORDS = ("handedness", "model")
 MOVING_PX_PER_S, MOVING_M_PER_S = 60.0, 0.1
 RESTING_PX_PER_S = 9.0
 REST_FRAMES = 2

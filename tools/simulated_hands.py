@@ -190,7 +190,7 @@ class Simulation:
         hand = HandMesh(
             handedness=motion.handedness,
             detection_score=0.95,
-            variant="final",
+            model="final",
             vertices_m=points_m[:count],
             vertex_std_mm=std_m[:count] * 1000,
             keypoints_m=points_m[count:],

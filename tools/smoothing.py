@@ -19,8 +19,9 @@ from handviz.core.arguments import Count, Seed, between
 from handviz.core.files import make_folder
 from handviz.core.geometry import intrinsics_from_field_of_view
 from handviz.core.output import print_result
-from handviz.core.records import FloatArray, Frame, HandMesh, ModelChoice
+from handviz.core.records import FloatArray, Frame, HandMesh
 from handviz.evaluation.plots import save_figure
+from handviz.models.registry import ModelChoice
 from handviz.pipeline.kalman import KalmanSmoother, Smoother
 from handviz.pipeline.smoothing import CUTOFF_HZ_PER_METRE_PER_SECOND, HandSmoother
 from tools.motion import HandMotion, MotionPoser
@@ -95,7 +96,7 @@ class Arguments:
     """Length of each."""
     seed: Seed = 60
     """Seed of the motions; the filter was designed on others."""
-    variant: ModelChoice = "final"
+    model: ModelChoice = "final"
     figure: Path | None = None
     """Image of error and jitter against lag (.png, .svg)."""
     cache: Path = Path(tempfile.gettempdir()) / "handviz_smoothing"
@@ -132,7 +133,7 @@ def rendered_motions(arguments: Arguments) -> list[KnownMotion]:
     """Return the pipeline's results of rendered clips, without smoothing, from the cache where they are in it."""
     found = []
     for seed in range(arguments.seed, arguments.seed + arguments.clips):
-        path = arguments.cache / f"{arguments.variant}_{seed}_{arguments.seconds:g}s.npz"
+        path = arguments.cache / f"{arguments.model}_{seed}_{arguments.seconds:g}s.npz"
         if not path.is_file():
             make_folder(path.parent)
             save_motion(path, _render(seed, arguments))
@@ -150,7 +151,7 @@ def _render(seed: int, arguments: Arguments) -> KnownMotion:
     motion = HandMotion(seed, arguments.seconds, MotionPoser())
     times_s = _times(arguments.seconds)
     studio = open_studio(look.textures(), (WIDTH, HEIGHT))
-    settings = PipelineSettings(variant=arguments.variant, smoothing=0.0, max_hands=1, other_variants=False)
+    settings = PipelineSettings(model=arguments.model, smoothing=0.0, max_hands=1, other_models=False)
     hands = []
     with Pipeline(settings) as pipeline:
         clip = Clip(studio)

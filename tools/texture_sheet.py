@@ -21,12 +21,12 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path, make_folder
 from handviz.core.geometry import intrinsics_from_field_of_view
 from handviz.core.output import print_result
-from handviz.core.paths import MODELS, TEXTURE_NAME, variant_file
+from handviz.core.paths import MODELS, TEXTURE_NAME, model_file
 from handviz.core.records import CROP_SIZE, Detection, Frame, FrameResult, HandCrop
 from handviz.data.synthetic.dataset import read_shard
 from handviz.detection.crop import hand_mesh_from_crop, mesh_in_crop
 from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
-from handviz.models.reconstructor import Reconstructor
+from handviz.models.reconstructor import OnnxReconstructor
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.pipeline.texture_fusion import Texturer
 from handviz.rendering.camera import OrbitCamera
@@ -49,7 +49,7 @@ Image = NDArray[np.uint8]
 def held_out_hands(folders: Sequence[Path], count: int, model_dir: Path) -> Iterator[FrameResult]:
     """Yield hands of rendered crops, alternating between the folders, without a detector."""
     template = load_open_hand()
-    network = Reconstructor(variant_file("final", model_dir), template_fingerprint=template.fingerprint)
+    network = OnnxReconstructor(model_file("final", model_dir), template=template)
     texturer = Texturer(model_dir / TEXTURE_NAME, template)
     shards = [read_shard(folder, 0).images for folder in folders]
     images = itertools.chain.from_iterable(zip(*shards, strict=False))
@@ -57,14 +57,14 @@ def held_out_hands(folders: Sequence[Path], count: int, model_dir: Path) -> Iter
     for number, image in enumerate(itertools.islice(images, count)):
         crop = HandCrop(image.astype(np.float32) / 255, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
         canonical = network.reconstruct([crop])
-        hand = hand_mesh_from_crop(canonical[0], crop, intrinsics=intrinsics, variant="final")
+        hand = hand_mesh_from_crop(canonical[0], crop, intrinsics=intrinsics, model="final")
         (texture,) = texturer.texture([crop], [mesh_in_crop(hand, crop)], (CROP_SIZE, CROP_SIZE))
         yield FrameResult(Frame(number, image, 0.0), "final", hands=(replace(hand, texture=texture),))
 
 
 def rendered_hands(inputs: Sequence[str], model_dir: Path) -> Iterator[FrameResult]:
     """Yield one result for each hand found in images, folders and clips."""
-    settings = PipelineSettings(model_dir, video=False, texture=True, other_variants=False)
+    settings = PipelineSettings(model_dir, video=False, texture=True, other_models=False)
     with ExitStack() as resources:
         pipeline = resources.enter_context(Pipeline(settings))
         for text in inputs:

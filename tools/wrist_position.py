@@ -20,10 +20,11 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.output import print_result
 from handviz.core.paths import MODELS
-from handviz.core.records import CROP_SIZE, FloatArray, Frame, HandMesh, Intrinsics, ModelChoice
+from handviz.core.records import CROP_SIZE, FloatArray, Frame, HandMesh, Intrinsics
 from handviz.data.synthetic.generator import render_samples
 from handviz.data.synthetic.sample import Sample
 from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.registry import ModelChoice
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.pipeline.refinement import length_m
 
@@ -67,13 +68,13 @@ class Arguments:
     count: Count = 300
     """Rendered hands to search."""
     seed: Seed = 77
-    variant: ModelChoice = "final"
+    model: ModelChoice = "final"
     model_dir: ModelFolder = MODELS
 
 
 def run(arguments: Arguments) -> int:
     """Render, find, compare; print errors and coverage."""
-    settings = PipelineSettings(arguments.model_dir, arguments.variant, video=False, other_variants=False)
+    settings = PipelineSettings(arguments.model_dir, arguments.model, video=False, other_models=False)
     found = []
     with Pipeline(settings) as pipeline:
         for truth in tqdm(images(arguments.seed, arguments.count), total=arguments.count, unit="hand"):

@@ -31,7 +31,7 @@ from handviz.adaptation.training import (
 )
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import unfinished_path, write_files
-from handviz.core.paths import MODELS, variant_file
+from handviz.core.paths import MODELS, model_file
 from handviz.core.records import FloatArray
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, export_onnx
@@ -232,7 +232,7 @@ def write_outcome(
     outcome: Outcome, start: Exported, template: HandTemplate, out: Path, metadata: dict[str, object]
 ) -> Path:
     """Write the ONNX file and its notes; HandvizError if the folder cannot be written or holds the shipped networks."""
-    path = variant_file(start.config.variant, out)
+    path = model_file(start.config.variant, out)
     notes = metadata | {"before": outcome.before._asdict(), "after": outcome.after._asdict()}
     export_onnx(outcome.model, start.config, template, path, outcome.notes, check_images=outcome.checked)
     write_files({out / NOTES_NAME: (json.dumps(notes, indent=2) + "\n").encode()})

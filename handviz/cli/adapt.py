@@ -10,9 +10,10 @@ from handviz.adaptation.training import AdaptConfig
 from handviz.core.arguments import Count, HandModelFile, Only, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_result
-from handviz.core.paths import ADAPTED, WINDOW_COMMAND, variant_file
-from handviz.core.records import HandednessSetting, ModelChoice
+from handviz.core.paths import ADAPTED, WINDOW_COMMAND, model_file
+from handviz.core.records import HandednessSetting
 from handviz.hand_models.choice import hand_model_for
+from handviz.models.amvur.model import VariantChoice
 from handviz.sources.source import open_source
 
 
@@ -27,7 +28,7 @@ class Arguments:
     """Clip or folder of images, with one visible hand."""
     out: Path = ADAPTED
     """Folder of the adapted network."""
-    variant: ModelChoice = "final"
+    variant: VariantChoice = "final"
     start_from: Path | None = None
     """Checkpoint folder or ONNX file instead of the shipped network."""
     every: Count = 1
@@ -43,7 +44,7 @@ class Arguments:
 def run(arguments: Arguments) -> int:
     """Adapt, compare, and write the network or report that it did not improve."""
     check_out(arguments.out)
-    path = arguments.start_from or variant_file(arguments.variant)
+    path = arguments.start_from or model_file(arguments.variant)
     template = hand_model_for(arguments.hand_model, path.parent)
     start = start_from(path, template)
     source = open_source(arguments.input)

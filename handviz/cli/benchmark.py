@@ -16,11 +16,12 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_json, print_result
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.core.process import peak_megabytes
-from handviz.core.records import Frame, FrameResult, ModelChoice
+from handviz.core.records import Frame, FrameResult
 from handviz.detection.landmarker import HandLandmarker
 from handviz.evaluation.performance.costs import output_costs_ms
 from handviz.evaluation.performance.live_run import LiveMeasures, LiveRun
 from handviz.hand_models.choice import display_mesh
+from handviz.models.registry import ModelChoice
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import ColourMode, DrawOptions
@@ -37,11 +38,11 @@ class Arguments:
 
     source: str = str(CLIP_FILE)
     """Clip, folder or camera:0."""
-    variant: ModelChoice = "final"
+    model: ModelChoice = "final"
     colour: ColourMode = "uncertainty"
     """What is drawn."""
     compare: bool = False
-    """All three variants of every frame, in three panes."""
+    """All three models of every frame, in three panes."""
     frames: Count = 2000
     """Frames shown end to end."""
     stage_frames: Count = 200
@@ -62,7 +63,7 @@ def run(arguments: Arguments) -> int:
         resources.callback(source.close)
         settings = PipelineSettings(
             arguments.model_dir,
-            arguments.variant,
+            arguments.model,
             max_hands=arguments.max_hands,
             texture=arguments.colour == "texture",
             compare=arguments.compare,
@@ -73,7 +74,7 @@ def run(arguments: Arguments) -> int:
         renderer = resources.enter_context(
             OffscreenRenderer(display_mesh(pipeline.template), WIDTH, HEIGHT, samples=None)
         )
-        shown = "all variants" if arguments.compare else f"variant {arguments.variant}"
+        shown = "all models" if arguments.compare else f"model {arguments.model}"
         figures = Figures(is_printed=not arguments.as_json)
         figures.add("source", source.description, "%s, %s, %s", source.description, _machine(), shown)
         figures.add("networks", pipeline.provider, "networks run by %s", pipeline.provider)

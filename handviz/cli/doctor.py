@@ -35,8 +35,8 @@ from handviz.core.paths import (
     WINDOW_COMMAND,
     cache_folder,
     how_to_restore,
+    model_file,
     settings_folder,
-    variant_file,
 )
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ def check_needed_files() -> list[Finding]:
     """Check that the files that a live session opens exist."""
     from handviz.core.records import VARIANTS
 
-    needed = (LANDMARKER_FILE, OPEN_HAND_FILE, CLIP_FILE, MODELS / TEXTURE_NAME, *map(variant_file, VARIANTS))
+    needed = (LANDMARKER_FILE, OPEN_HAND_FILE, CLIP_FILE, MODELS / TEXTURE_NAME, *map(model_file, VARIANTS))
     missing = [path for path in needed if not path.is_file()]
     if not missing:
         return [Finding("files", "ok", "detector, hand model, clip and networks are there")]

@@ -25,8 +25,8 @@ from handviz.cli.evaluate_official import (
 from handviz.core.arguments import AsJson, Count, HandModelFile, HeldOutFolder, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_json, print_text
-from handviz.core.paths import variant_file
-from handviz.core.records import VARIANTS, CanonicalHand, Detection, HandCrop
+from handviz.core.paths import model_file
+from handviz.core.records import VARIANTS, Detection, HandCrop, NetworkOutput
 from handviz.data.datasets.registry import is_dataset_spec
 from handviz.evaluation.calibration import Calibration, calibrate, calibration_table
 from handviz.evaluation.card import Answers, Card, PartMeans, card, card_table, cell
@@ -36,7 +36,7 @@ from handviz.evaluation.plots import draw_reliability, draw_sparsification
 from handviz.hand_models.choice import hand_model_or_named, named_in
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
-from handviz.models.reconstructor import Reconstructor
+from handviz.models.reconstructor import OnnxReconstructor
 from handviz.training.checkpoint import parsed_notes, read_metadata, supervision_of
 
 CROPS = "crops"
@@ -50,7 +50,7 @@ class Arguments:
     """Models, crops and further outputs."""
 
     models: Positional[tuple[Path, ...]] = ()
-    """ONNX files or checkpoint folders; without any: the three shipped variants."""
+    """ONNX files or checkpoint folders; without any: the three shipped models."""
     data: Annotated[Path | None, Option(group=CROPS)] = None
     """Folder of rendered crops, or a dataset as NAME/SPLIT:ROOT; without it the held-out set is rendered."""
     held_out: Annotated[HeldOutFolder, Option(group=CROPS)] = None
@@ -71,10 +71,10 @@ class Arguments:
 
 def onnx_predictor(path: Path, template: HandTemplate | None = None) -> Predictor:
     """Predict with ONNX Runtime, by the code of the live program; for this hand model, or the open hand."""
-    reconstructor = Reconstructor(path, template_fingerprint=(template or load_open_hand()).fingerprint)
+    reconstructor = OnnxReconstructor(path, template=template or load_open_hand())
     nothing = Detection("right", 1.0, np.zeros((21, 2)))
 
-    def predict(images: NDArray[np.uint8]) -> list[CanonicalHand]:
+    def predict(images: NDArray[np.uint8]) -> list[NetworkOutput]:
         crops = [HandCrop(image.astype(np.float32) / 255, np.eye(2, 3), nothing) for image in images]
         batches = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
         return [hand for batch in batches for hand in reconstructor.reconstruct(batch)]
@@ -203,7 +203,7 @@ def run(arguments: Arguments) -> int:
     """Print one table, a column a model, and whatever else was requested."""
     if arguments.freeze and arguments.held_out is None:
         raise HandvizError("--freeze needs --held-out DIR", ErrorCode.OPTION_CONFLICT)
-    models = arguments.models or tuple(variant_file(variant) for variant in VARIANTS)
+    models = arguments.models or tuple(model_file(model) for model in VARIANTS)
     if arguments.data is not None and is_dataset_spec(arguments.data):
         _on_dataset(arguments.data, models, arguments)
         return 0

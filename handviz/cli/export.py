@@ -8,7 +8,7 @@ from handviz.core.arguments import HandModelFile, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.output import print_result
-from handviz.core.paths import EXPORTS, variant_file
+from handviz.core.paths import EXPORTS, model_file
 from handviz.hand_models.choice import hand_model_or_named
 from handviz.models.amvur.export import ExportMetadata, export_onnx
 from handviz.training.checkpoint import calibration_metadata, load_checkpoint, read_metadata, supervision_of
@@ -42,7 +42,7 @@ def run(arguments: Arguments) -> int:
             f"{arguments.checkpoint} does not say how many crops it saw (samples_seen): train it again",
             ErrorCode.FILE_DAMAGED,
         )
-    path = variant_file(config.variant, arguments.model_dir)
+    path = model_file(config.variant, arguments.model_dir)
     export_metadata = ExportMetadata(
         commit=metadata.get("commit", "unknown"),
         samples_seen=notes["samples_seen"],

@@ -17,10 +17,11 @@ from handviz.core.errors import HandvizError
 from handviz.core.output import print_json, print_result
 from handviz.core.paths import MODELS
 from handviz.core.process import peak_megabytes
-from handviz.core.records import Frame, ModelChoice
+from handviz.core.records import Frame
 from handviz.hand_models.choice import hand_model
 from handviz.inspection.columns import ImageRow, InspectionRequest, Listing, checked_folder
 from handviz.inspection.inspection import ImageProcessor, Inspection, make_processor
+from handviz.models.registry import ModelChoice
 from handviz.sources.images import image_frame
 from handviz.sources.source import FolderSource
 
@@ -34,7 +35,7 @@ class Arguments:
 
     folder: Positional[Path]
     """Folder of images."""
-    variant: ModelChoice = "final"
+    model: ModelChoice = "final"
     field_of_view: Annotated[float | None, Option(metavar="DEG")] = None
     """Degrees over the longer side; without it 60 are assumed."""
     model_dir: ModelFolder = MODELS
@@ -49,7 +50,7 @@ def run(arguments: Arguments) -> int:
     hand_model(arguments.hand_model)  # known from now on, so that the networks find it
     request = InspectionRequest(
         folder=arguments.folder,
-        variant=arguments.variant,
+        model=arguments.model,
         camera_model=CameraModel("angle", arguments.field_of_view)
         if arguments.field_of_view is not None
         else ASSUMED_CAMERA,

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import LANDMARKER_FILE, MODELS, RESTORE, TEXTURE_NAME, variant_file
+from handviz.core.paths import LANDMARKER_FILE, MODELS, RESTORE, TEXTURE_NAME, model_file
 from handviz.core.records import VARIANTS
 
 
@@ -44,13 +44,13 @@ def cameras() -> str:
 
 def onnx() -> str:
     """Return the execution provider that runs the smallest shipped network; raise HandvizError if none opens."""
-    from handviz.models.reconstructor import Reconstructor
+    from handviz.models.reconstructor import OnnxReconstructor
 
-    there = [path for path in (variant_file(variant) for variant in VARIANTS) if path.is_file()]
+    there = [path for path in (model_file(model) for model in VARIANTS) if path.is_file()]
     if not there:
         raise HandvizError(f"no network in {MODELS}", ErrorCode.MODEL_MISSING)
     files = sorted(there, key=lambda path: path.stat().st_size)
-    return f"{Reconstructor(files[0]).provider} runs {files[0].name}"
+    return f"{OnnxReconstructor(files[0]).provider} runs {files[0].name}"
 
 
 def changed_networks() -> str:
@@ -58,9 +58,9 @@ def changed_networks() -> str:
     from handviz.core.network_files import network_file
     from handviz.detection.landmarker import HandLandmarker
     from handviz.models.onnx_session import open_session
-    from handviz.models.reconstructor import Reconstructor
+    from handviz.models.reconstructor import OnnxReconstructor
 
-    loaders: dict[Path, Callable[[Path], object]] = {variant_file(variant): Reconstructor for variant in VARIANTS}
+    loaders: dict[Path, Callable[[Path], object]] = {model_file(model): OnnxReconstructor for model in VARIANTS}
     loaders[MODELS / TEXTURE_NAME] = partial(open_session, how_to_get=RESTORE)
     loaders[LANDMARKER_FILE] = lambda path: HandLandmarker(path, max_hands=1, video=False).close()
     for path, load in loaders.items():

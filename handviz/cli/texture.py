@@ -76,7 +76,7 @@ class Evaluate:
     window: Window = "uniform"
     """Of SSIM: scikit-image's own 7 x 7, or the Gaussian of Wang et al. 2004, 11 x 11."""
     meshes: Annotated[Path | None, Option(metavar="FILE")] = None
-    """ONNX variant whose meshes are coloured; without it the true ones."""
+    """ONNX model whose meshes are coloured; without it the true ones."""
     results: Annotated[Path | None, Option(metavar="DIR")] = None
     """Leave the figures there for 'handviz tables'."""
 

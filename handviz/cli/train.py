@@ -1,4 +1,4 @@
-"""``handviz train``: train one variant on rendered hands."""
+"""``handviz train``: train one model on rendered hands."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated

@@ -26,7 +26,7 @@ from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import not_writable, open_atomic, write_files
 from handviz.core.json_files import json_parser, read_json
 from handviz.core.network_files import sha256_of
-from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME, variant_file
+from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME, model_file
 from handviz.core.records import VARIANTS
 from handviz.hand_models.choice import hand_model_for
 from handviz.io.hands_json import unreadable_entry
@@ -186,8 +186,8 @@ def header_for(request: ImageRequest, files: Iterable[str], **more: object) -> d
 
 
 def _models_of(request: ImageRequest) -> list[Path]:
-    used = VARIANTS if request.compare else (request.variant,)
-    models = [LANDMARKER_FILE, *(variant_file(variant, request.model_dir) for variant in used)]
+    used = VARIANTS if request.compare else (request.model,)
+    models = [LANDMARKER_FILE, *(model_file(model, request.model_dir) for model in used)]
     return models + ([request.model_dir / TEXTURE_NAME] if request.colour == "texture" else [])
 
 

@@ -35,8 +35,12 @@ class Option:
     """The value of the words; ValueError says what is wrong with them."""
     words: Literal[1, "*"] = 1
     """How many words ``read`` gets."""
-    choices: tuple[str, ...] = ()
-    """All words that are allowed, where the type does not list them."""
+    choices: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
+    """All words that are allowed, where the type does not list them; a function is called when they are needed."""
+
+    def allowed(self) -> tuple[str, ...]:
+        """Return the words that are allowed; none if there is no such list."""
+        return self.choices() if callable(self.choices) else self.choices
 
 
 class Only:

@@ -113,7 +113,8 @@ class _Rules:
         return dataclasses.replace(item, type=annotated, helptext=lambda: _one_paragraph(item.helptext))
 
     def _marks(self, option: Option) -> list[object]:
-        metavar = option.metavar or (f"{{{','.join(option.choices)}}}" if option.choices else None)
+        choices = option.allowed()
+        metavar = option.metavar or (f"{{{','.join(choices)}}}" if choices else None)
         hint = "" if option.read is not None and option.words == "*" else None
         marks: list[object] = [conf.arg(name=option.name, help=option.help, metavar=metavar, help_behavior_hint=hint)]
         if option.is_positional:
@@ -148,7 +149,7 @@ def _spec(option: Option, metavar: str = "VALUE") -> PrimitiveConstructorSpec[An
         instance_from_str=option.read or (some_words if is_list else lambda words: words[0]),
         is_instance=lambda _: True,
         str_from_instance=lambda value: list(map(str, value)) if is_list and isinstance(value, tuple) else [str(value)],
-        choices=option.choices or None,
+        choices=option.allowed() or None,
     )
 
 

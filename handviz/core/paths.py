@@ -69,9 +69,9 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else platformdirs.user_cache_path("handviz")
 
 
-def variant_file(variant: str, model_dir: Path = MODELS) -> Path:
+def model_file(model: str, model_dir: Path = MODELS) -> Path:
     """Return the path of a model's ONNX file."""
-    return model_dir / f"handviz_{variant}.onnx"
+    return model_dir / f"handviz_{model}.onnx"
 
 
 def how_to_restore(path: Path) -> str:

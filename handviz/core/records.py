@@ -1,6 +1,6 @@
 """The records that pass between the rooms of handviz, one frozen dataclass per arrow.
 
-source -> Frame -> detector -> Detection -> crop -> HandCrop -> reconstructor -> CanonicalHand -> HandMesh -> viewport
+source -> Frame -> detector -> Detection -> crop -> HandCrop -> reconstructor -> NetworkOutput -> HandMesh -> viewport
 
 Conventions: metres in records, millimetres only in fields named ``_mm``, pixels in fields named ``_px``.
 Camera axes: x right, y down, z forward. Image points in pixels, the centre of the first pixel at (0.5, 0.5).
@@ -10,17 +10,15 @@ A transform named ``a_from_b`` maps points of frame b to frame a.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.arguments import Option
-
 FloatArray = NDArray[np.floating]
 Handedness = Literal["left", "right"]
-VariantName = Literal["prior", "amvur", "final"]
-ModelChoice = Annotated[VariantName, Option("model", help="The model to use.")]
+ModelId = str
+"""The id of a model of ``models.registry.list_models``, such as "final"."""
 SmoothingKind = Literal["kalman", "one_euro"]
 NetworkState = Literal["shipped", "changed", "own"]
 """By a file's checksum: that of ``models/SHA256SUMS``, another one under a name listed there, or a name that is not."""
@@ -30,9 +28,10 @@ IntrinsicsOrigin = Literal["assumed", "exif", "stated", "calibrated"]
 HandednessSetting = Literal["detected", "left", "right"]
 """Whether handedness comes from the detector, or from the user for all hands."""
 
-VARIANTS: tuple[VariantName, ...] = ("prior", "amvur", "final")
+VARIANTS: tuple[ModelId, ...] = ("prior", "amvur", "final")
 SMOOTHING_KINDS: tuple[SmoothingKind, ...] = ("kalman", "one_euro")
 CROP_SIZE = 224
+"""Side in pixels of the crop of handviz's own networks (``DEFAULT_CROP``)."""
 KEYPOINT_COUNT = 21
 PALM_KEYPOINTS = (0, 5, 9, 13, 17)
 """Wrist and knuckles: they move together, and their centre is the best known position of a hand."""
@@ -120,6 +119,22 @@ class Detection:
     """Sum of the squared scores of the views of a still image that agree on the hand; None in a stream."""
 
 
+@dataclass(frozen=True)
+class CropSpec:
+    """The square around a hand that a model takes."""
+
+    size_px: int = CROP_SIZE
+    """Its side in the model's input."""
+    side_per_extent: float = 1.8
+    """Its side in the image, per longer side of the box of the 21 keypoints in its axes."""
+    is_upright: bool = True
+    """Whether the direction from the wrist to the middle knuckle points up; otherwise the image's axes are kept."""
+
+
+DEFAULT_CROP = CropSpec()
+"""The crop of handviz's own networks."""
+
+
 @dataclass(frozen=True, eq=False)
 class HandCrop:
     """The square input of the networks: always a right hand, wrist -> middle knuckle upwards."""
@@ -132,7 +147,7 @@ class HandCrop:
 
 
 @dataclass(frozen=True, eq=False)
-class CanonicalHand:
+class NetworkOutput:
     """The output of one ONNX model for one crop: a right hand in the hand model's rest frame, wrist at the origin."""
 
     vertices_m: FloatArray
@@ -187,7 +202,7 @@ class HandMesh:
 
     handedness: Handedness
     detection_score: float
-    variant: VariantName
+    model: ModelId
     vertices_m: FloatArray
     """(V, 3) camera axes, wrist keypoint at the origin."""
     vertex_std_mm: FloatArray
@@ -256,7 +271,7 @@ class FrameResult:
     """A frame and the hands in it."""
 
     frame: Frame
-    variant: VariantName
+    model: ModelId
     detections: tuple[Detection, ...] = ()
     hands: tuple[HandMesh, ...] = ()
     times: StageTimes = field(default_factory=StageTimes)
@@ -264,9 +279,9 @@ class FrameResult:
     """Message on what was requested but could not be done, such as textures; mostly empty."""
     crops: tuple[HandCrop, ...] = ()
     """The network's input for each hand: index i belongs to ``hands[i]``; empty if no crops were made."""
-    others: Mapping[VariantName, tuple[HandMesh, ...]] = field(default_factory=dict)
+    others: Mapping[ModelId, tuple[HandMesh, ...]] = field(default_factory=dict)
     """In comparisons: the other models' hands, as many as ``hands`` and in the same order."""
-    other_errors: Mapping[VariantName, str] = field(default_factory=dict)
+    other_errors: Mapping[ModelId, str] = field(default_factory=dict)
     """In comparisons: why a model is not among ``others``."""
     networks: Mapping[NetworkRole, NetworkFile] = field(default_factory=dict)
     """The files that made these hands; without the texture net where there are no textures."""
@@ -276,10 +291,8 @@ class FrameResult:
         """Whether other models ran too."""
         return bool(self.others or self.other_errors)
 
-    def of_variant(self, variant: VariantName) -> "FrameResult":
+    def of_model(self, model: ModelId) -> "FrameResult":
         """Return the same frame with another model's hands; without hands if it did not run or found none."""
-        if variant == self.variant:
+        if model == self.model:
             return self
-        return replace(
-            self, variant=variant, hands=self.others.get(variant, ()), others={}, other_errors={}, networks={}
-        )
+        return replace(self, model=model, hands=self.others.get(model, ()), others={}, other_errors={}, networks={})

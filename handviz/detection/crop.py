@@ -18,15 +18,15 @@ from handviz.core.geometry import (
 )
 from handviz.core.records import (
     CROP_SIZE,
-    CanonicalHand,
     Detection,
     FloatArray,
     HandCrop,
     Handedness,
     HandMesh,
     Intrinsics,
+    ModelId,
+    NetworkOutput,
     PositionUncertainty,
-    VariantName,
 )
 from handviz.core.units import MILLIMETRES_PER_METRE
 
@@ -210,7 +210,7 @@ def camera_from_crop(crop_from_image: FloatArray, intrinsics: Intrinsics) -> Flo
     return camera_from_ray(centre_px, intrinsics) @ in_plane
 
 
-def points_in_crop(points_m: FloatArray, canonical: CanonicalHand) -> FloatArray:
+def points_in_crop(points_m: FloatArray, canonical: NetworkOutput) -> FloatArray:
     """Project canonical points (N, 3) to the crop (N, 3) by the network's weak-perspective camera.
 
     Crop half-sides, x right, y down, depth from the wrist.
@@ -219,7 +219,7 @@ def points_in_crop(points_m: FloatArray, canonical: CanonicalHand) -> FloatArray
     return np.asarray(canonical.scale * (points_m @ canonical.rotation.T) + shift)
 
 
-def wrist_from_network(canonical: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics) -> FloatArray:
+def wrist_from_network(canonical: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics) -> FloatArray:
     """Return the wrist (3,) at which the pinhole projection is nearest to the network's weak perspective."""
     to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
     view = CropView(crop.crop_from_image, intrinsics)
@@ -235,7 +235,7 @@ def wrist_from_network(canonical: CanonicalHand, crop: HandCrop, intrinsics: Int
 
 
 def hand_mesh_from_crop(
-    canonical: CanonicalHand, crop: HandCrop, *, intrinsics: Intrinsics, variant: VariantName, hand_model: str = ""
+    canonical: NetworkOutput, crop: HandCrop, *, intrinsics: Intrinsics, model: ModelId, hand_model: str = ""
 ) -> HandMesh:
     """Map a network's output from the crop to camera axes, image pixels and the person's true hand.
 
@@ -255,7 +255,7 @@ def hand_mesh_from_crop(
     unprojected = HandMesh(
         handedness=crop.detection.handedness,
         detection_score=crop.detection.score,
-        variant=variant,
+        model=model,
         vertices_m=(canonical.vertices_m - wrist) @ rotation.T,
         vertex_std_mm=np.linalg.norm(canonical.vertex_std_m, axis=1) * MILLIMETRES_PER_METRE,
         keypoints_m=(canonical.keypoints_m - wrist) @ rotation.T,

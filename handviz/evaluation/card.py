@@ -53,7 +53,7 @@ class Answers(SeenPoints):
 
 @dataclass(frozen=True)
 class Card:
-    """The numbers of one variant; nan where no crop or vertex is of the kind."""
+    """The numbers of one model; nan where no crop or vertex is of the kind."""
 
     mpjpe_mm: float
     pa_mpjpe_mm: float
@@ -202,7 +202,7 @@ def cell(form: str, value: float) -> str:
 
 
 def card_table(cards: dict[str, Card]) -> str:
-    """Return a Markdown table: one row per measure, one column per variant."""
+    """Return a Markdown table: one row per measure, one column per model."""
     lines = ["| | " + " | ".join(cards) + " |", "|---" * (len(cards) + 1) + "|"]
     for title, name, form in CARD_ROWS:
         values = " | ".join(cell(form, getattr(one, name)) for one in cards.values())

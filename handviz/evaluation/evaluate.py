@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from handviz.core import metrics
-from handviz.core.records import CanonicalHand, FloatArray
+from handviz.core.records import FloatArray, NetworkOutput
 from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.data.synthetic.dataset import Shard, check_hand_model, read_shard, shard_numbers
 from handviz.evaluation.card import Answers, PartMeans, means_by_part
@@ -23,7 +23,7 @@ from handviz.training.checkpoint import calibration_metadata, load_checkpoint
 
 BATCH = 16
 """Crops per call of a predictor."""
-Predictor = Callable[[NDArray[np.uint8]], list[CanonicalHand]]
+Predictor = Callable[[NDArray[np.uint8]], list[NetworkOutput]]
 """Crops (N, 224, 224, 3) RGB -> one hand each."""
 PER_CROP = ("visible", "visible_alone", "keypoint_visible", "hidden_fraction")
 """Fields of ``Answers`` that come from the crops alone."""
@@ -80,14 +80,14 @@ def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
     exported = ExportModel(model, template, calibration_metadata(notes)).eval()
 
     @torch.no_grad()
-    def predict(images: NDArray[np.uint8]) -> list[CanonicalHand]:
+    def predict(images: NDArray[np.uint8]) -> list[NetworkOutput]:
         hands = []
         for start in range(0, len(images), BATCH):
             output = exported(image_batch(images[start : start + BATCH]))
             for row in zip(*(part.numpy() for part in output), strict=True):
                 fields = dict(zip(ExportOutput._fields, row, strict=True))
                 numbers = {name: float(fields[name]) for name in ("scale", "right_hand", "presence")}
-                hands.append(CanonicalHand(**fields | numbers))
+                hands.append(NetworkOutput(**fields | numbers))
         return hands
 
     return predict

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import CanonicalHand, Detection, FloatArray, HandCrop
+from handviz.core.records import Detection, FloatArray, HandCrop, NetworkOutput
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.images import UsableImages
 from handviz.data.datasets.posing import placed_vertices_m
@@ -31,7 +31,7 @@ class Prediction:
     hand: AnnotatedHand
     index: int
     """of the sample in its dataset"""
-    canonical: CanonicalHand
+    canonical: NetworkOutput
     keypoints_m: FloatArray
     """(21, 3) in the image's camera, fingertips where the dataset has them, left hands as they are"""
     vertices_m: FloatArray
@@ -87,7 +87,7 @@ def _as_bytes(crop: HandCrop) -> NDArray[np.uint8]:
 
 
 def _in_camera(
-    hand: AnnotatedHand, crop: HandCrop, output: CanonicalHand, tips: Sequence[int] | None
+    hand: AnnotatedHand, crop: HandCrop, output: NetworkOutput, tips: Sequence[int] | None
 ) -> tuple[FloatArray, FloatArray]:
     """Return keypoints and vertices in the camera; ``tips``: vertices of the fingertips, None: the network's own."""
     parts = (output.vertices_m, output.keypoints_m, output.rotation, output.vertex_std_m, output.keypoint_std_m)
@@ -96,7 +96,7 @@ def _in_camera(
             f"the network's output for {hand.name} is not finite: train it again, or with a lower rate",
             ErrorCode.NOT_FINITE,
         )
-    mesh = hand_mesh_from_crop(output, crop, intrinsics=hand.intrinsics, variant="final")
+    mesh = hand_mesh_from_crop(output, crop, intrinsics=hand.intrinsics, model="final")
     keypoints_m, vertices_m = (
         points.astype(np.float64) + mesh.wrist_camera_m for points in (mesh.keypoints_m, mesh.vertices_m)
     )

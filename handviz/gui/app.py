@@ -24,7 +24,7 @@ from handviz.core.options import parsed
 from handviz.core.output import VERBOSE, VERBOSE_HELP, open_closed_streams, silence_libraries
 from handviz.core.paths import MODELS
 from handviz.core.process import return_large_blocks
-from handviz.core.records import VariantName
+from handviz.core.records import ModelId
 from handviz.core.termination import INTERRUPTED_STATUS, TERMINATIONS
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record.screenshot import save_image
@@ -71,7 +71,7 @@ class WindowArguments:
 
     source: str | None = None
     """camera:0, a clip, a folder of images or an image."""
-    variant: Annotated[VariantName | None, Option("model")] = None
+    model: Annotated[ModelId | None, Option("model")] = None
     """The network to begin with."""
     colour: ColourMode | None = None
     """How the mesh is coloured."""
@@ -95,7 +95,7 @@ def parse(arguments: list[str]) -> WindowArguments:
 
 def settings_for_this_run(options: WindowArguments) -> dict[str, str]:
     """Return the settings of the command line, for this run only."""
-    named = {name: getattr(options, name) for name in ("variant", "colour", "view")}
+    named = {name: getattr(options, name) for name in ("model", "colour", "view")}
     return {name: value for name, value in named.items() if value is not None}
 
 
@@ -111,7 +111,7 @@ def pipeline_maker(
         pipeline = Pipeline(
             PipelineSettings(
                 model_dir=model_dir,
-                variant=settings.variant,
+                model=settings.model,
                 camera_model=settings.camera_model,
                 hand_size=settings.hand_size,
                 smoothing=settings.smoothing,

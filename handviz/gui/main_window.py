@@ -165,9 +165,9 @@ class MainWindow(QMainWindow):
             return Shortcut((key,), text, toggle, menu, (name, True))
 
         return [
-            choose("Prior-net", "variant", "prior", "1", menu="Model"),
-            choose("AMVUR", "variant", "amvur", "2", menu="Model"),
-            choose("Final (trained jointly)", "variant", "final", "3", menu="Model"),
+            choose("Prior-net", "model", "prior", "1", menu="Model"),
+            choose("AMVUR", "model", "amvur", "2", menu="Model"),
+            choose("Final (trained jointly)", "model", "final", "3", menu="Model"),
             choose("Colour: uncertainty", "colour", "uncertainty", "V"),
             choose("Colour: texture", "colour", "texture", "T"),
             choose("Colour: shaded", "colour", "plain", "P"),
@@ -236,7 +236,7 @@ class MainWindow(QMainWindow):
         """Save the view, legend included, into the chosen folder or the user's folder for images."""
         folder = self._controller.store.text(SCREENSHOT_FOLDER)
         settings = self._controller.settings
-        stem = f"handviz_{settings.variant}_{settings.colour}"
+        stem = f"handviz_{settings.model}_{settings.colour}"
         self._save_view(free_path(Path(folder) if folder else images_folder(), stem, datetime.now()))
 
     def save_screenshot_elsewhere(self) -> None:
@@ -258,7 +258,7 @@ class MainWindow(QMainWindow):
             return
         store = self._controller.store
         folder = store.text(MESH_FOLDER) or str(images_folder())
-        name = timed_name(f"handviz_{settings.variant}_{colour}", datetime.now())
+        name = timed_name(f"handviz_{settings.model}_{colour}", datetime.now())
         start, title = str(Path(folder) / name), "Save meshes"
         chosen, chosen_filter = QFileDialog.getSaveFileName(self, title, start, ";;".join(MESH_FORMATS))
         if chosen:

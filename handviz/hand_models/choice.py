@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import MANO_FOLDER, MODELS, variant_file
+from handviz.core.paths import MANO_FOLDER, MODELS, model_file
 from handviz.core.records import VARIANTS
 from handviz.hand_models.mano.model import load_mano
 from handviz.hand_models.open_hand import DisplayMesh, load_display_mesh, load_open_hand
@@ -81,7 +81,7 @@ def hand_model_or_named(path: Path | None, fingerprint: str) -> HandTemplate:
 
 def hand_model_for(path: Path | None, model_dir: Path) -> HandTemplate:
     """Return ``hand_model_or_named`` with the fingerprint that the folder's networks name."""
-    files = (variant_file(variant, model_dir) for variant in VARIANTS)
+    files = (model_file(model, model_dir) for model in VARIANTS)
     named = "" if model_dir == MODELS else next((named_in(file) for file in files if file.is_file()), "")
     return hand_model_or_named(path, named)
 

@@ -11,7 +11,7 @@ import numpy as np
 from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import MODELS, cache_folder
-from handviz.core.records import Handedness, HandednessSetting, VariantName
+from handviz.core.records import Handedness, HandednessSetting, ModelId
 from handviz.rendering.colormap import DEFAULT_RANGE_MM
 
 ImageState = Literal["waiting", "done", "failed"]
@@ -29,7 +29,7 @@ class InspectionRequest:
     """The options that determine a folder's results; each combination has results of its own."""
 
     folder: Path
-    variant: VariantName = "final"
+    model: ModelId = "final"
     camera_model: CameraModel = ASSUMED_CAMERA
     """Of the camera that took the images."""
     hand_size: HandSize = UNMEASURED

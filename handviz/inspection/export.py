@@ -15,7 +15,7 @@ import numpy as np
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import make_folder, open_atomic, spreadsheet_text
 from handviz.core.network_files import network_file
-from handviz.core.paths import LANDMARKER_FILE, variant_file
+from handviz.core.paths import LANDMARKER_FILE, model_file
 from handviz.core.records import Detection, Frame, FrameResult, HandMesh, NetworkFile, NetworkRole
 from handviz.inspection.columns import COLUMNS, ImageRow, InspectionRequest, rows_of
 from handviz.inspection.report import ReportSettings, write_html
@@ -167,8 +167,8 @@ class _Export:
             # The list needs the images' sizes only, not their pixels.
             blank = np.broadcast_to(np.uint8(0), (image.height, image.width, 3))
             frame = Frame(0, blank, 0.0, image.file)
-            variant = self._request.inspection.variant
-            result = FrameResult(frame, variant, detections, hands, networks=self._networks)
+            model = self._request.inspection.model
+            result = FrameResult(frame, model, detections, hands, networks=self._networks)
             known = self._request.inspection.camera_model.intrinsics_for(image.width, image.height)
             yield image_entry(image.file, result, hands[0].intrinsics if hands else known, meshes)
 
@@ -198,7 +198,7 @@ def _networks(request: InspectionRequest) -> dict[NetworkRole, NetworkFile]:
     """Return the files that the results come from, as far as they are still there."""
     files: dict[NetworkRole, NetworkFile] = {}
     paths: dict[NetworkRole, Path] = {
-        "network": variant_file(request.variant, request.model_dir),
+        "network": model_file(request.model, request.model_dir),
         "detector": LANDMARKER_FILE,
     }
     for role, path in paths.items():

@@ -71,13 +71,13 @@ def make_processor(request: InspectionRequest) -> ImageProcessor:
     return Pipeline(
         PipelineSettings(
             model_dir=request.model_dir,
-            variant=request.variant,
+            model=request.model,
             camera_model=request.camera_model,
             hand_size=request.hand_size,
             max_hands=MAX_HANDS,
             side=request.side,
             video=False,
-            other_variants=False,
+            other_models=False,
         )
     )
 

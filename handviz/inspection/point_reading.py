@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.records import FloatArray, FrameResult, HandMesh, VariantName
+from handviz.core.records import FloatArray, FrameResult, HandMesh, ModelId
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.core.visibility import self_visible
 from handviz.hand_models.template import HandTemplate, joint_keypoints
@@ -67,19 +67,19 @@ def read_point(hand: HandMesh, pick: Pick, template: HandTemplate | None) -> Poi
     )
 
 
-def other_networks(result: FrameResult, pick: Pick) -> dict[VariantName, tuple[float, float]]:
+def other_networks(result: FrameResult, pick: Pick) -> dict[ModelId, tuple[float, float]]:
     """Return, where networks are compared, the point's standard deviation by each other one, and its distance.
 
     Both in mm, the distance relative to the wrist.
     """
     own, found = _point_m(result.hands[pick.hand], pick), {}
-    for variant, hands in result.others.items():
+    for model, hands in result.others.items():
         if pick.hand < len(hands) and len(hands[pick.hand].vertices_m) == len(result.hands[pick.hand].vertices_m):
             hand = hands[pick.hand]
             std_mm = hand.keypoint_std_mm if pick.vertex is None else hand.vertex_std_mm
             index = pick.joint or 0 if pick.vertex is None else pick.vertex
             away_mm = float(np.linalg.norm(_point_m(hand, pick) - own)) * MILLIMETRES_PER_METRE
-            found[variant] = (float(std_mm[index]), away_mm)
+            found[model] = (float(std_mm[index]), away_mm)
     return found
 
 

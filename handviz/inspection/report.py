@@ -80,7 +80,7 @@ def _painter(
         if renderer is None or not hands:
             return [_jpeg(frame.image)] * max(len(hands), 1)
         # Each row's image shows its own hand alone.
-        results = (FrameResult(frame, settings.inspection.variant, hands=(hand,)) for hand in hands)
+        results = (FrameResult(frame, settings.inspection.model, hands=(hand,)) for hand in hands)
         return [_jpeg(renderer.draw(result, options)) for result in results]
 
     return paint, note
@@ -104,7 +104,7 @@ def _filled(before: str, images: Sequence[ImageRow], settings: ReportSettings, n
     failed = sum(image.state == "failed" for image in images)
     summary = [f"{len(images):,} images, {len(hands):,} hands"]
     summary += [f"{failed:,} unreadable"] if failed else []
-    summary += [f"model: {inspection.variant}", f"camera: {camera_model_in_words(inspection.camera_model)}"]
+    summary += [f"model: {inspection.model}", f"camera: {camera_model_in_words(inspection.camera_model)}"]
     if hands:
         means = [hand.mean_std_mm for hand in hands]
         summary.append(f"sigma mean {np.mean(means):.1f} mm, median {np.median(means):.1f} mm")

@@ -19,7 +19,7 @@ from handviz import __version__
 from handviz.core.camera_files import camera_model_text, hand_size_text
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.json_files import json_parser
-from handviz.core.paths import variant_file
+from handviz.core.paths import model_file
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
 from handviz.inspection.columns import HandRow, ImageRow, InspectionRequest, inspections_folder
 
@@ -71,14 +71,14 @@ def store_path(request: InspectionRequest, results_folder: Path | None = None) -
 
     It depends on the network's file and the program's version, so that new weights start again.
     """
-    network = variant_file(request.variant, request.model_dir)
+    network = model_file(request.model, request.model_dir)
     try:
         weights = signature_of(network)
     except OSError:
         weights = Signature(0, 0)
     folder, version = os.fsencode(request.folder).hex(), (FORMAT, __version__)
     metres = camera_model_text(request.camera_model), hand_size_text(request.hand_size)
-    parts = (version, folder, request.variant, metres, request.side, str(network), weights)
+    parts = (version, folder, request.model, metres, request.side, str(network), weights)
     return (results_folder or inspections_folder()) / (
         hashlib.sha256(repr(parts).encode("utf-8")).hexdigest()[:24] + SUFFIX
     )

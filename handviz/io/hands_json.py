@@ -47,7 +47,7 @@ def image_entry(file: str, result: FrameResult, intrinsics: Intrinsics, meshes: 
         "width": width,
         "height": height,
         **({} if result.frame.time_ms is None else {"time_ms": round(result.frame.time_ms, 3)}),
-        "variant": result.variant,
+        "variant": result.model,
         **networks_entry(result.networks),
         "network_input_px": CROP_SIZE,
         "intrinsics": intrinsics_entry(intrinsics),
@@ -93,7 +93,7 @@ def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[s
 
 def distances_entry(result: FrameResult, index: int) -> dict[str, dict[str, float]]:
     """Return vertex distances between every two models at one hand of a compared result (rendering/difference.py)."""
-    hands = {variant: result.of_variant(variant).hands[index] for variant in VARIANTS}
+    hands = {model: result.of_model(model).hands[index] for model in VARIANTS}
     entry = {}
     for first, second in itertools.combinations(VARIANTS, 2):
         as_drawn = vertex_distances_mm(hands[first], hands[second])

@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import onnxruntime
@@ -13,7 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.process import usable_cores
-from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, VARIANTS, FloatArray, VariantName
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, FloatArray, ModelId
 from handviz.hand_models.choice import which_file
 
 INPUT_NAME = "image"
@@ -33,14 +33,14 @@ ONNX_ERRORS: tuple[type[Exception], ...] = tuple(
 LOADING_ERRORS: tuple[type[Exception], ...] = (*ONNX_ERRORS, MemoryError, UnicodeDecodeError)
 
 
-def checked_variant(
+def checked_model(
     path: Path, metadata: Mapping[str, str], template_fingerprint: str | None, how_to_get: str
-) -> VariantName:
-    """Return the variant that the file names; HandvizError if it names none or another hand model."""
-    variant = metadata.get(VARIANT_KEY)
-    if variant not in VARIANTS:
+) -> ModelId:
+    """Return the model that the file names; HandvizError if it names none or another hand model."""
+    model = metadata.get(VARIANT_KEY)
+    if not model or not model.isidentifier():
         raise HandvizError(
-            f"{path} is not a network of handviz ({VARIANT_KEY} is {variant!r}); {how_to_get}", ErrorCode.MODEL_FOREIGN
+            f"{path} is not a network of handviz ({VARIANT_KEY} is {model!r}); {how_to_get}", ErrorCode.MODEL_FOREIGN
         )
     found = metadata.get(FINGERPRINT_KEY, "")
     if template_fingerprint is not None and found != template_fingerprint:
@@ -49,11 +49,11 @@ def checked_variant(
             f"expected {template_fingerprint[:12]}; {which_file(metadata.get(HAND_MODEL_KEY, ''))}; or {how_to_get}",
             ErrorCode.MODEL_MISMATCH,
         )
-    return cast(VariantName, variant)
+    return model
 
 
 def output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get: str) -> dict[str, tuple[int, ...]]:
-    """Return every output's shape without the batch; HandvizError if the outputs are not those of ``CanonicalHand``."""
+    """Return every output's shape without the batch; HandvizError if the outputs are not those of ``NetworkOutput``."""
     inputs = {item.name: list(item.shape)[1:] for item in session.get_inputs() if item.type == "tensor(float)"}
     if inputs != {INPUT_NAME: [3, CROP_SIZE, CROP_SIZE]}:
         raise HandvizError(

@@ -1,56 +1,55 @@
 """Runs the networks' ONNX files in ONNX Runtime: crops -> hands."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import onnxruntime
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.network_files import loaded_file
-from handviz.core.paths import RESTORE, variant_file
-from handviz.core.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, NetworkFile, VariantName
+from handviz.core.paths import RESTORE, model_file
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, FloatArray, HandCrop, ModelId, NetworkFile, NetworkOutput
+from handviz.hand_models.choice import hand_model_or_named, named_in
+from handviz.hand_models.template import HandTemplate
+from handviz.models.base import LoadContext, ModelSpec
 from handviz.models.onnx_session import (
+    FINGERPRINT_KEY,
     INPUT_NAME,
     LANDMARKS,
     PRESENCE,
     RIGHT_HAND,
     Device,
     check_finite,
-    checked_variant,
+    checked_model,
     metadata_of,
     open_session,
     output_shapes,
     warm_up,
 )
+from handviz.models.registry import model_spec
 
 HOW_TO_GET = f"{RESTORE}, or make it with 'python -m handviz train' and 'python -m handviz export'"
 
 
-class HandReconstructor(Protocol):
-    """Anything that reconstructs hands from crops."""
+class OnnxReconstructor:
+    """A model's ONNX file, checked and warmed up."""
 
-    variant: VariantName
-    provider: str
-    file: NetworkFile
+    def __init__(self, model_path: Path, *, template: HandTemplate | None = None, device: Device = "auto") -> None:
+        """Load the file; HandvizError if it is missing, damaged or made for another hand model than ``template``.
 
-    def reconstruct(self, crops: Sequence[HandCrop]) -> list[CanonicalHand]:
-        """Return one hand per crop, in order."""
-        ...
-
-
-class Reconstructor:
-    """One variant's ONNX file, checked and warmed up."""
-
-    def __init__(self, model_path: Path, *, template_fingerprint: str | None = None, device: Device = "auto") -> None:
-        """Load the file; HandvizError if it is missing, damaged or made for another hand model."""
+        ``template``: None takes the hand model that the file names, if it is known.
+        """
         self._path = model_path
         self._session = open_session(model_path, HOW_TO_GET, device=device)
         metadata = metadata_of(model_path, self._session, HOW_TO_GET)
-        self.variant: VariantName = checked_variant(model_path, metadata, template_fingerprint, HOW_TO_GET)
+        self.template: HandTemplate = template or hand_model_or_named(None, metadata.get(FINGERPRINT_KEY, ""))
+        """The hand model of its meshes."""
+        self.model: ModelId = checked_model(model_path, metadata, self.template.fingerprint, HOW_TO_GET)
         self._shapes = output_shapes(model_path, self._session, HOW_TO_GET)
         self._names = list(self._shapes)
         warm_up(self._path, HOW_TO_GET, self._session, self._use, device=device)
@@ -59,7 +58,7 @@ class Reconstructor:
         self.file: NetworkFile = loaded_file(model_path)
         """Its checksum, and whether it is the one that handviz ships."""
 
-    def reconstruct(self, crops: Sequence[HandCrop]) -> list[CanonicalHand]:
+    def reconstruct(self, crops: Sequence[HandCrop]) -> list[NetworkOutput]:
         """Return one hand per crop, in order; HandvizError if the network's output is not finite."""
         if not crops:
             return []
@@ -89,8 +88,8 @@ class Reconstructor:
         return outputs
 
 
-def _hand(outputs: dict[str, FloatArray], index: int) -> CanonicalHand:
-    return CanonicalHand(
+def _hand(outputs: dict[str, FloatArray], index: int) -> NetworkOutput:
+    return NetworkOutput(
         vertices_m=outputs["vertices_m"][index],
         vertex_std_m=outputs["vertex_std_m"][index],
         keypoints_m=outputs["keypoints_m"][index],
@@ -104,37 +103,107 @@ def _hand(outputs: dict[str, FloatArray], index: int) -> CanonicalHand:
     )
 
 
-class NetworkCache:
-    """The networks by variant, loaded by one thread on request; every method may be called from any thread."""
+def load_onnx(name: ModelId, context: LoadContext) -> OnnxReconstructor:
+    """Load the ONNX file of a model from the context's folder; HandvizError if it cannot be used."""
+    path = model_file(name, context.model_dir)
+    template = hand_model_or_named(context.hand_model, named_in(path))
+    network = OnnxReconstructor(path, template=template, device=context.device)
+    if network.model != name:
+        raise HandvizError(f"{path} holds the model {network.model}, expected {name}", ErrorCode.MODEL_MISMATCH)
+    return network
 
-    def __init__(self, model_dir: Path, template_fingerprint: str, device: Device = "auto") -> None:
-        self._model_dir, self._fingerprint, self._device = model_dir, template_fingerprint, device
+
+class LoadedModel:
+    """A model in use: what its spec says, and its answers, checked."""
+
+    def __init__(self, spec: ModelSpec, context: LoadContext) -> None:
+        """Load it; HandvizError says what is wrong, whatever its family raises."""
+        self.spec = spec
+        with _failures_named(spec, "load"):
+            reconstructor = spec.load(context)
+            self.template: HandTemplate = reconstructor.template
+            self.provider: str = reconstructor.provider
+            self.file: NetworkFile = reconstructor.file
+        self._reconstructor = reconstructor
+
+    def reconstruct(self, crops: Sequence[HandCrop]) -> list[NetworkOutput]:
+        """Return one hand per crop, in order; HandvizError if the model fails or its answer is not what it must be."""
+        if not crops:
+            return []
+        with _failures_named(self.spec, "answer"):
+            hands = self._reconstructor.reconstruct(crops)
+            check_answer(self.spec, self.template, hands, len(crops))
+        return hands
+
+
+def check_answer(spec: ModelSpec, template: HandTemplate, hands: Sequence[NetworkOutput], count: int) -> None:
+    """Raise HandvizError unless there are ``count`` hands, finite and of the model's shapes."""
+    if len(hands) != count:
+        raise HandvizError(
+            f"the model {spec} returned {len(hands)} hands for {count} crops: correct or uninstall it",
+            ErrorCode.MODEL_FOREIGN,
+        )
+    vertices, keypoints = (template.vertex_count, 3), (KEYPOINT_COUNT, 3)
+    shapes = {"vertices_m": vertices, "keypoints_m": keypoints, "rotation": (3, 3), "translation": (2,), "scale": ()}
+    optional = {"vertex_std_m": vertices, "keypoint_std_m": keypoints, "landmarks_m": keypoints}
+    for hand in hands:
+        for name, shape in (shapes | optional).items():
+            value = getattr(hand, name)
+            if value is None and name in optional:
+                continue
+            if np.shape(value) != shape:
+                raise HandvizError(
+                    f"the model {spec} returned {name} of shape {np.shape(value)}, expected {shape} of the hand model "
+                    f"{template.name}: correct or uninstall it",
+                    ErrorCode.MODEL_FOREIGN,
+                )
+            if not np.isfinite(value).all():
+                raise HandvizError(
+                    f"the model {spec} returned {name} that are not finite: restore, correct or uninstall it",
+                    ErrorCode.NOT_FINITE,
+                )
+
+
+@contextmanager
+def _failures_named(spec: ModelSpec, what: str) -> Iterator[None]:
+    """Turn whatever a family raises into a HandvizError that names the model."""
+    try:
+        yield
+    except HandvizError:
+        raise
+    except Exception as error:
+        raise HandvizError(
+            f"the model {spec} of the family {spec.family} did not {what} ({type(error).__name__}: {error}): "
+            "correct or uninstall it",
+            ErrorCode.MODEL_FOREIGN,
+        ) from error
+
+
+class ModelCache:
+    """The loaded models by id, loaded by one thread on request; every method may be called from any thread."""
+
+    def __init__(self, context: LoadContext) -> None:
+        self._context = context
         self._lock = threading.Lock()
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-network")
-        self._networks: dict[VariantName, Future[HandReconstructor]] = {}
+        self._models: dict[ModelId, Future[LoadedModel]] = {}
 
-    def request(self, variant: VariantName) -> Future[HandReconstructor]:
-        """Return the network or its loading; one that failed is loaded again, since the file may exist by now."""
+    def request(self, model: ModelId) -> Future[LoadedModel]:
+        """Return the model or its loading; one that failed is loaded again, since its file may exist by now."""
         with self._lock:
-            known = self._networks.get(variant)
+            known = self._models.get(model)
             if known is None or (known.done() and known.exception() is not None):
-                known = self._networks[variant] = self._loader.submit(self._load, variant)
+                known = self._models[model] = self._loader.submit(self._load, model)
             return known
 
-    def requested(self) -> Mapping[VariantName, Future[HandReconstructor]]:
-        """Return all networks that were requested so far."""
+    def requested(self) -> Mapping[ModelId, Future[LoadedModel]]:
+        """Return all models that were requested so far."""
         with self._lock:
-            return dict(self._networks)
+            return dict(self._models)
 
     def close(self) -> None:
         """Stop the loading thread."""
         self._loader.shutdown(wait=True, cancel_futures=True)
 
-    def _load(self, variant: VariantName) -> HandReconstructor:
-        path = variant_file(variant, self._model_dir)
-        network = Reconstructor(path, template_fingerprint=self._fingerprint, device=self._device)
-        if network.variant != variant:
-            raise HandvizError(
-                f"{path} holds the variant {network.variant}, expected {variant}", ErrorCode.MODEL_MISMATCH
-            )
-        return network
+    def _load(self, model: ModelId) -> LoadedModel:
+        return LoadedModel(model_spec(model), self._context)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from handviz.core.geometry import distance_from_detector
-from handviz.core.records import CanonicalHand, Detection, HandMesh
+from handviz.core.records import Detection, HandMesh, NetworkOutput
 from handviz.detection.tracking import box_cover
 
 MIN_PRESENCE = 0.35
@@ -30,7 +30,7 @@ class Candidate:
     """A detection and what was reconstructed from it."""
 
     detection: Detection
-    canonical: CanonicalHand
+    canonical: NetworkOutput
     mesh: HandMesh
     other_side: bool
     """Whether it was reconstructed as the other hand: then the detector's keypoints are wrong too."""

@@ -23,10 +23,11 @@ from handviz.core.camera_model import (
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import is_usable, make_folder, not_writable, open_atomic
 from handviz.core.paths import MODELS
-from handviz.core.records import Frame, FrameResult, HandednessSetting, HandMesh, Intrinsics, ModelChoice
+from handviz.core.records import Frame, FrameResult, HandednessSetting, HandMesh, Intrinsics
 from handviz.hand_models.choice import display_mesh
 from handviz.io.hands_json import fitting_stem, image_entry, output_stems
 from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh, usual_vertices
+from handviz.models.registry import ModelChoice
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
@@ -83,7 +84,7 @@ class ImageRequest:
     model_dir: ModelFolder = MODELS
     hand_model: HandModelFile = None
     """The user's MANO file; None: the hand model that the networks name, if it is known, or the open hand."""
-    variant: ModelChoice = "final"
+    model: ModelChoice = "final"
     camera: ImageCamera = ImageCamera()
     hand_size: HandSize = UNMEASURED
     max_hands: int = 10
@@ -92,7 +93,7 @@ class ImageRequest:
     align_to_detector: bool = True
     correct_pose: bool = True
     compare: bool = False
-    """Run every variant, and report their differences; overlays get three panes."""
+    """Run every model, and report their differences; overlays get three panes."""
     mesh: MeshKind = "none"
     """Format of a mesh for every hand."""
     colour: ExportColour = "uncertainty"
@@ -105,10 +106,10 @@ class ImageRequest:
         return PipelineSettings(
             model_dir=self.model_dir,
             hand_model=self.hand_model,
-            variant=self.variant,
+            model=self.model,
             max_hands=self.max_hands,
             video=False,
-            other_variants=False,
+            other_models=False,
             align_to_detector=self.align_to_detector,
             correct_pose=self.correct_pose,
             texture=self.colour == "texture",

@@ -24,7 +24,7 @@ import numpy as np
 
 from handviz.core.geometry import NEAREST_M, axis_angle_from_rotation, projected, resized, rotation_from_axis_angle
 from handviz.core.records import PALM_KEYPOINTS as PALM
-from handviz.core.records import VARIANTS, FloatArray, HandMesh, SmoothingKind, VariantName
+from handviz.core.records import VARIANTS, FloatArray, HandMesh, ModelId, SmoothingKind
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.detection.tracking import matched_tracks
 from handviz.pipeline.smoothing import MAX_GAP_S, MIN_STEP_S, HandSmoother
@@ -340,15 +340,15 @@ def make_smoother(kind: SmoothingKind, strength: float) -> Smoother:
     return KalmanSmoother(strength) if kind == "kalman" else HandSmoother(strength)
 
 
-class VariantSmoothers:
-    """One smoother per variant, so that their tracks do not mix."""
+class ModelSmoothers:
+    """One smoother per model, so that their tracks do not mix."""
 
     def __init__(self, kind: SmoothingKind, strength: float) -> None:
-        self._smoothers: dict[VariantName, Smoother] = {v: make_smoother(kind, strength) for v in VARIANTS}
+        self._smoothers: dict[ModelId, Smoother] = {v: make_smoother(kind, strength) for v in VARIANTS}
 
-    def of(self, variant: VariantName) -> Smoother:
-        """Return the smoother of one variant."""
-        return self._smoothers[variant]
+    def of(self, model: ModelId) -> Smoother:
+        """Return the smoother of one model."""
+        return self._smoothers[model]
 
     def set_strength(self, strength: float) -> None:
         """Set the strength, 0 (off) to 1."""
@@ -365,11 +365,11 @@ class VariantSmoothers:
             smoother.reset()
 
     def smooth(
-        self, found: Mapping[VariantName, tuple[HandMesh, ...]], time_ms: float
-    ) -> dict[VariantName, tuple[HandMesh, ...]]:
-        """Return every variant's smoothed hands of the frame taken at ``time_ms``; reset the variants that miss it."""
+        self, found: Mapping[ModelId, tuple[HandMesh, ...]], time_ms: float
+    ) -> dict[ModelId, tuple[HandMesh, ...]]:
+        """Return every model's smoothed hands of the frame taken at ``time_ms``; reset the models that miss it."""
         smoothers = self._smoothers
-        for variant, smoother in smoothers.items():
-            if variant not in found:
+        for model, smoother in smoothers.items():
+            if model not in found:
                 smoother.reset()
-        return {variant: smoothers[variant].smooth(hands, time_ms) for variant, hands in found.items()}
+        return {model: smoothers[model].smooth(hands, time_ms) for model, hands in found.items()}

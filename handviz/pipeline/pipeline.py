@@ -20,7 +20,6 @@ from handviz.core.network_files import loaded_file
 from handviz.core.paths import LANDMARKER_FILE, MODELS, TEXTURE_NAME
 from handviz.core.records import (
     VARIANTS,
-    CanonicalHand,
     Frame,
     FrameResult,
     HandCrop,
@@ -28,20 +27,22 @@ from handviz.core.records import (
     HandMesh,
     HandTexture,
     Intrinsics,
+    ModelId,
     NetworkFile,
+    NetworkOutput,
     NetworkRole,
     SmoothingKind,
     StageTimes,
-    VariantName,
 )
 from handviz.detection.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detection.landmarker import HandLandmarker
 from handviz.detection.tracking import override_handedness
 from handviz.hand_models.choice import hand_model_for
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
-from handviz.models.reconstructor import HandReconstructor, NetworkCache
+from handviz.models.base import LoadContext
+from handviz.models.reconstructor import LoadedModel, ModelCache
 from handviz.pipeline.false_hands import Candidate, indices_of_true_hands
-from handviz.pipeline.kalman import VariantSmoothers
+from handviz.pipeline.kalman import ModelSmoothers
 from handviz.pipeline.refinement import (
     reconstruct_with_recheck,
     refine_camera,
@@ -57,7 +58,7 @@ class PipelineSettings:
     """A pipeline's initial settings."""
 
     model_dir: Path = MODELS
-    variant: VariantName = "final"
+    model: ModelId = "final"
     camera_model: CameraModel = ASSUMED_CAMERA
     """Of the camera that took the frames."""
     hand_size: HandSize = UNMEASURED
@@ -67,8 +68,8 @@ class PipelineSettings:
     max_hands: int = 2
     video: bool = True
     """Frames follow each other; otherwise each is an image of its own."""
-    other_variants: bool = True
-    """Load the other variants in the background too, so that switching takes no time."""
+    other_models: bool = True
+    """Load the other models in the background too, so that switching takes no time."""
     landmarker: Path = LANDMARKER_FILE
     align_to_detector: bool = True
     """Refine the camera by the detector's 2D keypoints (refinement.py)."""
@@ -79,7 +80,7 @@ class PipelineSettings:
     texture: bool = False
     """Give hands a texture (texture_fusion.py)."""
     compare: bool = False
-    """Run every variant on every frame."""
+    """Run every model on every frame."""
     hand_model: Path | None = None
     """The user's MANO file; None: the hand model that the networks name, if it is known, or the open hand."""
 
@@ -96,14 +97,14 @@ class _Reconstruction(NamedTuple):
 class Pipeline:
     """Detection and reconstruction of the hands of frames; ``process`` belongs to one thread, the setters to any."""
 
-    def __init__(self, settings: PipelineSettings, networks: NetworkCache | None = None) -> None:
-        """Load detector and chosen variant (HandvizError if that fails); the others load in the background.
+    def __init__(self, settings: PipelineSettings, networks: ModelCache | None = None) -> None:
+        """Load detector and chosen model (HandvizError if that fails); the others load in the background.
 
         ``networks``: those of several pipelines, which their owner closes; None: its own.
         """
         self._settings = settings
         self._lock = threading.Lock()
-        self._smoothers = VariantSmoothers(settings.smoothing_kind, settings.smoothing)
+        self._smoothers = ModelSmoothers(settings.smoothing_kind, settings.smoothing)
         self._reset_requested = False
         self._texture_requested, self._forget_requested = settings.texture, False
         self._texture_error = ""
@@ -112,14 +113,14 @@ class Pipeline:
         self._texturer: HandTexturer | None = None
         self._video = settings.video
         self._camera_model, self._hand_size = settings.camera_model, settings.hand_size
-        self._variant = self._used_variant = settings.variant
+        self._model = self._used_model = settings.model
         self.template = template = hand_model_for(settings.hand_model, settings.model_dir)
         """The hand model of the networks."""
         self._hand_model = template.fingerprint
         self._texture_cache = TextureCache(template.faces, template.vertex_count)
         self._owns_networks = networks is None
-        self._cache = networks or NetworkCache(settings.model_dir, self._hand_model)
-        first = self._cache.request(settings.variant)
+        self._cache = networks or ModelCache(LoadContext(settings.model_dir, settings.hand_model))
+        first = self._cache.request(settings.model)
         try:
             # In parallel, since both take most of a second on a slow machine.
             self._vertices_from_displacements = vertices_from_keypoint_displacements(template)
@@ -133,32 +134,32 @@ class Pipeline:
         except BaseException:
             self._close_networks()
             raise
-        if settings.other_variants or settings.compare:
-            for variant in VARIANTS:
-                self._cache.request(variant)
+        if settings.other_models or settings.compare:
+            for model in VARIANTS:
+                self._cache.request(model)
 
     @property
-    def variant(self) -> VariantName:
-        """The variant of the next frame."""
+    def model(self) -> ModelId:
+        """The model of the next frame."""
         with self._lock:
-            return self._variant
+            return self._model
 
     def process(self, frame: Frame) -> FrameResult:
-        """Return all hands of a frame; HandvizError if the chosen variant cannot be used (the last one comes back)."""
+        """Return all hands of a frame; HandvizError if the chosen model cannot be used (the last one comes back)."""
         with self._lock:
             camera_model = self._camera_model
         return self.process_with(frame, intrinsics_of_frame(camera_model, frame))
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
         """Process a frame with a K of its own."""
-        variant = self._begin()
-        return self._process(frame, self._network(variant), variant, intrinsics)
+        model = self._begin()
+        return self._process(frame, self._network(model), model, intrinsics)
 
-    def set_variant(self, variant: VariantName) -> None:
+    def set_model(self, model: ModelId) -> None:
         """Use another network from the next frame on; if it cannot be loaded, ``process`` raises and goes back."""
-        self._cache.request(variant)
+        self._cache.request(model)
         with self._lock:
-            self._variant = variant
+            self._model = model
 
     def set_smoothing(self, strength: float) -> None:
         """Set the strength, 0 (off) to 1."""
@@ -184,10 +185,10 @@ class Pipeline:
             self._side = side
 
     def set_compare(self, enabled: bool, /) -> None:
-        """Run every variant, or not, from the next frame on; one that could not be loaded is tried again."""
+        """Run every model, or not, from the next frame on; one that could not be loaded is tried again."""
         if enabled:
-            for variant in VARIANTS:
-                self._cache.request(variant)
+            for model in VARIANTS:
+                self._cache.request(model)
         with self._lock:
             self._compares = enabled
 
@@ -228,10 +229,10 @@ class Pipeline:
         if self._owns_networks:
             self._cache.close()
 
-    def _begin(self) -> VariantName:
-        """Carry out requested resets; return the variant of this frame."""
+    def _begin(self) -> ModelId:
+        """Carry out requested resets; return the model of this frame."""
         with self._lock:
-            variant = self._variant
+            model = self._model
             reset, self._reset_requested = self._reset_requested, False
             forget, self._forget_requested = self._forget_requested, False
         if reset:
@@ -240,11 +241,9 @@ class Pipeline:
             self._smoothers.reset()
         if forget:
             self._texture_cache.forget()
-        return variant
+        return model
 
-    def _process(
-        self, frame: Frame, network: HandReconstructor, variant: VariantName, intrinsics: Intrinsics
-    ) -> FrameResult:
+    def _process(self, frame: Frame, network: LoadedModel, model: ModelId, intrinsics: Intrinsics) -> FrameResult:
         times_s = [time.perf_counter()]
         with self._lock:
             side = self._side
@@ -255,17 +254,15 @@ class Pipeline:
         reconstruct = partial(self._reconstruct, frame.image, side, intrinsics)
         found_crops, found_meshes, true_indices = reconstruct(crops, network)
         found_hands = tuple(found_meshes[index] for index in true_indices)
-        found, errors = self._reconstruct_others(
-            variant, partial(reconstruct, [crops[index] for index in true_indices])
-        )
+        found, errors = self._reconstruct_others(model, partial(reconstruct, [crops[index] for index in true_indices]))
         crops = [found_crops[index] for index in true_indices]
         detections = tuple(crop.detection for crop in crops)
         times_s.append(time.perf_counter())
         time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
-        others = {variant: found_hands, **found}
+        others = {model: found_hands, **found}
         if self._video:
             others = self._smoothers.smooth(others, time_ms)
-        hands = others.pop(variant)
+        hands = others.pop(model)
         times_s.append(time.perf_counter())
         textures = self._textures(frame, crops, found_hands)
         if textures:
@@ -281,9 +278,9 @@ class Pipeline:
             error = self._texture_error
         times = StageTimes(*steps)
         files = self._files(network, with_texture=bool(textures))
-        return FrameResult(frame, variant, detections, hands, times, error, tuple(crops), others, errors, files)
+        return FrameResult(frame, model, detections, hands, times, error, tuple(crops), others, errors, files)
 
-    def _files(self, network: HandReconstructor, *, with_texture: bool) -> dict[NetworkRole, NetworkFile]:
+    def _files(self, network: LoadedModel, *, with_texture: bool) -> dict[NetworkRole, NetworkFile]:
         """Return the files that a result comes from."""
         files: dict[NetworkRole, NetworkFile] = {"network": network.file, "detector": self._detector_file}
         if with_texture and self._texturer is not None:
@@ -296,7 +293,7 @@ class Pipeline:
         side: HandednessSetting,
         intrinsics: Intrinsics,
         crops: list[HandCrop],
-        network: HandReconstructor,
+        network: LoadedModel,
     ) -> _Reconstruction:
         """Reconstruct the crops of an image (H, W, 3) by one network."""
         found = crops
@@ -310,7 +307,7 @@ class Pipeline:
             for hand, crop, before in zip(canonical, crops, found, strict=True)
         ]
         hands = tuple(
-            hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=network.variant, hand_model=self._hand_model)
+            hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, model=network.spec.id, hand_model=self._hand_model)
             for hand, crop in zip(canonical, crops, strict=True)
         )
         if self._video or not self._settings.align_to_detector:
@@ -322,15 +319,15 @@ class Pipeline:
         return _Reconstruction(crops, hands, indices_of_true_hands(candidates))
 
     def _reconstruct_others(
-        self, variant: VariantName, reconstruct: Callable[[HandReconstructor], _Reconstruction]
-    ) -> tuple[dict[VariantName, tuple[HandMesh, ...]], dict[VariantName, str]]:
-        """Return the hands of the other variants where variants are compared, and the errors of those that fail."""
-        hands: dict[VariantName, tuple[HandMesh, ...]] = {}
-        errors: dict[VariantName, str] = {}
+        self, model: ModelId, reconstruct: Callable[[LoadedModel], _Reconstruction]
+    ) -> tuple[dict[ModelId, tuple[HandMesh, ...]], dict[ModelId, str]]:
+        """Return the hands of the other models where models are compared, and the errors of those that fail."""
+        hands: dict[ModelId, tuple[HandMesh, ...]] = {}
+        errors: dict[ModelId, str] = {}
         with self._lock:
             networks = self._cache.requested() if self._compares else {}
         for name, network in networks.items():
-            if name == variant:
+            if name == model:
                 continue
             try:
                 # Raised for every frame, the loader's error would grow by a traceback each time.
@@ -365,8 +362,8 @@ class Pipeline:
             return []
 
     def _corrected(
-        self, hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, *, keypoints_valid: bool
-    ) -> CanonicalHand:
+        self, hand: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics, *, keypoints_valid: bool
+    ) -> NetworkOutput:
         """Refine the hand by the detector's and MediaPipe's landmarks, as far as the settings allow."""
         settings = self._settings
         with self._lock:
@@ -381,7 +378,7 @@ class Pipeline:
             hand = refine_in_2d(hand, crop, intrinsics, self._vertices_from_displacements)
         return hand
 
-    def _loaded(self, network: Future[HandReconstructor]) -> HandReconstructor:
+    def _loaded(self, network: Future[LoadedModel]) -> LoadedModel:
         """Wait for the first network; free the detector if it cannot be loaded."""
         try:
             return network.result()
@@ -389,14 +386,14 @@ class Pipeline:
             self._landmarker.close()
             raise
 
-    def _network(self, variant: VariantName) -> HandReconstructor:
+    def _network(self, model: ModelId) -> LoadedModel:
         try:
-            network = self._cache.request(variant).result()
+            network = self._cache.request(model).result()
         except HandvizError:
             with self._lock:
-                self._variant = self._used_variant
+                self._model = self._used_model
             raise
-        self._used_variant = variant
+        self._used_model = model
         self.provider = network.provider
         self.networks = self._files(network, with_texture=False)
         return network
@@ -407,5 +404,5 @@ class Pipeline:
 
 
 def _with_textures_of(shown: Sequence[HandMesh], others: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
-    """Return another variant's hands with the shown variant's textures: vertices correspond."""
+    """Return another model's hands with the shown model's textures: vertices correspond."""
     return tuple(replace(hand, texture=own.texture) for hand, own in zip(others, shown, strict=True))

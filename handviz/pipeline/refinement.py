@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from handviz.core.camera_model import HandSize
 from handviz.core.geometry import apply_affine, procrustes_aligned, rotation_from_axis_angle
-from handviz.core.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, Handedness, Intrinsics
+from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, Handedness, Intrinsics, NetworkOutput
 from handviz.detection.crop import (
     NETWORK_LOG_DEPTH_STD,
     NETWORK_SHIFT_STD,
@@ -21,7 +21,7 @@ from handviz.detection.crop import (
     position_covariance,
     wrist_from_network,
 )
-from handviz.models.reconstructor import HandReconstructor
+from handviz.models.reconstructor import LoadedModel
 
 WRIST_TO_TIP = (0, 9, 10, 11, 12)
 INDEX_KNUCKLE, LITTLE_KNUCKLE = 5, 17
@@ -56,7 +56,7 @@ def width_m(keypoints_m: FloatArray) -> float:
     return WIDTH_PER_KNUCKLES * float(np.linalg.norm(keypoints_m[LITTLE_KNUCKLE] - keypoints_m[INDEX_KNUCKLE]))
 
 
-def scale_to_measured_size(canonical: CanonicalHand, size: HandSize) -> CanonicalHand:
+def scale_to_measured_size(canonical: NetworkOutput, size: HandSize) -> NetworkOutput:
     """Scale the hand to its measured size, at the same projection in its crop; unmeasured hands stay."""
     if size.measure == "none":
         return canonical
@@ -79,7 +79,7 @@ def scale_to_measured_size(canonical: CanonicalHand, size: HandSize) -> Canonica
 # the image MediaPipe errs less than in depth.
 
 
-def refine_in_3d(canonical: CanonicalHand, vertices_from_displacements: FloatArray) -> CanonicalHand:
+def refine_in_3d(canonical: NetworkOutput, vertices_from_displacements: FloatArray) -> NetworkOutput:
     """Move the keypoints a fraction of the way to MediaPipe's world landmarks; standard deviations stay.
 
     ``vertices_from_displacements`` (V, 21) comes from ``hand_models.skinning``. Hands of networks without landmarks
@@ -94,8 +94,8 @@ def refine_in_3d(canonical: CanonicalHand, vertices_from_displacements: FloatArr
 
 
 def refine_in_2d(
-    canonical: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, vertices_from_displacements: FloatArray
-) -> CanonicalHand:
+    canonical: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics, vertices_from_displacements: FloatArray
+) -> NetworkOutput:
     """Move the keypoints a fraction of the way to the 2D landmarks across their lines of sight; depths stay.
 
     ``refine_camera`` has to come first: what is left then is the pose. Far outliers move it less.
@@ -118,8 +118,8 @@ def refine_in_2d(
 
 
 def _moved(
-    canonical: CanonicalHand, displacements: FloatArray, vertices_from_displacements: FloatArray
-) -> CanonicalHand:
+    canonical: NetworkOutput, displacements: FloatArray, vertices_from_displacements: FloatArray
+) -> NetworkOutput:
     """Move the keypoints by displacements (21, 3) relative to the wrist, which stays the origin."""
     displacements = displacements - displacements[0]
     vertices_m = canonical.vertices_m + vertices_from_displacements @ displacements
@@ -171,8 +171,8 @@ class _Camera:
 
 
 def refine_camera(
-    canonical: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, prior: CameraPrior = DEFAULT_PRIOR
-) -> CanonicalHand:
+    canonical: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics, prior: CameraPrior = DEFAULT_PRIOR
+) -> NetworkOutput:
     """Rotate and move the hand so that its keypoints, in true perspective, meet the detector's."""
     view, in_crop = CropView(crop.crop_from_image, intrinsics), keypoints_in_crop(crop)
     to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
@@ -232,8 +232,8 @@ def _jacobian(points_m: FloatArray, position_m: FloatArray, view: CropView) -> F
 
 
 def reconstruct_with_recheck(
-    image: NDArray[np.uint8], crops: Sequence[HandCrop], network: HandReconstructor
-) -> tuple[list[HandCrop], list[CanonicalHand]]:
+    image: NDArray[np.uint8], crops: Sequence[HandCrop], network: LoadedModel
+) -> tuple[list[HandCrop], list[NetworkOutput]]:
     """Reconstruct crops of an RGB image (H, W, 3); as the other hand where that fits far better."""
     chosen, hands = list(crops), network.reconstruct(crops)
     rechecked = [index for index, hand in enumerate(hands) if hand.right_hand < RECHECK_BELOW]

@@ -8,10 +8,10 @@ import numpy as np
 
 from handviz.core.geometry import procrustes_aligned
 from handviz.core.metrics import point_errors_mm
-from handviz.core.records import FloatArray, FrameResult, HandMesh, VariantName
+from handviz.core.records import FloatArray, FrameResult, HandMesh, ModelId
 from handviz.rendering.options import Difference
 
-DISPLAY_NAMES: Mapping[VariantName, str] = {"prior": "prior-net", "amvur": "AMVUR", "final": "final"}
+DISPLAY_NAMES: Mapping[ModelId, str] = {"prior": "prior-net", "amvur": "AMVUR", "final": "final"}
 
 
 def vertex_distances_mm(first: HandMesh, second: HandMesh, *, aligned: bool = False) -> FloatArray:
@@ -47,7 +47,7 @@ class Distances:
 
 def distances_of(result: FrameResult, difference: Difference) -> Distances | None:
     """Compute the distances in a compared result; None if one of the two models has no hands to compare."""
-    first, second = (result.of_variant(variant).hands for variant in (difference.first, difference.second))
+    first, second = (result.of_model(model).hands for model in (difference.first, difference.second))
     if not first or len(first) != len(second) or any(_differ(*pair) for pair in zip(first, second, strict=True)):
         return None
     return Distances(

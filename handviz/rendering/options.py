@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from handviz.core.records import FloatArray, VariantName
+from handviz.core.records import FloatArray, ModelId
 
 ColourMode = Literal["uncertainty", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
@@ -30,13 +30,13 @@ Direction = tuple[float, float, float]
 class Difference:
     """Pair of models whose distance the colours show (``difference.py``)."""
 
-    first: VariantName
-    second: VariantName
+    first: ModelId
+    second: ModelId
     aligned: bool = False
     """Align the hands first (Procrustes), which leaves differences of pose and shape."""
 
     @property
-    def pair(self) -> tuple[VariantName, VariantName]:
+    def pair(self) -> tuple[ModelId, ModelId]:
         """Both models."""
         return self.first, self.second
 

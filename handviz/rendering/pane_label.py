@@ -64,16 +64,16 @@ def pane_lines(
     result: FrameResult, pane: Pane, difference: Difference | None, distances: Distances | None
 ) -> tuple[str, ...]:
     """Return lines with the model's name and its state or distances."""
-    name = DISPLAY_NAMES[pane.variant]
-    if pane.variant == result.variant and result.is_compared:
+    name = DISPLAY_NAMES[pane.model]
+    if pane.model == result.model and result.is_compared:
         name += " (active)"
-    if pane.variant in result.other_errors:
-        return name, result.other_errors[pane.variant]
-    if pane.variant != result.variant and result.hands and not result.is_compared:
+    if pane.model in result.other_errors:
+        return name, result.other_errors[pane.model]
+    if pane.model != result.model and result.hands and not result.is_compared:
         return name, "computing"
     if difference is None or not result.hands:
         return (name,)
-    if pane.variant not in difference.pair:
+    if pane.model not in difference.pair:
         return name, "not compared"
     return (
         (name, *_numbers(result, distances)) if distances is not None else (name, f"no distance {name_of(difference)}")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from handviz.core.records import VariantName
+from handviz.core.records import ModelId
 from handviz.rendering.camera import Size
 from handviz.rendering.options import ViewMode
 
@@ -17,7 +17,7 @@ ROW_PREFERENCE = 1.15
 class Pane:
     """A model's rectangle of a view, in physical pixels, y down."""
 
-    variant: VariantName
+    model: ModelId
     left_px: int
     top_px: int
     width_px: int
@@ -36,7 +36,7 @@ class Pane:
 class PanePoint(NamedTuple):
     """A point in a pane."""
 
-    variant: VariantName
+    model: ModelId
     point_px: tuple[float, float]
     """From the pane's upper left corner, x right, y down, in physical pixels."""
     size_px: Size
@@ -45,7 +45,7 @@ class PanePoint(NamedTuple):
 
 def panes_of(
     view_size: Size,
-    variants: Sequence[VariantName],
+    models: Sequence[ModelId],
     *,
     image_size: Size,
     view: ViewMode = "overlay",
@@ -53,8 +53,8 @@ def panes_of(
 ) -> tuple[Pane, ...]:
     """Return one pane per model, in order, as a row or a column: whichever shows image or hands clearly larger."""
     gap = max(1, round(GAP_PX * pixel_ratio))
-    row = [Pane(v, start, 0, length, view_size[1]) for v, start, length in _parts(variants, view_size[0], gap)]
-    column = [Pane(v, 0, start, view_size[0], length) for v, start, length in _parts(variants, view_size[1], gap)]
+    row = [Pane(v, start, 0, length, view_size[1]) for v, start, length in _parts(models, view_size[0], gap)]
+    column = [Pane(v, 0, start, view_size[0], length) for v, start, length in _parts(models, view_size[1], gap)]
 
     def room(pane: Pane) -> float:
         if view == "orbit":
@@ -69,12 +69,12 @@ def pane_at(panes: Sequence[Pane], x_px: float, y_px: float) -> PanePoint | None
     for pane in panes:
         right, down = x_px - pane.left_px, y_px - pane.top_px
         if 0 <= right < pane.width_px and 0 <= down < pane.height_px:
-            return PanePoint(pane.variant, (right, down), pane.size_px)
+            return PanePoint(pane.model, (right, down), pane.size_px)
     return None
 
 
-def _parts(variants: Sequence[VariantName], length: int, gap: int) -> list[tuple[VariantName, int, int]]:
+def _parts(models: Sequence[ModelId], length: int, gap: int) -> list[tuple[ModelId, int, int]]:
     """Return start and length of each model's part of a side."""
-    count = len(variants)
+    count = len(models)
     ends = [round((length + gap) * number / count) for number in range(count + 1)]
-    return [(v, ends[i], max(1, ends[i + 1] - gap - ends[i])) for i, v in enumerate(variants)]
+    return [(v, ends[i], max(1, ends[i + 1] - gap - ends[i])) for i, v in enumerate(models)]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import moderngl
 import numpy as np
 
-from handviz.core.records import VARIANTS, FloatArray, FrameResult, VariantName
+from handviz.core.records import VARIANTS, FloatArray, FrameResult, ModelId
 from handviz.rendering.camera import OrbitCamera, Size
 from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, distances_of
@@ -39,7 +39,7 @@ class SplitScene:
     def __init__(self, ctx: moderngl.Context, surface: Surface) -> None:
         self._ctx, self._surface = ctx, surface
         self._scenes = [Scene(ctx, surface)]
-        self._labels: dict[VariantName, ImagePass] = {}
+        self._labels: dict[ModelId, ImagePass] = {}
         self._legend = LegendPass(ctx)
         self._stds, self._distances_seen = RangeFollower(), RangeFollower()
         self._result: FrameResult | None = None
@@ -91,12 +91,12 @@ class SplitScene:
         if found is None:
             return None
         point = np.array(found.point_px)
-        scene = self._scene_of(found.variant, options)
+        scene = self._scene_of(found.model, options)
         return scene.pick(point, found.size_px, options, orbit=orbit, pixel_ratio=pixel_ratio)
 
-    def _scene_of(self, variant: VariantName, options: DrawOptions) -> Scene:
+    def _scene_of(self, model: ModelId, options: DrawOptions) -> Scene:
         self._make_scenes(len(VARIANTS) if options.compare else 1)
-        return self._scenes[VARIANTS.index(variant) if options.compare else 0]
+        return self._scenes[VARIANTS.index(model) if options.compare else 0]
 
     def draw(
         self,
@@ -136,15 +136,15 @@ class SplitScene:
         pixel_ratio: float,
     ) -> _Drawn:
         assert self._result is not None
-        own, scene = self._options_of(pane.variant, options), self._scene_of(pane.variant, options)
-        scene.set_highlight(self._highlight_of(pane.variant, options))
+        own, scene = self._options_of(pane.model, options), self._scene_of(pane.model, options)
+        scene.set_highlight(self._highlight_of(pane.model, options))
         scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, pane=pane)
         shown = scene.image_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
         lines = pane_lines(self._result, pane, options.difference, self._distances)
         label, rectangle = pane_label(lines, pane, shown, pixel_ratio)
         if options.background != "none":
-            self._label_pass(pane.variant).set_image(label)
-            self._label_pass(pane.variant).draw(pane.size_px, rectangle)
+            self._label_pass(pane.model).set_image(label)
+            self._label_pass(pane.model).draw(pane.size_px, rectangle)
         hands_px = scene.hands_px(pane.size_px, own, orbit or OrbitCamera())
         parts = scene.legend_parts(own) if len(hands_px) else ()
         occupied_px = np.concatenate([hands_px, points_in(rectangle)])
@@ -171,10 +171,10 @@ class SplitScene:
             label.release()
         self._legend.release()
 
-    def _single(self, options: DrawOptions) -> VariantName:
+    def _single(self, options: DrawOptions) -> ModelId:
         """Return the model drawn without panes: the active one, or the first of a difference without it."""
         assert self._result is not None
-        chosen, difference = self._result.variant, options.difference
+        chosen, difference = self._result.model, options.difference
         if difference is None or chosen in difference.pair or self._distances is None:
             return chosen
         return difference.first
@@ -195,40 +195,40 @@ class SplitScene:
             return
         if self._distances is not None:
             self._distances_seen.update(np.concatenate(self._distances.hands_mm))
-        variants = VARIANTS if options.compare else (self._single(options),)
-        results = [result.of_variant(variant) for variant in variants]
+        models = VARIANTS if options.compare else (self._single(options),)
+        results = [result.of_model(model) for model in models]
         if options.compare and any(one.hands for one in results):
             hands = [hand for one in results for hand in one.hands]
             self._stds.update(np.concatenate([hand.vertex_std_mm for hand in hands]))
         radius_m = max(orbit_radius(one.hands, orbit_centre(one.hands)) for one in results)
         for one in results:
-            distances = self._distances if self._is_measured(one.variant) else None
-            self._scene_of(one.variant, options).show(one, distances=distances, orbit_radius_m=radius_m)
+            distances = self._distances if self._is_measured(one.model) else None
+            self._scene_of(one.model, options).show(one, distances=distances, orbit_radius_m=radius_m)
 
-    def _is_measured(self, variant: VariantName) -> bool:
-        return self._distances is not None and variant in self._distances.difference.pair
+    def _is_measured(self, model: ModelId) -> bool:
+        return self._distances is not None and model in self._distances.difference.pair
 
-    def _options_of(self, variant: VariantName, options: DrawOptions) -> DrawOptions:
+    def _options_of(self, model: ModelId, options: DrawOptions) -> DrawOptions:
         """Return a pane's options: one scale for all, and plain if distances are shown but not of this model."""
         own = replace(options, legend=False)
         if options.difference is None:
             return replace(own, std_range_mm=self.range_mm(options))
-        if self._is_measured(variant):
+        if self._is_measured(model):
             range_mm = options.std_range_mm or (0.0, self._distances_seen.range_mm[1])
             return replace(own, colour="uncertainty", std_range_mm=range_mm)
         return replace(own, colour="plain")
 
-    def _highlight_of(self, variant: VariantName, options: DrawOptions) -> Highlight | None:
+    def _highlight_of(self, model: ModelId, options: DrawOptions) -> Highlight | None:
         """Return the same point in every pane; with attention for the active model only, and not with distances."""
         assert self._result is not None
-        if self._highlight is None or (variant == self._result.variant and options.difference is None):
+        if self._highlight is None or (model == self._result.model and options.difference is None):
             return self._highlight
         return replace(self._highlight, attention=None)
 
-    def _label_pass(self, variant: VariantName) -> ImagePass:
-        if variant not in self._labels:
-            self._labels[variant] = ImagePass(self._ctx, components=4)
-        return self._labels[variant]
+    def _label_pass(self, model: ModelId) -> ImagePass:
+        if model not in self._labels:
+            self._labels[model] = ImagePass(self._ctx, components=4)
+        return self._labels[model]
 
     def _make_scenes(self, count: int) -> None:
         while len(self._scenes) < count:

@@ -86,7 +86,7 @@ def test_the_short_form_closes_the_model_too(
 
 
 def test_several_clips_use_one_network(model: handviz.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconstructor, "Reconstructor", None)  # loading another would fail
+    monkeypatch.setattr(reconstructor, "OnnxReconstructor", None)  # loading another would fail
     for _ in range(2):
         assert len([frame.hands for frame in model.track([GREY, GREY])]) == 2
 

@@ -121,7 +121,7 @@ def test_changed_models_are_loaded_by_the_probe(tmp_path: Path, monkeypatch: pyt
     network = write_network(tmp_path / "handviz_final.onnx")
     for name in ("MODELS", "LANDMARKER_FILE"):
         monkeypatch.setattr(probes, name, tmp_path)
-    monkeypatch.setattr(probes, "variant_file", lambda variant: tmp_path / f"handviz_{variant}.onnx")
+    monkeypatch.setattr(probes, "model_file", lambda model: tmp_path / f"handviz_{model}.onnx")
     assert probes.changed_networks() == "the changed files can be loaded"
     network.write_bytes(network.read_bytes()[:500])
     with raises(ErrorCode.MODEL_DAMAGED):

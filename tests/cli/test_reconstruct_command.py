@@ -26,7 +26,7 @@ from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Frame, FrameResult, HandTexture, Intrinsics
 from handviz.core.termination import Terminated
 from handviz.io import hands_json as report
-from handviz.models.reconstructor import NetworkCache
+from handviz.models.reconstructor import ModelCache
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.sources.images import read_image
 from tests.errors import wrong_usage
@@ -169,7 +169,7 @@ def test_hands_json_names_the_network_that_was_used(reconstruct: Callable[..., A
 class Texturing(pipeline_module.Pipeline):
     """A pipeline whose hands have a grey texture if, and only if, one is asked for."""
 
-    def __init__(self, settings: pipeline_module.PipelineSettings, networks: NetworkCache | None = None) -> None:
+    def __init__(self, settings: pipeline_module.PipelineSettings, networks: ModelCache | None = None) -> None:
         self.texture = settings.texture
         super().__init__(dataclasses.replace(settings, texture=False), networks)
 

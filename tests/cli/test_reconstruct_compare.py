@@ -1,4 +1,4 @@
-"""``handviz reconstruct --compare``: three variants of an image, and the distances between them."""
+"""``handviz reconstruct --compare``: three models of an image, and the distances between them."""
 
 import json
 from pathlib import Path
@@ -22,9 +22,9 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write an image with a made-up hand, beside networks that return hands of different size."""
     monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
     hand = constant_hand()
-    for variant, size in SIZES.items():
+    for model, size in SIZES.items():
         scaled = {name: hand[name] * size for name in ("vertices_m", "keypoints_m")}
-        write_network(tmp_path / f"handviz_{variant}.onnx", variant, hand=hand | scaled)
+        write_network(tmp_path / f"handviz_{model}.onnx", model, hand=hand | scaled)
     Image.new("RGB", (320, 240), (90, 90, 90)).save(tmp_path / "hand.png")
     return tmp_path / "hand.png"
 
@@ -34,12 +34,12 @@ def reconstruct(image: Path, *options: str) -> int:
     return main(["reconstruct", str(image), "--out", str(folder / "out"), "--model-dir", str(folder), *options])
 
 
-def test_distances_are_those_between_the_variants_own_meshes(image: Path) -> None:
+def test_distances_are_those_between_the_models_own_meshes(image: Path) -> None:
     meshes = {}
-    for variant in VARIANTS:
-        assert reconstruct(image, "--model", variant, "--no-overlays") == 0
+    for model in VARIANTS:
+        assert reconstruct(image, "--model", model, "--no-overlays") == 0
         (mesh,) = (image.parent / "out" / "meshes").iterdir()
-        meshes[variant] = np.asarray(trimesh.load(mesh, process=False).vertices)
+        meshes[model] = np.asarray(trimesh.load(mesh, process=False).vertices)
         mesh.unlink()
     assert reconstruct(image, "--compare", "--no-overlays") == 0
     (entry,) = json.loads((image.parent / "out" / "hands.json").read_text())
@@ -62,7 +62,7 @@ def test_overlays_are_three_images_wide(image: Path) -> None:
     assert all((np.abs(pane - 90).max(axis=2) > 30).any() for pane in panes)
 
 
-def test_a_missing_variant_is_an_error_of_the_command(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_model_is_an_error_of_the_command(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (image.parent / "handviz_amvur.onnx").unlink()
     assert reconstruct(image, "--compare") == 1
     assert "handviz_amvur.onnx is missing" in capsys.readouterr().err

@@ -240,7 +240,7 @@ def test_a_process_that_was_thought_dead_does_no_harm(new_run: Callable[..., Sha
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"variant": "amvur"}, "options: variant is final there and amvur here"),
+        ({"model": "amvur"}, "options: model is final there and amvur here"),
         ({"max_hands": 2}, "options: max_hands is 10 there and 2 here"),
         ({"mesh": "ply"}, "options: mesh is none there and ply here"),
     ],

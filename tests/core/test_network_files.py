@@ -8,14 +8,14 @@ import pytest
 
 from handviz.core.errors import ErrorCode
 from handviz.core.network_files import listed_checksums, loaded_file, network_file, shipped_checksums
-from handviz.core.paths import BACKBONE_FILE, CHECKSUM_FILE, LANDMARKER_FILE, MODELS, TEXTURE_NAME, variant_file
+from handviz.core.paths import BACKBONE_FILE, CHECKSUM_FILE, LANDMARKER_FILE, MODELS, TEXTURE_NAME, model_file
 from handviz.core.records import VARIANTS, NetworkFile
 from tests.errors import raises
 
 
 @pytest.mark.parametrize(
     "path",
-    [*map(variant_file, VARIANTS), LANDMARKER_FILE, MODELS / TEXTURE_NAME, BACKBONE_FILE],
+    [*map(model_file, VARIANTS), LANDMARKER_FILE, MODELS / TEXTURE_NAME, BACKBONE_FILE],
     ids=lambda path: path.name,
 )
 def test_shipped_files_are_shipped(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -38,7 +38,7 @@ def test_a_shipped_name_with_other_content_is_changed_wherever_it_lies(
 
 def test_another_name_is_the_users_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "mine.onnx"
-    path.write_bytes(variant_file("final").read_bytes())
+    path.write_bytes(model_file("final").read_bytes())
     assert loaded_file(path).state == "own"
     assert not caplog.records
 

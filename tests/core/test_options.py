@@ -218,5 +218,5 @@ def test_present_options_pass_unchanged(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_the_window_takes_former_options_too() -> None:
     assert parse(["--variant", "prior", "--colour", "deviation"]) == WindowArguments(
-        variant="prior", colour="uncertainty"
+        model="prior", colour="uncertainty"
     )

@@ -44,7 +44,7 @@ def test_an_installed_package_leaves_the_users_files_to_the_user(tmp_path: Path)
     installed = loaded_from(tmp_path)
     user = platformdirs.user_data_path("handviz", appauthor=False)
     assert not installed.IS_CLONE
-    assert installed.variant_file("final") == tmp_path / "handviz" / "bundled" / "models" / "handviz_final.onnx"
+    assert installed.model_file("final") == tmp_path / "handviz" / "bundled" / "models" / "handviz_final.onnx"
     assert tmp_path / "handviz" / "bundled" / "assets" / "hands.mp4" == installed.CLIP_FILE
     folders = (installed.MANO_FOLDER, installed.EXPORTS, installed.ADAPTED, installed.RUNS)
     assert all(folder.is_relative_to(user) for folder in folders)

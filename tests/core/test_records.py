@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handviz.core import records
-from handviz.core.paths import variant_file
+from handviz.core.paths import model_file
 
 
 def test_keypoint_parents_form_a_tree_of_five_fingers() -> None:
@@ -31,5 +31,5 @@ def test_records_with_arrays_compare_by_identity() -> None:
     assert frame != dataclasses.replace(frame)
 
 
-def test_every_variant_has_its_file() -> None:
-    assert len({variant_file(variant).name for variant in records.VARIANTS}) == 3
+def test_every_model_has_its_file() -> None:
+    assert len({model_file(model).name for model in records.VARIANTS}) == 3

@@ -11,13 +11,13 @@ from scipy.spatial.transform import Rotation
 from handviz.core.geometry import apply_affine, intrinsics_from_field_of_view, invert_affine
 from handviz.core.records import (
     CROP_SIZE,
-    CanonicalHand,
     Detection,
     FloatArray,
     HandCrop,
     Handedness,
     HandMesh,
     Intrinsics,
+    NetworkOutput,
 )
 from handviz.detection.crop import camera_from_crop, crop_from_image_affine, crop_hand, cut_out, hand_mesh_from_crop
 
@@ -177,7 +177,7 @@ def best_weak_perspective(points_m: FloatArray, points_crop_px: FloatArray) -> t
 
 def reconstruct(
     handedness: Handedness, camera_from_wrist: FloatArray, wrist_m: FloatArray
-) -> tuple[HandMesh, FloatArray, CanonicalHand, HandCrop]:
+) -> tuple[HandMesh, FloatArray, NetworkOutput, HandCrop]:
     """Return a perfect network's mesh, the true points in the camera frame, its output and the crop."""
     canonical = canonical_points_m()
     mirror = MIRROR if handedness == "left" else np.eye(3)
@@ -186,10 +186,10 @@ def reconstruct(
     affine = crop_from_image_affine(image_px[:21], handedness)
     rotation, scale, translation = best_weak_perspective(canonical, apply_affine(affine, image_px))
     std_m = np.full((60, 3), [0.001, 0.002, 0.002])
-    answer = CanonicalHand(canonical, std_m, canonical[:21], std_m[:21], rotation, scale, translation)
+    answer = NetworkOutput(canonical, std_m, canonical[:21], std_m[:21], rotation, scale, translation)
     black = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32)
     crop = HandCrop(black, affine, Detection(handedness, 0.9, image_px[:21]))
-    return hand_mesh_from_crop(answer, crop, intrinsics=CAMERA, variant="final"), true_m, answer, crop
+    return hand_mesh_from_crop(answer, crop, intrinsics=CAMERA, model="final"), true_m, answer, crop
 
 
 POSITIONS_M = [(0.0, 0.0, 0.6), (0.28, -0.1, 0.6), (-0.25, 0.22, 0.7), (0.05, 0.02, 0.35)]
@@ -228,7 +228,7 @@ def test_the_parts_of_a_mesh_agree_with_each_other(handedness: Handedness) -> No
     np.testing.assert_allclose(mesh.keypoint_std_mm, 3.0)
     seen_px = project_px(mesh.vertices_m + mesh.wrist_camera_m, CAMERA)
     np.testing.assert_allclose(mesh.vertices_px, seen_px, atol=1e-9)
-    assert (mesh.handedness, mesh.variant, mesh.detection_score) == (handedness, "final", 0.9)
+    assert (mesh.handedness, mesh.model, mesh.detection_score) == (handedness, "final", 0.9)
 
 
 @pytest.mark.parametrize("handedness", HANDS)
@@ -238,8 +238,8 @@ def test_covariances_are_those_of_hands_drawn_from_the_networks_answer(handednes
     std_m = np.array([0.001, 0.004, 0.009])
     drawn_m = np.random.default_rng(0).normal(answer.vertices_m[7], std_m, (40_000, 3))
     certain = replace(answer, vertex_std_m=np.tile(std_m, (60, 1)), keypoint_std_m=np.tile(std_m, (21, 1)))
-    mesh = hand_mesh_from_crop(certain, crop, intrinsics=CAMERA, variant="final")
-    drawn = hand_mesh_from_crop(replace(certain, vertices_m=drawn_m), crop, intrinsics=CAMERA, variant="final")
+    mesh = hand_mesh_from_crop(certain, crop, intrinsics=CAMERA, model="final")
+    drawn = hand_mesh_from_crop(replace(certain, vertices_m=drawn_m), crop, intrinsics=CAMERA, model="final")
     found_mm2 = np.cov(drawn.vertices_m.T) * 1e6
     assert mesh.vertex_covariance_mm2 is not None
     assert mesh.keypoint_covariance_mm2 is not None

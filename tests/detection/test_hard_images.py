@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def pipeline() -> Iterator[Pipeline]:
-    settings = PipelineSettings(video=False, other_variants=False, max_hands=10)
+    settings = PipelineSettings(video=False, other_models=False, max_hands=10)
     with Pipeline(settings) as opened:
         yield opened
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from handviz.core.geometry import project_points, projected, rescaled, rotated
-from handviz.core.records import CanonicalHand, Detection, Intrinsics, PositionUncertainty
+from handviz.core.records import Detection, Intrinsics, NetworkOutput, PositionUncertainty
 from handviz.detection.crop import (
     CropView,
     crop_from_image_affine,
@@ -98,10 +98,10 @@ def test_the_mesh_in_its_crop_lies_where_the_image_shows_it() -> None:
     seen_px = np.random.default_rng(1).uniform(100, 300, (21, 2))
     crop = crop_hand(np.zeros((480, 640, 3), np.uint8), Detection("left", 0.9, seen_px))
     flat = np.concatenate([points(), points(30)])
-    answer = CanonicalHand(
+    answer = NetworkOutput(
         flat, np.full_like(flat, 0.004), flat[:21], np.full((21, 3), 0.004), np.eye(3), 6.0, np.zeros(2)
     )
-    hand = hand_mesh_from_crop(answer, crop, intrinsics=CAMERA, variant="final")
+    hand = hand_mesh_from_crop(answer, crop, intrinsics=CAMERA, model="final")
     in_crop = mesh_in_crop(hand, crop)
     np.testing.assert_allclose(
         in_crop[:, :2], CropView(crop.crop_from_image, CAMERA).in_crop(hand.vertices_m + hand.wrist_camera_m)

@@ -83,7 +83,7 @@ def test_the_report_names_every_figure(
         "age when shown",
     ):
         assert figure in printed
-    assert ("all variants" if compare else "variant final") in printed
+    assert ("all models" if compare else "model final") in printed
     for figure in ("peak memory", "memory drift", "ExecutionProvider", "frames dropped"):
         assert figure in printed
 

@@ -13,7 +13,7 @@ from handviz.__main__ import main
 from handviz.cli import evaluate as command
 from handviz.core.errors import ErrorCode
 from handviz.core.metrics import pa_mpjpe_mm
-from handviz.core.records import CanonicalHand
+from handviz.core.records import NetworkOutput
 from handviz.data.synthetic.dataset import read_shard
 from handviz.evaluation.card import CARD_ROWS, card, card_table, means_by_part
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, keypoints_visible, mediapipe_by_part
@@ -39,7 +39,7 @@ def perfect(shards, template):
         ):
             keypoints = template.keypoint_regressor @ vertices
             std = np.full((778, 3), 0.005), np.full((21, 3), 0.005)
-            hands.append(CanonicalHand(vertices, std[0], keypoints, std[1], rotation, 8.0, np.zeros(2)))
+            hands.append(NetworkOutput(vertices, std[0], keypoints, std[1], rotation, 8.0, np.zeros(2)))
     return hands
 
 
@@ -291,7 +291,7 @@ def test_both_predictors_agree_on_a_crop(small_model, shards, template):
     )
     for one, other in zip(*answers, strict=True):
         # What the program computes later is in neither.
-        for name in (name for name in CanonicalHand.__dataclass_fields__ if getattr(other, name) is not None):
+        for name in (name for name in NetworkOutput.__dataclass_fields__ if getattr(other, name) is not None):
             np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-3, atol=1e-4)
 
 

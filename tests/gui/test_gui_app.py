@@ -23,15 +23,15 @@ from tests.errors import raises
 
 def test_command_line() -> None:
     options = app.parse(["--source", "camera:1", "--model", "prior", "--view", "orbit", "--colour", "texture"])
-    assert (options.source, options.variant, options.view, options.colour) == ("camera:1", "prior", "orbit", "texture")
+    assert (options.source, options.model, options.view, options.colour) == ("camera:1", "prior", "orbit", "texture")
 
 
 def test_only_named_options_change_the_settings_of_a_run() -> None:
     options = app.parse(["--model", "prior", "--screenshot", "x.png"])
-    assert app.settings_for_this_run(options) == {"variant": "prior"}
+    assert app.settings_for_this_run(options) == {"model": "prior"}
 
 
-def test_unknown_variant_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         app.parse(["--model", "best"])
     assert "final" in capsys.readouterr().err

@@ -192,7 +192,7 @@ def test_layout_is_saved_and_reset(qtbot: QtBot, window: MainWindow) -> None:
     window.view_panel.groups[1].heading.click()
     press(qtbot, window, "F10")
     assert window.source_panel.isHidden()
-    window._controller.change(variant="prior", theme="light")
+    window._controller.change(model="prior", theme="light")
     window.close()
     second = MainWindow(new_controller(), TRIANGLE)
     assert (second.width(), second.height()) == (1121, 655)
@@ -403,7 +403,7 @@ def test_handedness_can_be_overridden(window: MainWindow) -> None:
 
 
 def test_menus_mark_what_is_on(qtbot: QtBot, window: MainWindow) -> None:
-    window._controller.change(variant="amvur", wireframe=True)
+    window._controller.change(model="amvur", wireframe=True)
 
     def marked() -> set[str]:
         bar = window.menuBar()

@@ -12,13 +12,13 @@ from PyQt6.QtGui import QImage
 from PyQt6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh, VariantName
+from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh, ModelId
 from handviz.gui.main_window import SCREENSHOT_FOLDER, MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore, ViewSettings
 from handviz.rendering.options import Difference
 
-SIZES: dict[VariantName, float] = {"prior": 0.5, "amvur": 0.75, "final": 1.0}
+SIZES: dict[ModelId, float] = {"prior": 0.5, "amvur": 0.75, "final": 1.0}
 
 
 def sized(hand: HandMesh, size: float) -> HandMesh:
@@ -40,16 +40,13 @@ class SizedPipeline(FakePipeline):
     def process(self, frame: Frame) -> FrameResult:
         """Return the results of FakePipeline, scaled for each model."""
         result = super().process(frame)
-        hands = {
-            variant: tuple(sized(hand, SIZES[variant]) for hand in result.of_variant(variant).hands)
-            for variant in VARIANTS
-        }
-        others = {variant: hands[variant] for variant in result.others}
+        hands = {model: tuple(sized(hand, SIZES[model]) for hand in result.of_model(model).hands) for model in VARIANTS}
+        others = {model: hands[model] for model in result.others}
         errors = {}
         if self.misses_amvur and "amvur" in others:
             del others["amvur"]
             errors = {"amvur": "handviz_amvur.onnx is missing"}
-        return replace(result, hands=hands[result.variant], others=others, other_errors=errors)
+        return replace(result, hands=hands[result.model], others=others, other_errors=errors)
 
 
 @pytest.fixture
@@ -112,9 +109,7 @@ def test_keys_and_boxes_switch_compare_and_distances(window: MainWindow) -> None
     ("pair", "expected"),
     [("prior_amvur", ("prior", "amvur")), ("prior_final", ("prior", "final")), ("amvur_final", ("amvur", "final"))],
 )
-def test_every_pair_is_offered_and_saved(
-    window: MainWindow, pair: str, expected: tuple[VariantName, VariantName]
-) -> None:
+def test_every_pair_is_offered_and_saved(window: MainWindow, pair: str, expected: tuple[ModelId, ModelId]) -> None:
     controls = control(window)
     assert controls.pair.findData(pair) >= 0
     window._controller.change(difference=True, difference_pair=pair, compare=True)
@@ -139,7 +134,7 @@ def test_a_paused_image_is_reconstructed_again_for_the_others(qtbot: QtBot, wind
         assert answers[-1].frame is answers[0].frame or answers[-1].frame.number == answers[0].frame.number
 
 
-def test_the_page_for_folders_shows_its_one_variant(window: MainWindow) -> None:
+def test_the_page_for_folders_shows_its_one_model(window: MainWindow) -> None:
     window._controller.change(compare=True, difference=True)
     for view in (window.inspection.page.detail.large, window.inspection.page.detail.small):
         assert not view.options.compare
@@ -185,7 +180,7 @@ def test_three_panes_show_three_hands_and_rotate_together(qtbot: QtBot, shown: M
     viewport = shown.viewport
     pane = viewport.pane_at(QPointF(viewport.width() / 2, viewport.height() / 2))
     assert pane is not None
-    assert pane.variant == "amvur"
+    assert pane.model == "amvur"
     qtbot.mousePress(viewport, Qt.MouseButton.LeftButton, pos=QPoint(100, 100))
     qtbot.mouseMove(viewport, QPoint(220, 100))
     qtbot.waitUntil(lambda: viewport._orbit.yaw_rad != 0)
@@ -256,21 +251,21 @@ def test_small_windows_and_new_contexts_keep_the_panes(qtbot: QtBot, shown: Main
 
 
 @pytest.mark.display
-def test_a_click_chooses_the_variant_of_its_pane(qtbot: QtBot, shown: MainWindow) -> None:
+def test_a_click_chooses_the_model_of_its_pane(qtbot: QtBot, shown: MainWindow) -> None:
     with qtbot.waitSignal(shown.result_painted):
         press_key(shown, "C")
     viewport = shown.viewport
     middle = QPoint(viewport.width() // 2, viewport.height() // 2)
     with qtbot.waitSignal(shown.result_painted) as painted:
         qtbot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=middle)
-    assert painted.args[0].variant == "amvur"
-    assert shown.view_panel.choice("variant", "amvur").isChecked()
+    assert painted.args[0].model == "amvur"
+    assert shown.view_panel.choice("model", "amvur").isChecked()
     small, between, large = rows_of_hands(shown)
     assert small < between < large, "the panes stay where they are"
 
 
 @pytest.mark.display
-def test_a_click_on_a_missing_variant_chooses_nothing(
+def test_a_click_on_a_missing_model_chooses_nothing(
     qtbot: QtBot, shown: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SizedPipeline, "misses_amvur", True)
@@ -278,4 +273,4 @@ def test_a_click_on_a_missing_variant_chooses_nothing(
         press_key(shown, "C")
     viewport = shown.viewport
     qtbot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=QPoint(viewport.width() // 2, viewport.height() // 2))
-    assert shown._controller.settings.variant == "final"
+    assert shown._controller.settings.model == "final"

@@ -75,13 +75,13 @@ def test_late_errors_of_the_last_source_are_dropped(qtbot: QtBot, make: Make) ->
         controller._on_source_error(0, "the last camera is gone")
 
 
-def test_paused_image_is_processed_again_with_a_changed_variant(qtbot: QtBot, make: Make) -> None:
+def test_paused_image_is_processed_again_with_a_changed_model(qtbot: QtBot, make: Make) -> None:
     controller = make({"picture.jpg": FakeSource(1, names=True, nominal_fps=1.0)})
     with qtbot.waitSignal(controller.answered):
         controller.start("picture.jpg")
     with qtbot.waitSignal(controller.answered) as again:
-        controller.change(variant="amvur")
-    assert again.args[0].result.variant == "amvur"
+        controller.change(model="amvur")
+    assert again.args[0].result.model == "amvur"
 
 
 def test_paused_image_gets_a_texture_that_can_be_reset(qtbot: QtBot, make: Make) -> None:
@@ -112,21 +112,21 @@ def test_what_concerns_only_the_display_processes_nothing(qtbot: QtBot, make: Ma
 
 
 def test_settings_are_saved(make: Make) -> None:
-    make().change(variant="prior", smoothing=0.75, wireframe=True, range_high_mm=22.5)
-    assert make().settings == ViewSettings(variant="prior", smoothing=0.75, wireframe=True, range_high_mm=22.5)
+    make().change(model="prior", smoothing=0.75, wireframe=True, range_high_mm=22.5)
+    assert make().settings == ViewSettings(model="prior", smoothing=0.75, wireframe=True, range_high_mm=22.5)
 
 
 def test_settings_for_one_run_are_not_saved(make: Make) -> None:
-    make().change(variant="amvur", colour="plain")
-    controller = make(for_this_run={"variant": "prior", "colour": "uncertainty"})
-    assert (controller.settings.variant, controller.settings.colour) == ("prior", "uncertainty")
+    make().change(model="amvur", colour="plain")
+    controller = make(for_this_run={"model": "prior", "colour": "uncertainty"})
+    assert (controller.settings.model, controller.settings.colour) == ("prior", "uncertainty")
     controller.change(wireframe=True)
-    assert make().settings == ViewSettings(variant="amvur", colour="plain", wireframe=True)
+    assert make().settings == ViewSettings(model="amvur", colour="plain", wireframe=True)
 
 
 def test_choosing_what_the_run_began_with_is_saved(make: Make) -> None:
-    make(for_this_run={"variant": "prior"}).change(variant="prior")
-    assert make().settings.variant == "prior"
+    make(for_this_run={"model": "prior"}).change(model="prior")
+    assert make().settings.model == "prior"
 
 
 def test_only_a_source_that_the_user_opened_is_saved(qtbot: QtBot, make: Make) -> None:

@@ -12,7 +12,7 @@ from PyQt6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import CROP_SIZE, FrameResult, HandCrop, HandMesh, VariantName
+from handviz.core.records import CROP_SIZE, FrameResult, HandCrop, HandMesh, ModelId
 from handviz.gui import main_window
 from handviz.gui.inspector import attention
 from handviz.gui.inspector.attention import AttentionReader, AttentionRequest, rest_after
@@ -35,21 +35,21 @@ class FakeAttention:
 
     def __init__(self, model_dir: Path) -> None:
         self.model_dir = model_dir
-        self.asked: list[tuple[VariantName, int | None, int | None]] = []
-        self._last: tuple[VariantName, HandCrop] | None = None
+        self.asked: list[tuple[ModelId, int | None, int | None]] = []
+        self._last: tuple[ModelId, HandCrop] | None = None
 
-    def knows(self, crop: HandCrop, variant: VariantName, /) -> bool:
-        return self._last == (variant, crop)
+    def knows(self, crop: HandCrop, model: ModelId, /) -> bool:
+        return self._last == (model, crop)
 
-    def prepare(self, variant: VariantName, /) -> None:
-        if variant == "prior":
+    def prepare(self, model: ModelId, /) -> None:
+        if model == "prior":
             raise HandvizError("The prior-net has no attention.", ErrorCode.NOT_PROVIDED)
-        if variant == "amvur":
+        if model == "amvur":
             raise ZeroDivisionError("broken")
 
-    def ask(self, crop: HandCrop, variant: VariantName, /, *, vertex: int | None, joint: int | None) -> AttentionShown:
-        self._last = variant, crop
-        self.asked.append((variant, vertex, joint))
+    def ask(self, crop: HandCrop, model: ModelId, /, *, vertex: int | None, joint: int | None) -> AttentionShown:
+        self._last = model, crop
+        self.asked.append((model, vertex, joint))
         return AttentionShown(np.array([0.0, 1.0, 4.0]), JOINTS if vertex is not None else None)
 
 
@@ -92,9 +92,9 @@ def inspector_of(window: MainWindow) -> PointInspector:
     return found
 
 
-def show(window: MainWindow, *hands: HandMesh, variant: VariantName = "final", number: int = 0) -> None:
+def show(window: MainWindow, *hands: HandMesh, model: ModelId = "final", number: int = 0) -> None:
     crops = tuple(replace(CROP) for _ in hands)
-    result = FrameResult(frame(number), variant, hands=hands, crops=crops)
+    result = FrameResult(frame(number), model, hands=hands, crops=crops)
     window._controller.answered.emit(Answer(0, result, 0.0, 0.0, 0, ""))
 
 
@@ -227,8 +227,8 @@ def test_networks_without_attention_and_failures_are_messages(
 ) -> None:
     inspector = inspector_of(window)
     window._controller.change(attention=True)
-    for variant, message in (("prior", "prior-net has no"), ("amvur", "could not be read (broken)"), ("final", "60%")):
-        show(window, hand(), variant=variant)  # type: ignore[arg-type]
+    for model, message in (("prior", "prior-net has no"), ("amvur", "could not be read (broken)"), ("final", "60%")):
+        show(window, hand(), model=model)  # type: ignore[arg-type]
         inspector.pick(Pick(0, vertex=0))
         qtbot.waitUntil(lambda expected=message: expected in inspector.panel.attention_text.text())
     bare = FrameResult(frame(9), "final", hands=(hand(),))
@@ -243,7 +243,7 @@ def test_another_network_begins_without_the_last_ones_attention(qtbot: QtBot, wi
     with qtbot.waitSignal(inspector._worker.answered):
         inspector.pick(Pick(0, vertex=0))
     assert inspector._attention is not None
-    show(window, hand(), variant="prior", number=1)
+    show(window, hand(), model="prior", number=1)
     assert inspector._attention is None
     assert inspector.panel.attention_text.text() == ""
     qtbot.waitUntil(lambda: "prior-net" in inspector.panel.attention_text.text())

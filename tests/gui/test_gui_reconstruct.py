@@ -61,7 +61,7 @@ def test_answers_carry_numbers_generation_and_provider(qtbot: QtBot, start: Star
     assert (answer.capture_rate_hz, answer.provider, len(answer.result.hands)) == (30.0, "CPUExecutionProvider", 1)
 
 
-def test_variant_changes_with_the_next_frame(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
+def test_model_changes_with_the_next_frame(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
     pipeline = FakePipeline(ViewSettings())
     thread = start(pipeline)
     is_busy, may_go_on = threading.Event(), threading.Event()
@@ -75,11 +75,11 @@ def test_variant_changes_with_the_next_frame(qtbot: QtBot, start: Start, mailbox
     thread.answered.connect(answers.append)
     mailbox.put(request(0))
     assert is_busy.wait(LIMIT_S)
-    thread.apply(replace(ViewSettings(), variant="prior"))
+    thread.apply(replace(ViewSettings(), model="prior"))
     mailbox.put(request(1))
     may_go_on.set()
     qtbot.waitUntil(lambda: len(answers) == 2)
-    assert [answer.result.variant for answer in answers] == ["final", "prior"]
+    assert [answer.result.model for answer in answers] == ["final", "prior"]
 
 
 def test_only_changed_settings_reach_the_pipeline(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
@@ -153,17 +153,17 @@ def test_missing_model_is_said_once_and_looked_for_again_with_the_next_source(
         assert answer_to(qtbot, thread, mailbox, request(0, generation=2)).result.hands
 
 
-def test_another_variant_is_tried_where_the_first_one_is_missing(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
+def test_another_model_is_tried_where_the_first_one_is_missing(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
     def make(settings: ViewSettings) -> FakePipeline:
-        if settings.variant == "final":
+        if settings.model == "final":
             raise HandvizError("models/handviz_final.onnx is missing", ErrorCode.CAMERA_MISSING)
         return FakePipeline(settings)
 
     thread = start(make)
     assert answer_to(qtbot, thread, mailbox, request(0)).result.hands == ()
-    thread.apply(ViewSettings(variant="prior"))
+    thread.apply(ViewSettings(model="prior"))
     with qtbot.waitSignal(thread.recovered):
-        assert answer_to(qtbot, thread, mailbox, request(1)).result.variant == "prior"
+        assert answer_to(qtbot, thread, mailbox, request(1)).result.model == "prior"
 
 
 def test_frame_that_fails_is_reported_and_the_next_one_works(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
@@ -182,11 +182,11 @@ def test_frame_that_fails_is_reported_and_the_next_one_works(qtbot: QtBot, start
         assert answer_to(qtbot, thread, mailbox, request(1)).result.hands
 
 
-def test_variant_that_cannot_be_used_stays_on_the_screen_as_a_message(
+def test_model_that_cannot_be_used_stays_on_the_screen_as_a_message(
     qtbot: QtBot, start: Start, mailbox: Requests
 ) -> None:
     class Refusing(FakePipeline):
-        def set_variant(self, variant: str, /) -> None:
+        def set_model(self, model: str, /) -> None:
             self.before_process = self.refuse
 
         def refuse(self, _: Frame) -> None:
@@ -197,10 +197,10 @@ def test_variant_that_cannot_be_used_stays_on_the_screen_as_a_message(
     recoveries: list[int] = []
     thread.recovered.connect(lambda: recoveries.append(1))
     answer_to(qtbot, thread, mailbox, request(0))
-    thread.apply(ViewSettings(variant="prior"))
+    thread.apply(ViewSettings(model="prior"))
     with qtbot.waitSignal(thread.error):
         answer_to(qtbot, thread, mailbox, request(1))
-    assert answer_to(qtbot, thread, mailbox, request(2)).result.variant == "final"
+    assert answer_to(qtbot, thread, mailbox, request(2)).result.model == "final"
     assert recoveries == []
 
 

@@ -28,7 +28,7 @@ from handviz.gui.window_layout import GEOMETRY
 from tests.gui_fakes import TRIANGLE, FakePipeline
 
 OTHER = ViewSettings(
-    variant="prior",
+    model="prior",
     wireframe=True,
     opacity=0.5,
     camera_model=CameraModel("angle", 70.0),

@@ -40,7 +40,7 @@ def test_a_running_stream_takes_the_other_filter_at_once(
 
 @pytest.mark.usefixtures("fake_landmarker")
 def test_the_pipeline_begins_with_kalman_and_changes_at_the_next_frame(networks: Path) -> None:
-    with Pipeline(PipelineSettings(networks, smoothing=0.4, other_variants=False)) as pipeline:
+    with Pipeline(PipelineSettings(networks, smoothing=0.4, other_models=False)) as pipeline:
         used = set()
         for kind in ("kalman", "one_euro"):
             pipeline.set_smoothing_kind(kind)  # type: ignore[arg-type]

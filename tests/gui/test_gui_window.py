@@ -64,8 +64,8 @@ def press(qtbot: QtBot, window: MainWindow, key: str) -> None:
 @pytest.mark.parametrize(
     ("key", "name", "value"),
     [
-        ("1", "variant", "prior"),
-        ("2", "variant", "amvur"),
+        ("1", "model", "prior"),
+        ("2", "model", "amvur"),
         ("P", "colour", "plain"),
         ("T", "colour", "texture"),
         ("I", "mark_inferred", True),
@@ -87,19 +87,19 @@ def test_keys_change_settings(qtbot: QtBot, window: MainWindow, key: str, name: 
 def test_panels_follow_the_keys(qtbot: QtBot, window: MainWindow) -> None:
     press(qtbot, window, "1")
     press(qtbot, window, "W")
-    assert window.view_panel.choice("variant", "prior").isChecked()
+    assert window.view_panel.choice("model", "prior").isChecked()
     assert window.view_panel.wireframe.isChecked()
 
 
 def test_panels_change_settings(window: MainWindow) -> None:
     panel = window.view_panel
-    panel.choice("variant", "amvur").click()
+    panel.choice("model", "amvur").click()
     panel.smoothing.setValue(80)
     panel.range_is_automatic.setChecked(False)
     panel.range_high.setValue(25.0)
     window.source_panel.camera_model.field_of_view.setValue(72.5)
     assert window._controller.settings == ViewSettings(
-        variant="amvur",
+        model="amvur",
         smoothing=0.8,
         range_is_automatic=False,
         range_high_mm=25.0,
@@ -303,12 +303,12 @@ def test_keys_switch_the_network_of_the_running_stream_within_one_frame(qtbot: Q
     camera = FakeSource()
     shown._controller._capture._opener = lambda _: camera
     shown._controller.start("camera:0")
-    for key, variant in (("3", "final"), ("1", "prior"), ("2", "amvur"), ("3", "final")):
+    for key, model in (("3", "final"), ("1", "prior"), ("2", "amvur"), ("3", "final")):
         press(qtbot, shown, key)
         with qtbot.waitSignal(shown.result_painted) as painted:
             camera.may_read.release()
-        assert painted.args[0].variant == variant
-        assert [hand.variant for hand in painted.args[0].hands] == [variant]
+        assert painted.args[0].model == model
+        assert [hand.model for hand in painted.args[0].hands] == [model]
     camera.let_go()
 
 

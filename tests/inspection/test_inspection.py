@@ -121,7 +121,7 @@ def test_another_network_or_camera_has_results_of_its_own(folder: Path) -> None:
         Inspection(one).results_path
         for one in (
             order,
-            replace(order, variant="prior"),
+            replace(order, model="prior"),
             replace(order, camera_model=CameraModel("angle", 70.0)),
             order,
         )
@@ -352,7 +352,7 @@ def test_hands_come_back_as_they_were_kept() -> None:
         np.testing.assert_allclose(same.vertices_m, hand.vertices_m, atol=1e-8)
         np.testing.assert_array_equal(same.keypoints_m, hand.keypoints_m)
         np.testing.assert_array_equal(same.wrist_camera_m, hand.wrist_camera_m)
-        assert (same.handedness, same.intrinsics, same.variant) == (hand.handedness, hand.intrinsics, hand.variant)
+        assert (same.handedness, same.intrinsics, same.model) == (hand.handedness, hand.intrinsics, hand.model)
         assert same.texture is not None
         assert same.texture.sampled_px is None
     assert isinstance(back_detections[1], Detection)

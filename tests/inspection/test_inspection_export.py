@@ -15,7 +15,7 @@ import trimesh
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.network_files import network_file
-from handviz.core.paths import variant_file
+from handviz.core.paths import model_file
 from handviz.inspection import report as inspection_report
 from handviz.inspection.columns import ImageRow, InspectionRequest, Listing
 from handviz.inspection.export import PARTS, ExportPart, ExportRequest, export_inspection
@@ -62,7 +62,7 @@ def test_everything_is_written(order: ExportRequest) -> None:
     assert [entry["file"] for entry in entries] == sorted(by_name)
     assert "not an image" in by_name["b.jpg"]["error"]
     assert (by_name["d.png"]["width"], by_name["d.png"]["hands"]) == (320, [])
-    assert by_name["d.png"]["network"] == dataclasses.asdict(network_file(variant_file("final")))
+    assert by_name["d.png"]["network"] == dataclasses.asdict(network_file(model_file("final")))
     (hand,) = by_name["a.png"]["hands"]
     assert hand["mesh"] == "meshes/a_0_right.ply"
     mesh = trimesh.load(order.out / hand["mesh"], process=False)

@@ -56,8 +56,8 @@ def read_osc(data: bytes) -> dict[str, list[object]]:
 def test_osc_contains_the_values_of_the_documented_table() -> None:
     hands = made_up_hand(), made_up_hand(handedness="left", wrist_px=(100.0, 90.0))
     frame, *bundles = [read_osc(datagram) for datagram in Datagrams("OSC").of(timed_result(*hands))]
-    number, wall_s, variant, source = frame["/handviz/frame"]
-    assert (number, variant, source) == (7, "final", "clip.mp4")
+    number, wall_s, model, source = frame["/handviz/frame"]
+    assert (number, model, source) == (7, "final", "clip.mp4")
     assert isinstance(wall_s, float)
     assert frame["/handviz/hands"] == [2, "right", "left"]
     assert len(bundles) == 2

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from handviz.core.errors import ErrorCode
-from handviz.core.paths import MODELS, PROJECT_ROOT, variant_file
+from handviz.core.paths import MODELS, PROJECT_ROOT, model_file
 from handviz.core.records import CROP_SIZE, HandCrop
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur import network
@@ -37,9 +37,9 @@ def small_maps(small_model: SmallModel, template: HandTemplate) -> AttentionMaps
     return AttentionReader(small_model.onnx, template).maps(noise_crop())
 
 
-@pytest.mark.parametrize("variant", ["final", "amvur"])
-def test_the_shipped_files_tell_and_rows_sum_to_one(variant: str, template: HandTemplate) -> None:
-    maps = AttentionReader(variant_file(variant), template).maps(noise_crop())
+@pytest.mark.parametrize("model", ["final", "amvur"])
+def test_the_shipped_files_tell_and_rows_sum_to_one(model: str, template: HandTemplate) -> None:
+    maps = AttentionReader(model_file(model), template).maps(noise_crop())
     tokens = len(template.coarse_ids)
     assert (maps.to_joints.shape, maps.to_tokens.shape) == ((tokens, 21), (tokens, tokens))
     for rows in (maps.to_joints, maps.to_tokens):
@@ -113,14 +113,14 @@ def test_a_source_keeps_the_last_crop_and_changes_networks() -> None:
 
 def test_files_without_attention_are_refused_with_a_message(tmp_path: Path, template: HandTemplate) -> None:
     with raises(ErrorCode.NOT_PROVIDED):
-        AttentionReader(variant_file("prior"), template)
+        AttentionReader(model_file("prior"), template)
     with raises(ErrorCode.MODEL_FOREIGN):
         AttentionReader(write_network(tmp_path / "handviz_final.onnx"), template)
     with raises(ErrorCode.MODEL_MISSING):
         AttentionReader(tmp_path / "nothing.onnx", template)
     with raises(ErrorCode.MODEL_MISMATCH):
         AttentionReader(write_network(tmp_path / "other.onnx", fingerprint="x"), template)
-    (tmp_path / "cut.onnx").write_bytes(variant_file("amvur").read_bytes()[:5000])
+    (tmp_path / "cut.onnx").write_bytes(model_file("amvur").read_bytes()[:5000])
     with raises(ErrorCode.MODEL_DAMAGED):
         AttentionReader(tmp_path / "cut.onnx", template)
 

@@ -32,7 +32,7 @@ from handviz.models.amvur.export import (
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.models.amvur.onnx_file import store_as_half, write_onnx
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
-from handviz.models.reconstructor import Reconstructor
+from handviz.models.reconstructor import OnnxReconstructor
 from handviz.training.checkpoint import load_checkpoint, read_metadata
 from tests.errors import raises
 
@@ -105,7 +105,7 @@ def test_the_command_renews_the_checksums(small_model):
 
 
 def test_the_live_program_loads_it(small_model, exported, template):
-    reconstructor = Reconstructor(small_model.onnx, template_fingerprint=template.fingerprint)
+    reconstructor = OnnxReconstructor(small_model.onnx, template=template)
     assert reconstructor.variant == "final"
     two_images, nothing = images(2), Detection("right", 1.0, np.zeros((21, 2)))
     crops = [HandCrop(image.permute(1, 2, 0).numpy(), np.eye(2, 3), nothing) for image in two_images]
@@ -222,7 +222,7 @@ def test_a_checkpoint_that_hides_what_it_saw_is_said(small_model, tmp_path, caps
 def test_another_hand_model_s_file_is_refused(small_model, template):
     other = replace(template, uv=template.uv + 1)
     with raises(ErrorCode.MODEL_MISMATCH, match=f"expected {other.fingerprint[:12]}"):
-        Reconstructor(small_model.onnx, template_fingerprint=other.fingerprint)
+        OnnxReconstructor(small_model.onnx, template=other)
 
 
 def test_a_folder_that_is_no_checkpoint_is_said(tmp_path, capsys):

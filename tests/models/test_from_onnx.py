@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from handviz.core.errors import ErrorCode
-from handviz.core.paths import variant_file
+from handviz.core.paths import model_file
 from handviz.core.records import CROP_SIZE, VARIANTS, Detection, HandCrop
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, ExportModel, export_onnx
 from handviz.models.amvur.from_onnx import NOT_IN_FILE, read_onnx
 from handviz.models.amvur.model import ModelConfig, build_model
-from handviz.models.reconstructor import Reconstructor
+from handviz.models.reconstructor import OnnxReconstructor
 from tests.errors import raises
 
 SMALL = ModelConfig(feature_width=32, feature_layers=1, width=64, regressor_width=32)
@@ -21,10 +21,10 @@ SMALL = ModelConfig(feature_width=32, feature_layers=1, width=64, regressor_widt
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_shipped_file_becomes_the_module_that_answers_as_the_program_does(variant: str) -> None:
-    exported = read_onnx(variant_file(variant, Path("models")), load_open_hand())
+    exported = read_onnx(model_file(variant, Path("models")), load_open_hand())
     image = np.random.default_rng(3).random((CROP_SIZE, CROP_SIZE, 3), np.float32)
     crop = HandCrop(image, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
-    hand = Reconstructor(variant_file(variant, Path("models"))).reconstruct([crop])[0]
+    hand = OnnxReconstructor(model_file(variant, Path("models"))).reconstruct([crop])[0]
     module = ExportModel(exported.model, load_open_hand(), exported.metadata.std).eval()
     with torch.no_grad():
         found = module(torch.from_numpy(image).permute(2, 0, 1)[None])
@@ -59,11 +59,11 @@ def test_another_hand_model_or_no_onnx_file_is_named(tmp_path: Path) -> None:
         read_onnx(broken, load_open_hand())
     other = replace(load_open_hand(), name="mano_right", vertices_m=load_open_hand().vertices_m * 2)
     with raises(ErrorCode.MODEL_MISMATCH):
-        read_onnx(variant_file("final", Path("models")), other)
+        read_onnx(model_file("final", Path("models")), other)
 
 
 def test_a_file_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
-    model = onnx.load(variant_file("prior", Path("models")))
+    model = onnx.load(model_file("prior", Path("models")))
     scale = next(item for item in model.graph.initializer if item.name == "model.heads.camera.mean.bias")
     model.graph.initializer.remove(scale)
     model.graph.initializer.append(onnx.helper.make_tensor("other", 1, [9], [1.0] * 9))

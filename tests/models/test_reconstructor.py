@@ -13,7 +13,7 @@ from handviz.core.records import Detection, HandCrop
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models import onnx_session
 from handviz.models import reconstructor as reconstructor_module
-from handviz.models.reconstructor import Reconstructor
+from handviz.models.reconstructor import OnnxReconstructor
 from tests.errors import raises
 from tests.tiny_network import constant_hand, write_network
 
@@ -29,7 +29,7 @@ def crop_of(grey: float) -> HandCrop:
 
 
 def test_every_crop_gets_its_hand(network: Path) -> None:
-    reconstructor = Reconstructor(network, template_fingerprint=load_open_hand().fingerprint)
+    reconstructor = OnnxReconstructor(network, template=load_open_hand())
     hands = reconstructor.reconstruct([crop_of(0.1), crop_of(0.9), crop_of(0.5)])
     assert len(hands) == 3
     expected = constant_hand()
@@ -37,7 +37,7 @@ def test_every_crop_gets_its_hand(network: Path) -> None:
         for name, value in expected.items():
             np.testing.assert_allclose(getattr(hand, name), value, atol=1e-6)
             assert np.shape(getattr(hand, name)) == np.shape(value)
-    assert reconstructor.variant == "final"
+    assert reconstructor.model == "final"
     assert reconstructor.provider in {"CPUExecutionProvider", "CUDAExecutionProvider"}
 
 
@@ -58,11 +58,11 @@ class FailingCard:
 
 def test_a_graphics_card_that_cannot_run_it_is_given_up(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconstructor_module, "open_session", lambda path, *_, **__: FailingCard(path))
-    reconstructor = Reconstructor(network)
+    reconstructor = OnnxReconstructor(network)
     assert reconstructor.provider == "CPUExecutionProvider"
     assert len(reconstructor.reconstruct([crop_of(0.5)])) == 1
     with raises(ErrorCode.NO_CUDA, match="no kernel image"):
-        Reconstructor(network, device="cuda")
+        OnnxReconstructor(network, device="cuda")
 
 
 def test_cuda_needs_a_driver_and_its_libraries(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,24 +70,24 @@ def test_cuda_needs_a_driver_and_its_libraries(network: Path, monkeypatch: pytes
     monkeypatch.setattr(onnx_session.onnxruntime, "get_available_providers", lambda: providers)
     monkeypatch.setattr(onnx_session.ctypes, "CDLL", Mock(side_effect=OSError))
     with raises(ErrorCode.NO_CUDA, match="driver"):
-        Reconstructor(network, device="cuda")
+        OnnxReconstructor(network, device="cuda")
     on_processor = onnx_session.open_session(network, "", device="cpu")
     monkeypatch.setattr(onnx_session.ctypes, "CDLL", Mock())
     monkeypatch.setattr(onnx_session.onnxruntime, "preload_dlls", Mock())
     # ONNX Runtime falls back to the processor by itself where cuDNN is missing.
     monkeypatch.setattr(onnx_session.onnxruntime, "InferenceSession", Mock(return_value=on_processor))
     with raises(ErrorCode.NO_CUDA, match="cuDNN"):
-        Reconstructor(network, device="cuda")
-    assert Reconstructor(network).provider == onnx_session.CPU_PROVIDER
+        OnnxReconstructor(network, device="cuda")
+    assert OnnxReconstructor(network).provider == onnx_session.CPU_PROVIDER
 
 
 def test_no_crops_no_hands(network: Path) -> None:
-    assert Reconstructor(network).reconstruct([]) == []
+    assert OnnxReconstructor(network).reconstruct([]) == []
 
 
 def test_missing_file(tmp_path: Path) -> None:
     with raises(ErrorCode.MODEL_MISSING, match=r"absent\.onnx is missing; restore it"):
-        Reconstructor(tmp_path / "absent.onnx")
+        OnnxReconstructor(tmp_path / "absent.onnx")
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.99])
@@ -95,26 +95,26 @@ def test_truncated_file(network: Path, fraction: float) -> None:
     content = network.read_bytes()
     network.write_bytes(content[: int(fraction * len(content))])
     with raises(ErrorCode.MODEL_DAMAGED, match=r"handviz_final\.onnx"):
-        Reconstructor(network)
+        OnnxReconstructor(network)
 
 
 def test_another_file_format(tmp_path: Path) -> None:
     path = tmp_path / "handviz_final.onnx"
     path.write_text("not a network" * 100)
     with raises(ErrorCode.MODEL_DAMAGED):
-        Reconstructor(path)
+        OnnxReconstructor(path)
 
 
 def test_another_hand_model(tmp_path: Path) -> None:
     path = write_network(tmp_path / "other.onnx", fingerprint="0123456789abcdef")
     with raises(ErrorCode.MODEL_MISMATCH, match=r"other\.onnx was made for the hand model open_hand 0123456789ab"):
-        Reconstructor(path, template_fingerprint=load_open_hand().fingerprint)
+        OnnxReconstructor(path, template=load_open_hand())
 
 
 def test_a_network_that_is_not_of_handviz(tmp_path: Path) -> None:
-    path = write_network(tmp_path / "other.onnx", "something")
-    with raises(ErrorCode.MODEL_FOREIGN, match=r"handviz\.variant is 'something'"):
-        Reconstructor(path)
+    path = write_network(tmp_path / "other.onnx", "some thing")
+    with raises(ErrorCode.MODEL_FOREIGN, match=r"handviz\.variant is 'some thing'"):
+        OnnxReconstructor(path)
 
 
 @pytest.mark.parametrize("name", ["rotation", "vertex_std_m", "scale"])
@@ -123,13 +123,13 @@ def test_missing_output(tmp_path: Path, name: str) -> None:
     del hand[name]
     path = write_network(tmp_path / "less.onnx", hand=hand)
     with raises(ErrorCode.MODEL_FOREIGN, match=f"output {name} is missing"):
-        Reconstructor(path)
+        OnnxReconstructor(path)
 
 
 def test_wrong_shape(tmp_path: Path) -> None:
     path = write_network(tmp_path / "flat.onnx", hand=constant_hand() | {"keypoints_m": np.zeros((21, 2))})
     with raises(ErrorCode.MODEL_FOREIGN, match="output keypoints_m"):
-        Reconstructor(path)
+        OnnxReconstructor(path)
 
 
 def test_wrong_input_size(network: Path) -> None:
@@ -137,13 +137,13 @@ def test_wrong_input_size(network: Path) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 256
     onnx.save(model, network)
     with raises(ErrorCode.MODEL_FOREIGN):
-        Reconstructor(network)
+        OnnxReconstructor(network)
 
 
 def test_answers_that_are_not_finite(tmp_path: Path) -> None:
     path = write_network(tmp_path / "nan.onnx", hand=constant_hand() | {"scale": np.array(np.nan)})
     with raises(ErrorCode.NOT_FINITE, match="scale"):
-        Reconstructor(path)
+        OnnxReconstructor(path)
 
 
 def test_metadata_that_are_no_text(network: Path) -> None:
@@ -151,21 +151,21 @@ def test_metadata_that_are_no_text(network: Path) -> None:
     assert content.count(b"open_hand") == 1
     network.write_bytes(content.replace(b"open_hand", b"\xff\xfe\xfd_hand"))
     with raises(ErrorCode.MODEL_DAMAGED):
-        Reconstructor(network)
+        OnnxReconstructor(network)
 
 
 def test_other_outputs_are_ignored(tmp_path: Path) -> None:
     path = write_network(tmp_path / "more.onnx", hand=constant_hand() | {"prior_m": np.zeros((778, 3))})
-    assert len(Reconstructor(path).reconstruct([crop_of(0.5)])) == 1
+    assert len(OnnxReconstructor(path).reconstruct([crop_of(0.5)])) == 1
 
 
 def test_a_network_gives_landmarks_or_has_none(tmp_path: Path, network: Path) -> None:
-    (plain,) = Reconstructor(network).reconstruct([crop_of(0.5)])
+    (plain,) = OnnxReconstructor(network).reconstruct([crop_of(0.5)])
     assert plain.landmarks_m is None
     assert plain.presence == 0
     said = np.random.default_rng(1).normal(size=(21, 3))
     path = write_network(tmp_path / "told.onnx", hand=constant_hand() | {"witness_m": said, "presence": np.array(0.75)})
-    (told,) = Reconstructor(path).reconstruct([crop_of(0.5)])
+    (told,) = OnnxReconstructor(path).reconstruct([crop_of(0.5)])
     np.testing.assert_allclose(told.landmarks_m, said, atol=1e-6)
     assert told.presence == 0.75
 
@@ -173,4 +173,4 @@ def test_a_network_gives_landmarks_or_has_none(tmp_path: Path, network: Path) ->
 def test_landmarks_of_another_shape(tmp_path: Path) -> None:
     path = write_network(tmp_path / "told.onnx", hand=constant_hand() | {"witness_m": np.zeros((20, 3))})
     with raises(ErrorCode.MODEL_FOREIGN, match="witness_m"):
-        Reconstructor(path)
+        OnnxReconstructor(path)

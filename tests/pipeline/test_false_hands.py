@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from handviz.core.records import CanonicalHand, Detection, HandMesh
+from handviz.core.records import Detection, HandMesh, NetworkOutput
 from handviz.pipeline.false_hands import Candidate, indices_of_true_hands
 from tests.hands import made_up_hand
 from tests.tiny_network import constant_hand
@@ -27,7 +27,7 @@ def candidate(
     fields = constant_hand()
     fields["scale"] = float(fields["scale"])
     landmarks_m = np.zeros((21, 3)) if heads else None
-    return Candidate(detection, CanonicalHand(**fields, presence=presence, landmarks_m=landmarks_m), moved, other_side)
+    return Candidate(detection, NetworkOutput(**fields, presence=presence, landmarks_m=landmarks_m), moved, other_side)
 
 
 HERE, BESIDE = made_up_hand(), made_up_hand(wrist_px=(500.0, 200.0))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from handviz.core.camera_model import HandSize
-from handviz.core.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Intrinsics
+from handviz.core.records import CROP_SIZE, Detection, FloatArray, HandCrop, Intrinsics, NetworkOutput
 from handviz.detection.crop import crop_from_image_affine, hand_mesh_from_crop, points_in_crop
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.open_hand import load_open_hand
@@ -17,9 +17,9 @@ from tests.tiny_network import constant_hand
 TEMPLATE = load_open_hand()
 
 
-def hand() -> CanonicalHand:
+def hand() -> NetworkOutput:
     fields = constant_hand()
-    return CanonicalHand(**fields | {"scale": float(fields["scale"])})  # type: ignore[arg-type]
+    return NetworkOutput(**fields | {"scale": float(fields["scale"])})  # type: ignore[arg-type]
 
 
 def posed_keypoints(angle: float) -> FloatArray:
@@ -53,7 +53,7 @@ def test_metres_are_those_of_the_ruler_and_pixels_stay(size: HandSize) -> None:
         Detection("left", 1.0, np.zeros((21, 2))),
     )
     camera = Intrinsics(600.0, 320.0, 240.0)
-    meshes = [hand_mesh_from_crop(one, crop, intrinsics=camera, variant="final") for one in (before, after)]
+    meshes = [hand_mesh_from_crop(one, crop, intrinsics=camera, model="final") for one in (before, after)]
     factor = length_m(after.keypoints_m) / length_m(before.keypoints_m)
     np.testing.assert_allclose(meshes[1].wrist_camera_m, meshes[0].wrist_camera_m * factor, rtol=1e-4)
     np.testing.assert_allclose(meshes[1].vertices_px, meshes[0].vertices_px, atol=0.05)

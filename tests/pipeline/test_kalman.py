@@ -206,7 +206,7 @@ def test_texture_score_and_side_are_passed_on() -> None:
     hand = textured_hand(handedness="left")
     last = run([hand] * 3)[-1]
     assert last.texture is hand.texture
-    assert (last.handedness, last.detection_score, last.variant) == ("left", hand.detection_score, hand.variant)
+    assert (last.handedness, last.detection_score, last.model) == ("left", hand.detection_score, hand.model)
 
 
 def test_hands_are_followed_by_side_and_position() -> None:

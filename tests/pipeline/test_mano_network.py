@@ -54,7 +54,7 @@ def seen(
         found: tuple[Detection, ...] = (made_up_detection(side),)
         monkeypatch.setattr(FakeLandmarker, "detect", lambda *_: found)
         path = mano_files[0] if name == "mano" else None
-        settings = PipelineSettings(networks / name, other_variants=False, correct_pose=False, hand_model=path)
+        settings = PipelineSettings(networks / name, other_models=False, correct_pose=False, hand_model=path)
         with Pipeline(replace(settings, texture=True)) as pipeline:
             return pipeline.process(Frame(0, image, 0.0))
 
@@ -132,8 +132,8 @@ def mano_hands(cached_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return relabelled(cached_hands, tmp_path_factory.mktemp("mano_hands") / "hands")
 
 
-def _train(variant: str, data: Path, run: Path, file: Path) -> Path:
-    small = ["--width", "16", "--batch-size", "4", "--limit", "8", "--epochs", "1", "--model", variant]
+def _train(model: str, data: Path, run: Path, file: Path) -> Path:
+    small = ["--width", "16", "--batch-size", "4", "--limit", "8", "--epochs", "1", "--model", model]
     assert main(["train", "--data", str(data), "--run", str(run), *small, "--hand-model", str(file)]) == 0
     return run / "last"
 
@@ -159,12 +159,12 @@ def test_final_trains_calibrates_exports_evaluates_and_reconstructs(
     assert (tmp_path / "out" / "overlays" / "hand.png").is_file()
 
 
-@pytest.mark.parametrize("variant", ["prior", "amvur"])
-def test_the_other_variants_train_and_are_judged(
-    variant: str, mano_hands: Path, mano_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("model", ["prior", "amvur"])
+def test_the_other_models_train_and_are_judged(
+    model: str, mano_hands: Path, mano_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Their export is that of final, of one head fewer."""
-    last = _train(variant, mano_hands, tmp_path / "run", mano_files[0])
+    last = _train(model, mano_hands, tmp_path / "run", mano_files[0])
     assert main(["evaluate", str(last), "--data", str(mano_hands), "--count", "4"]) == 0
     assert "4 crops" in capsys.readouterr().out
 

@@ -44,7 +44,7 @@ def test_a_frame_becomes_a_hand_where_the_detector_saw_it(networks: Path) -> Non
     with Pipeline(PipelineSettings(networks, smoothing=0.0)) as pipeline:
         result = pipeline.process(frame(7))
     assert result.frame.number == 7
-    assert result.variant == "final"
+    assert result.model == "final"
     (hand,), (crop,) = result.hands, result.crops
     assert hand.handedness == crop.detection.handedness == "right"
     np.testing.assert_allclose(crop.image, 90 / 255, atol=1e-6)
@@ -58,14 +58,14 @@ def test_a_frame_becomes_a_hand_where_the_detector_saw_it(networks: Path) -> Non
 def test_results_name_the_files_that_they_come_from(networks: Path, tmp_path: Path) -> None:
     other = tmp_path / "my_detector.task"
     other.write_bytes(b"mine")
-    with Pipeline(PipelineSettings(networks, "prior", other_variants=False, landmarker=other)) as pipeline:
+    with Pipeline(PipelineSettings(networks, "prior", other_models=False, landmarker=other)) as pipeline:
         assert pipeline.networks == pipeline.process(frame()).networks
         assert {role: file.file for role, file in pipeline.networks.items()} == {
             "network": "handviz_prior.onnx",
             "detector": "my_detector.task",
         }
         assert [file.state for file in pipeline.networks.values()] == ["changed", "own"]
-        pipeline.set_variant("final")
+        pipeline.set_model("final")
         assert pipeline.process(frame(1)).networks["network"].file == "handviz_final.onnx"
 
 
@@ -76,51 +76,51 @@ def test_a_frame_without_hands(networks: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake_landmarker")
-def test_the_variant_changes_with_the_very_next_frame(networks: Path) -> None:
+def test_the_model_changes_with_the_very_next_frame(networks: Path) -> None:
     with Pipeline(PipelineSettings(networks)) as pipeline:
-        for number, variant in enumerate(("final", "prior", "amvur", "final")):
-            pipeline.set_variant(variant)
+        for number, model in enumerate(("final", "prior", "amvur", "final")):
+            pipeline.set_model(model)
             result = pipeline.process(frame(number))
-            assert result.variant == variant
-            assert [hand.variant for hand in result.hands] == [variant]
+            assert result.model == model
+            assert [hand.model for hand in result.hands] == [model]
 
 
 @pytest.mark.usefixtures("fake_landmarker")
-def test_smoothing_does_not_mix_two_variants(tmp_path: Path) -> None:
+def test_smoothing_does_not_mix_two_models(tmp_path: Path) -> None:
     hand = constant_hand()
     write_network(tmp_path / "handviz_final.onnx")
     write_network(tmp_path / "handviz_prior.onnx", "prior", hand=hand | {"vertices_m": hand["vertices_m"] * 1.5})
     settings = PipelineSettings(tmp_path, smoothing=1.0)
     with Pipeline(settings) as mixed, Pipeline(PipelineSettings(tmp_path, "prior", smoothing=0.0)) as alone:
         mixed.process(frame(0))
-        mixed.set_variant("prior")
+        mixed.set_model("prior")
         np.testing.assert_allclose(
             mixed.process(frame(1)).hands[0].vertices_m, alone.process(frame(1)).hands[0].vertices_m
         )
 
 
 @pytest.mark.usefixtures("fake_landmarker")
-def test_a_missing_variant_is_said_once_and_the_last_one_stays(tmp_path: Path) -> None:
+def test_a_missing_model_is_said_once_and_the_last_one_stays(tmp_path: Path) -> None:
     write_network(tmp_path / "handviz_final.onnx")
     with Pipeline(PipelineSettings(tmp_path)) as pipeline:
         pipeline.process(frame(0))
-        pipeline.set_variant("amvur")
+        pipeline.set_model("amvur")
         with raises(ErrorCode.MODEL_MISSING, match=r"handviz_amvur\.onnx is missing"):
             pipeline.process(frame(1))
-        assert pipeline.process(frame(2)).variant == "final"
+        assert pipeline.process(frame(2)).model == "final"
         write_network(tmp_path / "handviz_amvur.onnx", "amvur")
-        pipeline.set_variant("amvur")
-        assert pipeline.process(frame(3)).variant == "amvur"
+        pipeline.set_model("amvur")
+        assert pipeline.process(frame(3)).model == "amvur"
 
 
 @pytest.mark.usefixtures("fake_landmarker")
-def test_the_first_variant_must_be_there(tmp_path: Path) -> None:
+def test_the_first_model_must_be_there(tmp_path: Path) -> None:
     with raises(ErrorCode.MODEL_MISSING, match=r"handviz_final\.onnx is missing"):
         Pipeline(PipelineSettings(tmp_path))
 
 
 @pytest.mark.usefixtures("fake_landmarker")
-def test_a_file_with_another_variant_inside(tmp_path: Path) -> None:
+def test_a_file_with_another_model_inside(tmp_path: Path) -> None:
     write_network(tmp_path / "handviz_final.onnx", "prior")
     with raises(ErrorCode.MODEL_MISMATCH):
         Pipeline(PipelineSettings(tmp_path))
@@ -162,7 +162,7 @@ def test_the_pose_is_refined_by_landmarks_unless_switched_off(tmp_path: Path) ->
     write_network(tmp_path / "handviz_final.onnx", hand=said)
     found = []
     for lean in (True, False):
-        settings = PipelineSettings(tmp_path, other_variants=False, correct_pose=lean, align_to_detector=False)
+        settings = PipelineSettings(tmp_path, other_models=False, correct_pose=lean, align_to_detector=False)
         with Pipeline(settings) as pipeline:
             (seen,) = pipeline.process(frame()).hands
         found.append(seen.keypoints_m @ seen.camera_from_wrist)
@@ -183,7 +183,7 @@ def test_keypoints_of_a_hand_of_the_wrong_side_correct_nothing(
     monkeypatch.setattr(pipeline_module, "reconstruct_with_recheck", recheck)
     seen = []
     for align in (True, False):
-        settings = PipelineSettings(networks, other_variants=False, video=False, align_to_detector=align)
+        settings = PipelineSettings(networks, other_models=False, video=False, align_to_detector=align)
         with Pipeline(settings) as pipeline:
             seen.append(pipeline.process(frame()).hands[0].keypoints_px)
     assert np.allclose(*seen, atol=1e-3) == turned
@@ -197,7 +197,7 @@ def test_hands_of_a_clip_are_smoothed_in_the_clips_own_time(networks: Path, monk
         times_ms.append(time_ms)
         return hands
 
-    with Pipeline(PipelineSettings(networks, other_variants=False)) as pipeline:
+    with Pipeline(PipelineSettings(networks, other_models=False)) as pipeline:
         monkeypatch.setattr(pipeline._smoothers.of("final"), "smooth", note)
         pipeline.process(frame(2))
         pipeline.process(replace(frame(3), time_ms=400.0))

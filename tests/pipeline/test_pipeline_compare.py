@@ -1,4 +1,4 @@
-"""Every variant run on every frame, with a made-up detector and constant networks."""
+"""Every model run on every frame, with a made-up detector and constant networks."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import VARIANTS, Frame, HandMesh, HandTexture, NetworkFile, VariantName
-from handviz.models.reconstructor import Reconstructor
+from handviz.core.records import VARIANTS, Frame, HandMesh, HandTexture, ModelId, NetworkFile
+from handviz.models.reconstructor import OnnxReconstructor
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from tests.hands import FakeLandmarker
 from tests.tiny_network import constant_hand, write_network
 
-SIZES: dict[VariantName, float] = {"prior": 0.8, "amvur": 1.0, "final": 1.2}
+SIZES: dict[ModelId, float] = {"prior": 0.8, "amvur": 1.0, "final": 1.2}
 FIELDS = ("vertices_m", "vertex_std_mm", "keypoints_m", "vertices_px", "wrist_camera_m")
 
 
@@ -22,9 +22,9 @@ FIELDS = ("vertices_m", "vertex_std_mm", "keypoints_m", "vertices_px", "wrist_ca
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write three networks with hands of different size."""
     folder, hand = tmp_path_factory.mktemp("networks"), constant_hand()
-    for variant, size in SIZES.items():
+    for model, size in SIZES.items():
         scaled = {name: hand[name] * size for name in ("vertices_m", "keypoints_m", "vertex_std_m")}
-        write_network(folder / f"handviz_{variant}.onnx", variant, hand=hand | scaled)
+        write_network(folder / f"handviz_{model}.onnx", model, hand=hand | scaled)
     return folder
 
 
@@ -43,31 +43,31 @@ def frame(number: int = 0) -> Frame:
 
 
 def assert_same(one: HandMesh, other: HandMesh) -> None:
-    assert (one.variant, one.handedness) == (other.variant, other.handedness)
+    assert (one.model, one.handedness) == (other.model, other.handedness)
     for name in FIELDS:
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-9)
 
 
 @pytest.mark.parametrize("video", [True, False])
-def test_three_variants_together_are_as_each_alone(networks: Path, video: bool) -> None:
+def test_three_models_together_are_as_each_alone(networks: Path, video: bool) -> None:
     alone = {}
-    for variant in VARIANTS:
-        settings = PipelineSettings(networks, variant, other_variants=False, video=video)
+    for model in VARIANTS:
+        settings = PipelineSettings(networks, model, other_models=False, video=video)
         with Pipeline(settings) as pipeline:
-            alone[variant] = [pipeline.process(frame(number)) for number in range(3)]
+            alone[model] = [pipeline.process(frame(number)) for number in range(3)]
     with Pipeline(PipelineSettings(networks, compare=True, video=video)) as pipeline:
         together = [pipeline.process(frame(number)) for number in range(3)]
     for number, result in enumerate(together):
         assert (set(result.others), result.other_errors) == ({"prior", "amvur"}, {})
-        for variant in VARIANTS:
-            (one,), (other,) = result.of_variant(variant).hands, alone[variant][number].hands
+        for model in VARIANTS:
+            (one,), (other,) = result.of_model(model).hands, alone[model][number].hands
             assert_same(one, other)
 
 
-def test_sizes_tell_the_variants_apart(networks: Path) -> None:
+def test_sizes_tell_the_models_apart(networks: Path) -> None:
     with Pipeline(PipelineSettings(networks, compare=True)) as pipeline:
         result = pipeline.process(frame())
-    spans = {variant: np.ptp(result.of_variant(variant).hands[0].vertices_m, axis=0).max() for variant in VARIANTS}
+    spans = {model: np.ptp(result.of_model(model).hands[0].vertices_m, axis=0).max() for model in VARIANTS}
     assert spans["prior"] < 0.9 * spans["amvur"] < 0.81 * spans["final"]
 
 
@@ -80,7 +80,7 @@ def test_nobody_else_is_asked_unless_wanted(networks: Path) -> None:
         assert not pipeline.process(frame(3)).is_compared
 
 
-def test_a_frame_without_hands_has_none_of_any_variant(networks: Path) -> None:
+def test_a_frame_without_hands_has_none_of_any_model(networks: Path) -> None:
     empty = Frame(0, np.zeros((240, 320, 3), np.uint8), 0.0)
     with Pipeline(PipelineSettings(networks, compare=True)) as pipeline:
         result = pipeline.process(empty)
@@ -88,22 +88,22 @@ def test_a_frame_without_hands_has_none_of_any_variant(networks: Path) -> None:
     assert dict(result.others) == {"prior": (), "amvur": ()}
 
 
-def test_changing_the_chosen_variant_changes_no_hand(networks: Path) -> None:
+def test_changing_the_chosen_model_changes_no_hand(networks: Path) -> None:
     results = []
-    for variant in ("final", "prior"):
+    for model in ("final", "prior"):
         with Pipeline(PipelineSettings(networks, compare=True, smoothing=0.9)) as pipeline:
             for number in range(3):
                 pipeline.process(frame(number))
-            pipeline.set_variant(variant)
+            pipeline.set_model(model)
             results.append(pipeline.process(frame(3)))
-    assert [result.variant for result in results] == ["final", "prior"]
-    for variant in VARIANTS:
-        assert_same(*(result.of_variant(variant).hands[0] for result in results))
+    assert [result.model for result in results] == ["final", "prior"]
+    for model in VARIANTS:
+        assert_same(*(result.of_model(model).hands[0] for result in results))
 
 
-def test_a_missing_variant_is_said_and_the_others_go_on(tmp_path: Path) -> None:
-    for variant in ("final", "prior"):
-        write_network(tmp_path / f"handviz_{variant}.onnx", variant)
+def test_a_missing_model_is_said_and_the_others_go_on(tmp_path: Path) -> None:
+    for model in ("final", "prior"):
+        write_network(tmp_path / f"handviz_{model}.onnx", model)
     with Pipeline(PipelineSettings(tmp_path, compare=True)) as pipeline:
         for number in range(2):
             result = pipeline.process(frame(number))
@@ -116,21 +116,21 @@ def test_a_missing_variant_is_said_and_the_others_go_on(tmp_path: Path) -> None:
 
 
 def test_a_network_that_fails_on_a_frame_stops_no_other(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Reconstructor.reconstruct
+    real = OnnxReconstructor.reconstruct
 
     def fail_prior(self, crops):
-        if self.variant == "prior":
+        if self.model == "prior":
             raise HandvizError("prior answered with vertices that are not finite", ErrorCode.OPTION_CONFLICT)
         return real(self, crops)
 
     with Pipeline(PipelineSettings(networks, compare=True)) as pipeline:
-        monkeypatch.setattr(Reconstructor, "reconstruct", fail_prior)
+        monkeypatch.setattr(OnnxReconstructor, "reconstruct", fail_prior)
         result = pipeline.process(frame())
     assert set(result.others) == {"amvur"}
     assert "not finite" in result.other_errors["prior"]
 
 
-def test_all_variants_wear_the_colours_of_the_chosen_one(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_models_wear_the_colours_of_the_chosen_one(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class FakeTexturer:
         file = NetworkFile("handviz_texture.onnx", "", "shipped")
 
@@ -145,5 +145,5 @@ def test_all_variants_wear_the_colours_of_the_chosen_one(networks: Path, monkeyp
     monkeypatch.setattr(pipeline_module, "Texturer", FakeTexturer)
     with Pipeline(PipelineSettings(networks, compare=True, texture=True)) as pipeline:
         result = pipeline.process(frame())
-    for variant in VARIANTS:
-        assert result.of_variant(variant).hands[0].texture is result.hands[0].texture is not None
+    for model in VARIANTS:
+        assert result.of_model(model).hands[0].texture is result.hands[0].texture is not None

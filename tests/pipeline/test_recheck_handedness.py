@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handviz.core.records import CanonicalHand, HandCrop, NetworkFile, VariantName
+from handviz.core.records import HandCrop, ModelId, NetworkFile, NetworkOutput
 from handviz.detection.crop import crop_hand
 from handviz.pipeline.refinement import reconstruct_with_recheck
 from tests.hands import made_up_detection
@@ -18,18 +18,18 @@ IMAGE = np.full((240, 320, 3), 90, np.uint8)
 class LandmarkHead:
     """A network whose certainty of right hands is ``sure``, for crops called right and left."""
 
-    variant: VariantName = "final"
+    model: ModelId = "final"
     provider = "none"
     file = NetworkFile("none.onnx", "", "own")
 
     def __init__(self, right: float, left: float) -> None:
         self.sure, self.asked = {"right": right, "left": left}, 0
 
-    def reconstruct(self, crops: Sequence[HandCrop]) -> list[CanonicalHand]:
+    def reconstruct(self, crops: Sequence[HandCrop]) -> list[NetworkOutput]:
         self.asked += len(crops)
         fields = constant_hand()
         fields["scale"] = float(fields["scale"])
-        return [CanonicalHand(**fields, right_hand=self.sure[crop.detection.handedness]) for crop in crops]
+        return [NetworkOutput(**fields, right_hand=self.sure[crop.detection.handedness]) for crop in crops]
 
 
 @pytest.mark.parametrize(

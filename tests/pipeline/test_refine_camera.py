@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handviz.core.geometry import apply_affine, invert_affine, rotation_from_axis_angle
-from handviz.core.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Intrinsics
+from handviz.core.records import CROP_SIZE, Detection, FloatArray, HandCrop, Intrinsics, NetworkOutput
 from handviz.detection.crop import (
     CropView,
     as_the_detector_marks_them,
@@ -28,7 +28,7 @@ def crop_marked(marks: FloatArray) -> HandCrop:
     return HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32), AFFINE, Detection("left", 1.0, keypoints_px))
 
 
-def camera_points(hand: CanonicalHand) -> FloatArray:
+def camera_points(hand: NetworkOutput) -> FloatArray:
     """Keypoints (21, 3), as the detector marks them, in the camera's frame."""
     position_m = hand.wrist_camera_m
     if position_m is None:
@@ -37,16 +37,16 @@ def camera_points(hand: CanonicalHand) -> FloatArray:
     return marked_m @ (camera_from_crop(AFFINE, CAMERA) @ hand.rotation).T + position_m
 
 
-def projected(hand: CanonicalHand) -> FloatArray:
+def projected(hand: NetworkOutput) -> FloatArray:
     """Keypoints (21, 2), as the detector marks them, in the crop's [-1, 1]."""
     return VIEW.in_crop(camera_points(hand))
 
 
 @pytest.fixture
-def hand() -> CanonicalHand:
+def hand() -> NetworkOutput:
     template = load_open_hand()
     vertices = np.asarray(template.vertices_m, np.float64)
-    return CanonicalHand(
+    return NetworkOutput(
         vertices_m=vertices,
         vertex_std_m=np.full_like(vertices, 0.004),
         keypoints_m=template.keypoint_regressor @ vertices,
@@ -57,19 +57,19 @@ def hand() -> CanonicalHand:
     )
 
 
-def crop_that_sees(hand: CanonicalHand) -> HandCrop:
+def crop_that_sees(hand: NetworkOutput) -> HandCrop:
     """Return a crop whose detector found exactly the hand's projected keypoints."""
     return crop_marked(projected(hand))
 
 
-def test_a_camera_that_agrees_already_stays(hand: CanonicalHand) -> None:
+def test_a_camera_that_agrees_already_stays(hand: NetworkOutput) -> None:
     moved = refine_camera(hand, crop_that_sees(hand), CAMERA)
     np.testing.assert_allclose(moved.rotation, hand.rotation, atol=1e-9)
     assert moved.scale == pytest.approx(hand.scale)
     np.testing.assert_allclose(camera_points(moved), camera_points(hand), atol=1e-9)
 
 
-def test_a_wrong_camera_moves_onto_the_detector(hand: CanonicalHand) -> None:
+def test_a_wrong_camera_moves_onto_the_detector(hand: NetworkOutput) -> None:
     crop = crop_that_sees(hand)
     turn = rotation_from_axis_angle(np.array([0.05, -0.08, 0.1]))
     wrong = replace(hand, rotation=turn @ hand.rotation, scale=6.6, translation=hand.translation + 0.08)
@@ -81,7 +81,7 @@ def test_a_wrong_camera_moves_onto_the_detector(hand: CanonicalHand) -> None:
     np.testing.assert_array_equal(moved.vertices_m, wrong.vertices_m)
 
 
-def test_one_wild_keypoint_does_not_pull_the_hand(hand: CanonicalHand) -> None:
+def test_one_wild_keypoint_does_not_pull_the_hand(hand: NetworkOutput) -> None:
     crop = crop_that_sees(hand)
     keypoints = crop.detection.keypoints_px.copy()
     keypoints[8] += 200
@@ -89,13 +89,13 @@ def test_one_wild_keypoint_does_not_pull_the_hand(hand: CanonicalHand) -> None:
     assert np.linalg.norm(projected(moved) - projected(hand), axis=1).mean() < 0.05
 
 
-def test_a_certain_camera_ignores_the_detector(hand: CanonicalHand) -> None:
+def test_a_certain_camera_ignores_the_detector(hand: NetworkOutput) -> None:
     crop = crop_that_sees(replace(hand, translation=hand.translation + 0.3))
     certain = CameraPrior(rotation_rad=1e-6, log_depth=1e-6, shift=1e-6)
     np.testing.assert_allclose(projected(refine_camera(hand, crop, CAMERA, certain)), projected(hand), atol=1e-4)
 
 
-def test_the_detectors_knuckles_and_tips_lie_further_in(hand: CanonicalHand) -> None:
+def test_the_detectors_knuckles_and_tips_lie_further_in(hand: NetworkOutput) -> None:
     marked = as_the_detector_marks_them(hand.keypoints_m)
     knuckles, tips, last_joints = [5, 9, 13, 17], [4, 8, 12, 16, 20], [3, 7, 11, 15, 19]
     to_wrist = [np.linalg.norm(points - hand.keypoints_m[0], axis=1)[knuckles] for points in (marked, hand.keypoints_m)]
@@ -108,7 +108,7 @@ def test_the_detectors_knuckles_and_tips_lie_further_in(hand: CanonicalHand) -> 
     np.testing.assert_array_equal(marked[[6, 10, 14, 18]], hand.keypoints_m[[6, 10, 14, 18]])
 
 
-def test_jacobian_is_the_difference_quotient(hand: CanonicalHand) -> None:
+def test_jacobian_is_the_difference_quotient(hand: NetworkOutput) -> None:
     camera = _Camera(camera_from_crop(AFFINE, CAMERA) @ hand.rotation, np.array([-0.1, 0.04, 0.4]))
     before = VIEW.in_crop(camera.points(hand.keypoints_m))
     jacobian = _jacobian(camera.points(hand.keypoints_m), camera.position_m, VIEW)
@@ -117,7 +117,7 @@ def test_jacobian_is_the_difference_quotient(hand: CanonicalHand) -> None:
         np.testing.assert_allclose(jacobian[:, :, index], (after - before) / 1e-6, atol=1e-4)
 
 
-def test_true_perspective_tells_where_a_near_hand_is(hand: CanonicalHand) -> None:
+def test_true_perspective_tells_where_a_near_hand_is(hand: NetworkOutput) -> None:
     """Without the network's prior, an exact hand with exact keypoints gets the true camera."""
     position_m = np.array([-0.1, 0.04, 0.33])
     true = replace(hand, wrist_camera_m=position_m)
@@ -127,7 +127,7 @@ def test_true_perspective_tells_where_a_near_hand_is(hand: CanonicalHand) -> Non
     np.testing.assert_allclose(camera_points(moved), camera_points(true), atol=1e-3)
 
 
-def test_the_covariance_of_the_position_is_that_of_noisy_keypoints(hand: CanonicalHand) -> None:
+def test_the_covariance_of_the_position_is_that_of_noisy_keypoints(hand: NetworkOutput) -> None:
     """Keypoints of the stated noise move the wrist as much as the covariance says."""
     random = np.random.default_rng(5)
     loose = CameraPrior(rotation_rad=10, log_depth=10, shift=10, keypoint=0.02)

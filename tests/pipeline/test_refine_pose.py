@@ -8,7 +8,7 @@ import torch
 
 from handviz.core import metrics
 from handviz.core.geometry import apply_affine, invert_affine, rotation_from_axis_angle
-from handviz.core.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Intrinsics
+from handviz.core.records import CROP_SIZE, Detection, FloatArray, HandCrop, Intrinsics, NetworkOutput
 from handviz.detection.crop import (
     CropView,
     as_the_detector_marks_them,
@@ -41,7 +41,7 @@ def bent(angle: float) -> FloatArray:
         return HandLayer(TEMPLATE)(pose.flatten(1), torch.zeros(1, 10)).vertices_m[0].double().numpy()
 
 
-def hand_of(vertices_m: FloatArray, landmark_vertices_m: FloatArray, presence: float = 1.0) -> CanonicalHand:
+def hand_of(vertices_m: FloatArray, landmark_vertices_m: FloatArray, presence: float = 1.0) -> NetworkOutput:
     """Return a network's hand with the world landmarks of a hand of vertices ``landmark_vertices_m`` (V, 3)."""
     fields = constant_hand()
     keypoints = TEMPLATE.keypoint_regressor @ vertices_m
@@ -49,7 +49,7 @@ def hand_of(vertices_m: FloatArray, landmark_vertices_m: FloatArray, presence: f
     marked_m = as_the_detector_marks_them(TEMPLATE.keypoint_regressor @ landmark_vertices_m)
     landmarks_m = 0.8 * marked_m @ rotation.T + [0.1, 0.0, 0.3]
     own = {"vertices_m": vertices_m, "keypoints_m": keypoints, "landmarks_m": landmarks_m, "presence": presence}
-    return CanonicalHand(**fields | {"scale": float(fields["scale"])} | own)  # type: ignore[arg-type]
+    return NetworkOutput(**fields | {"scale": float(fields["scale"])} | own)  # type: ignore[arg-type]
 
 
 def test_landmarks_that_agree_move_nothing_however_they_are_rotated_and_scaled():
@@ -103,13 +103,13 @@ AFFINE = crop_from_image_affine(np.random.default_rng(0).uniform(100, 300, (21, 
 TO_CAMERA = camera_from_crop(AFFINE, CAMERA)
 
 
-def in_camera(hand: CanonicalHand) -> FloatArray:
+def in_camera(hand: NetworkOutput) -> FloatArray:
     """Return (21, 3) where MediaPipe would mark the hand, in the camera frame."""
     assert hand.wrist_camera_m is not None
     return as_the_detector_marks_them(hand.keypoints_m) @ (TO_CAMERA @ hand.rotation).T + hand.wrist_camera_m
 
 
-def seen_by(hand: CanonicalHand) -> FloatArray:
+def seen_by(hand: NetworkOutput) -> FloatArray:
     """Return the same (21, 2) in the crop's [-1, 1]."""
     return CropView(AFFINE, CAMERA).in_crop(in_camera(hand))
 
@@ -120,7 +120,7 @@ def crop_with(marks: FloatArray) -> HandCrop:
     return HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32), AFFINE, Detection("left", 1.0, keypoints_px))
 
 
-def placed() -> CanonicalHand:
+def placed() -> NetworkOutput:
     """Return a hand at the network's position."""
     hand = hand_of(bent(0.3), bent(0.3))
     return replace(hand, wrist_camera_m=wrist_from_network(hand, crop_with(np.zeros((21, 2))), CAMERA))

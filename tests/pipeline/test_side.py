@@ -29,7 +29,7 @@ def test_a_hand_is_reconstructed_as_the_side_that_it_is_called() -> None:
     clip.set(cv2.CAP_PROP_POS_FRAMES, 30)
     frame = Frame(0, cv2.cvtColor(clip.read()[1], cv2.COLOR_BGR2RGB), 0.0)
     clip.release()
-    with Pipeline(PipelineSettings(video=False, other_variants=False)) as pipeline:
+    with Pipeline(PipelineSettings(video=False, other_models=False)) as pipeline:
         (detected,) = pipeline.process(frame).hands
         other: HandednessSetting = "left" if detected.handedness == "right" else "right"
         pipeline.set_side(other)

@@ -14,7 +14,7 @@ from handviz.core.records import Detection, Frame, HandCrop
 from handviz.data.synthetic import generator
 from handviz.data.synthetic.dataset import read_shard
 from handviz.detection.crop import crop_hand, points_in_crop
-from handviz.models.reconstructor import Reconstructor
+from handviz.models.reconstructor import OnnxReconstructor
 from handviz.models.texture.network import Copying, TextureConfig, TextureNet, TextureOutput, sampled
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
@@ -173,7 +173,7 @@ def given_crops(count, grey=0.5):
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory):
     path = write_network(tmp_path_factory.mktemp("hand") / "final.onnx", hand=constant_hand())
-    hand = Reconstructor(path).reconstruct(given_crops(1))[0]
+    hand = OnnxReconstructor(path).reconstruct(given_crops(1))[0]
     return points_in_crop(hand.vertices_m, hand)
 
 

@@ -38,7 +38,7 @@ def compared(*hands: HandMesh) -> FrameResult:
 @pytest.mark.parametrize("view", ["overlay", "orbit"])
 def test_panes_divide_the_view_in_order_and_do_not_overlap(view_size: Size, view: str) -> None:
     panes = panes_of(view_size, VARIANTS, image_size=IMAGE, view=view)
-    assert tuple(pane.variant for pane in panes) == VARIANTS
+    assert tuple(pane.model for pane in panes) == VARIANTS
     covered = np.zeros(view_size[::-1], int)
     for pane in panes:
         covered[pane.top_px : pane.top_px + pane.height_px, pane.left_px : pane.left_px + pane.width_px] += 1
@@ -69,7 +69,7 @@ def test_a_point_belongs_to_the_pane_around_it() -> None:
     _, second, last = panes
     found = pane_at(panes, second.left_px + 5.5, 20.0)
     assert found is not None
-    assert (found.variant, found.point_px, found.size_px) == ("amvur", (5.5, 20.0), second.size_px)
+    assert (found.model, found.point_px, found.size_px) == ("amvur", (5.5, 20.0), second.size_px)
     assert pane_at(panes, second.left_px - 1, 20) is None, "the gap"
     assert pane_at(panes, last.left_px + last.width_px, 20) is None
     assert pane_at(panes, 20, -1) is None

@@ -37,7 +37,7 @@ def square(*, depth_m: float = 0.5, std_mm: float = 5.0, handedness: str = "righ
     return HandMesh(
         handedness=handedness,  # type: ignore[arg-type]
         detection_score=1.0,
-        variant="final",
+        model="final",
         vertices_m=corners * side_px / 1000,
         vertex_std_mm=np.full(4, std_mm),
         keypoints_m=np.zeros((21, 3)),

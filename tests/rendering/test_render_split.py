@@ -7,7 +7,7 @@ import moderngl
 import numpy as np
 import pytest
 
-from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh, Intrinsics, VariantName
+from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh, Intrinsics, ModelId
 from handviz.rendering import legend, passes
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.colormap import distance_colours, uncertainty_colours
@@ -23,21 +23,21 @@ IMAGE = (64, 48)
 BLUE = (0, 0, 200)
 DIFFERENCE = Difference("prior", "final")
 COMPARED = DrawOptions(compare=True, opacity=1.0, legend=False)
-STD_MM: dict[VariantName, float] = {"prior": 2.0, "amvur": 6.0, "final": 10.0}
-SIDE_M: dict[VariantName, float] = {"prior": 0.02, "amvur": 0.03, "final": 0.05}
+STD_MM: dict[ModelId, float] = {"prior": 2.0, "amvur": 6.0, "final": 10.0}
+SIDE_M: dict[ModelId, float] = {"prior": 0.02, "amvur": 0.03, "final": 0.05}
 SQUARE = PlainSurface(np.array([[0, 2, 1], [0, 3, 2]], dtype=np.int32), 4)
 Draw = Callable[..., np.ndarray]
 
 
-def square(variant: VariantName) -> HandMesh:
+def square(model: ModelId) -> HandMesh:
     """Return a square at the image's centre that faces the camera; size and standard deviation depend on the model."""
     corners, centre = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) / 2, np.array([32.0, 24.0])
     return HandMesh(
         handedness="right",
         detection_score=1.0,
-        variant=variant,
-        vertices_m=corners * SIDE_M[variant],
-        vertex_std_mm=np.full(4, STD_MM[variant]),
+        model=model,
+        vertices_m=corners * SIDE_M[model],
+        vertex_std_mm=np.full(4, STD_MM[model]),
         keypoints_m=np.zeros((21, 3)),
         keypoint_std_mm=np.zeros(21),
         vertices_px=corners[:, :2] * 12 + centre,
@@ -49,10 +49,10 @@ def square(variant: VariantName) -> HandMesh:
     )
 
 
-def compared(chosen: VariantName = "final", **changes: object) -> FrameResult:
+def compared(chosen: ModelId = "final", **changes: object) -> FrameResult:
     """Return one square of every model on a blue image."""
     image = np.full((IMAGE[1], IMAGE[0], 3), BLUE, dtype=np.uint8)
-    others = {variant: (square(variant),) for variant in VARIANTS if variant != chosen}
+    others = {model: (square(model),) for model in VARIANTS if model != chosen}
     result = FrameResult(Frame(0, image, 0.0), chosen, hands=(square(chosen),), others=others)
     return replace(result, **changes)  # type: ignore[arg-type]
 
@@ -96,11 +96,11 @@ def hue(colours: np.ndarray, fraction: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("chosen", VARIANTS)
-def test_every_pane_shows_its_variant_on_one_scale(draw: Draw, scene: SplitScene, chosen: VariantName) -> None:
+def test_every_pane_shows_its_model_on_one_scale(draw: Draw, scene: SplitScene, chosen: ModelId) -> None:
     options = replace(COMPARED, std_range_mm=(0.0, 12.0))
     image = draw(compared(chosen), options)
-    for colour, variant in zip(centre_colours(image, scene), VARIANTS, strict=True):
-        np.testing.assert_allclose(colour, hue(uncertainty_colours(), STD_MM[variant] / 12), atol=0.12)
+    for colour, model in zip(centre_colours(image, scene), VARIANTS, strict=True):
+        np.testing.assert_allclose(colour, hue(uncertainty_colours(), STD_MM[model] / 12), atol=0.12)
     for pane in scene.panes(SIZE, options):
         assert tuple(image[120, pane.left_px + 8]) == BLUE, "the image lies behind every hand"
     gaps = image[:, [211, 212, 425, 426]]
@@ -108,7 +108,7 @@ def test_every_pane_shows_its_variant_on_one_scale(draw: Draw, scene: SplitScene
     assert gaps.max() < 60
 
 
-def test_the_scale_holds_every_variant(draw: Draw, scene: SplitScene) -> None:
+def test_the_scale_holds_every_model(draw: Draw, scene: SplitScene) -> None:
     draw(compared())
     low, high = scene.range_mm(COMPARED)
     assert low <= 2.0
@@ -141,7 +141,7 @@ def test_translucent_hands_show_the_image_behind_them_in_every_pane(draw: Draw, 
 
 
 @pytest.mark.parametrize("chosen", ["final", "amvur"])
-def test_distances_colour_the_two_and_leave_the_third_plain(draw: Draw, scene: SplitScene, chosen: VariantName) -> None:
+def test_distances_colour_the_two_and_leave_the_third_plain(draw: Draw, scene: SplitScene, chosen: ModelId) -> None:
     options = replace(COMPARED, difference=DIFFERENCE, std_range_mm=(0.0, 40.0))
     prior, amvur, final = centre_colours(draw(compared(chosen), options), scene, options)
     # A corner moves by 15 mm along both axes.
@@ -155,13 +155,13 @@ def test_distances_colour_the_two_and_leave_the_third_plain(draw: Draw, scene: S
 def test_distances_without_panes_lie_on_a_mesh_of_the_pair(draw: Draw, scene: SplitScene) -> None:
     options = DrawOptions(difference=Difference("prior", "amvur"), opacity=1.0, legend=False)
     draw(compared("final"), options)
-    assert scene.panes(SIZE, options)[0].variant == "prior"
+    assert scene.panes(SIZE, options)[0].model == "prior"
     draw(compared("amvur"), options)
-    assert scene.panes(SIZE, options)[0].variant == "amvur"
-    assert scene.panes(SIZE, replace(options, difference=None))[0].variant == "amvur"
+    assert scene.panes(SIZE, options)[0].model == "amvur"
+    assert scene.panes(SIZE, replace(options, difference=None))[0].model == "amvur"
 
 
-def test_a_missing_variant_has_a_pane_with_a_message_and_no_hand(draw: Draw, scene: SplitScene) -> None:
+def test_a_missing_model_has_a_pane_with_a_message_and_no_hand(draw: Draw, scene: SplitScene) -> None:
     result = compared()
     whole = draw(result)
     others = {"prior": result.others["prior"]}
@@ -208,7 +208,7 @@ def test_going_back_to_one_pane_draws_as_before(draw: Draw, scene: SplitScene) -
     draw(compared())
     np.testing.assert_array_equal(draw(compared(), single), before)
     (pane,) = scene.panes(SIZE, single)
-    assert (pane.variant, pane.size_px) == ("final", SIZE)
+    assert (pane.model, pane.size_px) == ("final", SIZE)
     found = scene.pane_at((10.0, 12.0), SIZE, single)
     assert found is not None
     assert found.point_px == (10.0, 12.0)
@@ -239,7 +239,7 @@ def test_a_picked_point_is_marked_in_every_pane_and_found_there(draw: Draw, scen
     assert gap is None
 
 
-def test_attention_colours_the_chosen_variant_and_gives_way_to_distances(draw: Draw, scene: SplitScene) -> None:
+def test_attention_colours_the_chosen_model_and_gives_way_to_distances(draw: Draw, scene: SplitScene) -> None:
     without = [draw(compared("amvur"), options) for options in (COMPARED, replace(COMPARED, difference=DIFFERENCE))]
     attention = AttentionShown(vertices=np.array([0.0, 0.0, 0.0, 20.0]))
     for options, before in zip((COMPARED, replace(COMPARED, difference=DIFFERENCE)), without, strict=True):

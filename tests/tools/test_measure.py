@@ -162,11 +162,9 @@ def test_a_soak_samples_switches_and_ends_with_a_verdict(
     window: MainWindow,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told, variants = [], set()
+    told, models = [], set()
     monkeypatch.setattr(measure, "_gl_objects", lambda _: 7)
-    controller.settings_changed.connect(
-        lambda settings: variants.add((settings.variant, settings.colour, settings.view))
-    )
+    controller.settings_changed.connect(lambda settings: models.add((settings.model, settings.colour, settings.view)))
     run = measure.SoakRun(window, controller, 0.0, told.append, sample_ms=20)
     with qtbot.waitSignal(controller.answered) as answered:
         controller.start("picture")
@@ -177,7 +175,7 @@ def test_a_soak_samples_switches_and_ends_with_a_verdict(
     assert told[-1].startswith("verdict")
     assert told[-1].endswith("1 frames or requests FAILED, the first: a frame failed")
     assert run.has_failed
-    assert len(variants) > 3
+    assert len(models) > 3
 
 
 @pytest.mark.display

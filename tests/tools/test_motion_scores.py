@@ -90,7 +90,7 @@ def test_a_motion_comes_back_from_its_file(tmp_path: Path) -> None:
     assert again is not None
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
-    assert (again.handedness, again.variant, again.intrinsics.focal_px) == ("right", "final", INTRINSICS.focal_px)
+    assert (again.handedness, again.model, again.intrinsics.focal_px) == ("right", "final", INTRINSICS.focal_px)
 
 
 def test_every_second_frame_and_dropped_frames() -> None:

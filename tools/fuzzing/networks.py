@@ -19,9 +19,9 @@ def write_onnx(folder: Path) -> None:
 
 def read_onnx_session(path: Path) -> None:
     """Load a network and reconstruct a grey crop."""
-    from handviz.models.reconstructor import Reconstructor
+    from handviz.models.reconstructor import OnnxReconstructor
 
-    network = Reconstructor(path, device="cpu")
+    network = OnnxReconstructor(path, device="cpu")
     image = np.full((CROP_SIZE, CROP_SIZE, 3), 0.5, np.float32)
     hand = network.reconstruct([HandCrop(image, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))])[0]
     check_finite(hand.vertices_m, "a vertex")

@@ -109,4 +109,4 @@ class LiveRun:
 def _without_image(result: FrameResult) -> FrameResult:
     """Return times and number of hands alone; thousands of whole results would look like a leak."""
     empty = Frame(number=result.frame.number, image=result.frame.image[:0].copy(), captured_ms=result.frame.captured_ms)
-    return FrameResult(empty, result.variant, times=result.times)
+    return FrameResult(empty, result.model, times=result.times)

@@ -112,7 +112,7 @@ class InspectionFeature(Feature):
     def _begin(self, folder: Path) -> None:
         self._request = self._request_for(folder)
         self._set_running(True)
-        self.page.title.setText(f"{folder.name or folder}  ·  {self._request.variant}")
+        self.page.title.setText(f"{folder.name or folder}  ·  {self._request.model}")
         self.page.title.setToolTip(str(folder))
         self.worker.begin(self._request)
 
@@ -232,7 +232,7 @@ class InspectionFeature(Feature):
         settings = self._controller.settings
         return InspectionRequest(
             folder=folder,
-            variant=settings.variant,
+            model=settings.model,
             # Not the intrinsics of the live camera.
             camera_model=saved_camera_model(self._controller.store, OTHER_SOURCES),
             hand_size=settings.hand_size,

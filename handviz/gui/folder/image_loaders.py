@@ -57,9 +57,9 @@ def read_preview(request: PreviewRequest) -> Preview:
             packed = store.packed(request.file)
     hands, detections = unpack_hands(packed) if packed is not None else ((), ())
     crops = tuple(np.rint(crop_hand(image, detection).image * 255).astype(np.uint8) for detection in detections)
-    variant = hands[0].variant if hands else "final"
+    model = hands[0].model if hands else "final"
     frame = Frame(0, image, now_ms(), request.file)
-    return Preview(request.file, FrameResult(frame, variant, detections, hands), crops)
+    return Preview(request.file, FrameResult(frame, model, detections, hands), crops)
 
 
 def read_thumbnail(path: Path) -> QImage:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from handviz.core.records import HandCrop, VariantName
+from handviz.core.records import HandCrop, ModelId
 from handviz.rendering.highlight import AttentionShown
 
 PAUSE_S = 0.2
@@ -20,7 +20,7 @@ class AttentionRequest:
     """Request for the attention of a vertex or joint."""
 
     crop: HandCrop
-    variant: VariantName
+    model: ModelId
     vertex: int | None
     joint: int | None
 
@@ -37,15 +37,15 @@ class AttentionAnswer:
 class AttentionSourceLike(Protocol):
     """Interface of ``handviz.models.amvur.attention_maps.AttentionSource`` that the reader needs."""
 
-    def knows(self, crop: HandCrop, variant: VariantName, /) -> bool:
+    def knows(self, crop: HandCrop, model: ModelId, /) -> bool:
         """Return whether the answer takes no run of the network."""
         ...
 
-    def prepare(self, variant: VariantName, /) -> None:
-        """Load the network of this variant."""
+    def prepare(self, model: ModelId, /) -> None:
+        """Load the network of this model."""
         ...
 
-    def ask(self, crop: HandCrop, variant: VariantName, /, *, vertex: int | None, joint: int | None) -> AttentionShown:
+    def ask(self, crop: HandCrop, model: ModelId, /, *, vertex: int | None, joint: int | None) -> AttentionShown:
         """Return the attention of a vertex, or else to a joint."""
         ...
 
@@ -71,10 +71,10 @@ class AttentionReader:
         """Return the attention; raises HandvizError where the network has none."""
         if self._source is None:
             self._source = self._maker(self._model_dir)
-        self._source.prepare(request.variant)
-        is_known = self._source.knows(request.crop, request.variant)
+        self._source.prepare(request.model)
+        is_known = self._source.knows(request.crop, request.model)
         started_s = time.perf_counter()
-        attention = self._source.ask(request.crop, request.variant, vertex=request.vertex, joint=request.joint)
+        attention = self._source.ask(request.crop, request.model, vertex=request.vertex, joint=request.joint)
         return AttentionAnswer(attention, 0.0 if is_known else (time.perf_counter() - started_s) * 1000)
 
 

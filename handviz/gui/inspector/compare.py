@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from PyQt6.QtCore import QPointF, QSignalBlocker
 
-from handviz.core.records import VariantName
+from handviz.core.records import ModelId
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.settings import DifferencePair, ViewSettings
@@ -25,7 +25,7 @@ class Compare(Feature):
     def __init__(self, controller: Controller, viewport: Viewport, panel: Panel) -> None:
         super().__init__()
         self._controller, self._viewport = controller, viewport
-        self._others: frozenset[VariantName] = frozenset()
+        self._others: frozenset[ModelId] = frozenset()
         panel.group("Compare", before="Colour")
         hint = "prior-net, AMVUR and final of the same frame, from the same viewpoint"
         self.compare = panel.add_switch(
@@ -60,8 +60,8 @@ class Compare(Feature):
     def choose_at(self, position: QPointF) -> None:
         """Activate the model whose pane was clicked, for numbers, attention and saved meshes."""
         pane = self._viewport.pane_at(position)
-        if pane is not None and self._controller.settings.compare and pane.variant in self._others:
-            self._controller.change(variant=pane.variant)
+        if pane is not None and self._controller.settings.compare and pane.model in self._others:
+            self._controller.change(model=pane.model)
 
     def _take_answer(self, answer: Answer) -> None:
         self._others = frozenset(answer.result.others)

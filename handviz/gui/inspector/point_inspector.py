@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from PyQt6.QtCore import QPointF, QTimer
 
 from handviz.core.errors import HandvizError
-from handviz.core.records import FrameResult, HandMesh, VariantName
+from handviz.core.records import FrameResult, HandMesh, ModelId
 from handviz.detection.tracking import matched_tracks
 from handviz.gui.inspector.attention import (
     AttentionAnswer,
@@ -81,7 +81,7 @@ class PointInspector(Feature):
         self._result: FrameResult | None = None
         self._picked: PickedHand | None = None
         self._attention: AttentionShown | None = None
-        self._attention_of: VariantName | None = None
+        self._attention_of: ModelId | None = None
         self._numbers_timer = QTimer(self)
         self._numbers_timer.setSingleShot(True)
         self._numbers_timer.timeout.connect(self._write_numbers)
@@ -184,8 +184,8 @@ class PointInspector(Feature):
             self._viewport.set_highlight(None)
             self.panel.show_absent()
             return
-        if result.variant != self._attention_of:
-            self._forget_attention(result.variant)
+        if result.model != self._attention_of:
+            self._forget_attention(result.model)
         self._viewport.set_highlight(Highlight(pick, self._attention))
         self._numbers_are_old = True
         if not self._numbers_timer.isActive():
@@ -204,9 +204,9 @@ class PointInspector(Feature):
         self._numbers_are_old = False
         self._numbers_timer.start(BETWEEN_NUMBERS_MS)
 
-    def _forget_attention(self, variant: VariantName | None) -> None:
+    def _forget_attention(self, model: ModelId | None) -> None:
         """Drop the attention and pending answers, of another point or model."""
-        self._attention, self._attention_of = None, variant
+        self._attention, self._attention_of = None, model
         self._worker.forget()
         self.panel.show_attention(None)
 
@@ -214,7 +214,7 @@ class PointInspector(Feature):
         if pick.hand >= len(result.crops):
             self.panel.show_attention(None, NO_CROP)
             return
-        self._worker.ask(AttentionRequest(result.crops[pick.hand], result.variant, pick.vertex, pick.joint))
+        self._worker.ask(AttentionRequest(result.crops[pick.hand], result.model, pick.vertex, pick.joint))
 
     def _take_attention(self, answer: AttentionAnswer | None, message: str = "") -> None:
         result, picked = self._result, self._picked

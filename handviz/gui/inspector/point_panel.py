@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from PyQt6.QtCore import QSignalBlocker, Qt, QTimer
 from PyQt6.QtWidgets import QButtonGroup, QGridLayout, QHBoxLayout, QLabel, QRadioButton, QSlider, QWidget
 
-from handviz.core.records import VARIANTS, FloatArray, VariantName
+from handviz.core.records import VARIANTS, FloatArray, ModelId
 from handviz.gui.inspector.attention import AttentionAnswer
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import LIMITS, ViewSettings
@@ -124,12 +124,12 @@ class PointPanel:
         self.visible.setToolTip(VISIBLE_BY_TEXTURE if has_texture else VISIBLE_BY_SHAPE)
         self._table.setVisible(True)
 
-    def show_networks(self, others: Mapping[VariantName, tuple[float, float]]) -> None:
+    def show_networks(self, others: Mapping[ModelId, tuple[float, float]]) -> None:
         """Show the same point of the compared models; nothing where none are compared."""
         lines = [
-            f"{DISPLAY_NAMES[variant]}: ± {others[variant][0]:.1f}, distance {others[variant][1]:.1f} mm"
-            for variant in VARIANTS
-            if variant in others
+            f"{DISPLAY_NAMES[model]}: ± {others[model][0]:.1f}, distance {others[model][1]:.1f} mm"
+            for model in VARIANTS
+            if model in others
         ]
         self.networks.setText("\n".join(lines))
         self.networks.setVisible(bool(lines))

@@ -25,7 +25,7 @@ from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, CameraInfo, Sou
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 SETTINGS_OF_RECONSTRUCTION = (
-    "variant",
+    "model",
     "smoothing",
     "smoothing_kind",
     "camera_model",

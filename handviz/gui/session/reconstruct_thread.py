@@ -9,7 +9,7 @@ from typing import Protocol
 from PyQt6.QtCore import QThread, pyqtSignal
 
 from handviz.core.camera_model import CameraModel, HandSize
-from handviz.core.records import Frame, FrameResult, HandednessSetting, SmoothingKind, VariantName
+from handviz.core.records import Frame, FrameResult, HandednessSetting, ModelId, SmoothingKind
 from handviz.gui.session.messages import Answer, FrameRequest
 from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import ViewSettings
@@ -32,7 +32,7 @@ class PipelineLike(Protocol):
         """Reconstruct the hands of a frame."""
         ...
 
-    def set_variant(self, variant: VariantName, /) -> None:
+    def set_model(self, model: ModelId, /) -> None:
         """Use this model from the next frame on."""
         ...
 
@@ -95,7 +95,7 @@ class ReconstructThread(QThread):
         self._wanted = settings
         self._applied = settings
         self._pipeline: PipelineLike | None = None
-        self._tried_for: tuple[int, VariantName] | None = None
+        self._tried_for: tuple[int, ModelId] | None = None
         self._position: tuple[int, int] | None = None
         self._forgets_texture = False
         self._message = ""
@@ -142,7 +142,7 @@ class ReconstructThread(QThread):
         # If a model cannot be used, the previous one stays, and so does the message until another is chosen.
         if result.error:
             self._report(result.error)
-        elif self._message and result.variant == self._applied.variant:
+        elif self._message and result.model == self._applied.model:
             self._message = ""
             self.recovered.emit()
         return result
@@ -159,16 +159,16 @@ class ReconstructThread(QThread):
     def _ready_pipeline(self, request: FrameRequest) -> PipelineLike | None:
         """Return the pipeline; if it cannot be made, try again with another source or model only."""
         wanted = self._wanted
-        if self._pipeline is None and self._tried_for != (request.generation, wanted.variant):
-            self._tried_for = request.generation, wanted.variant
+        if self._pipeline is None and self._tried_for != (request.generation, wanted.model):
+            self._tried_for = request.generation, wanted.model
             self._applied = wanted
             self._pipeline = self._make_pipeline(self._applied)
         return self._pipeline
 
     def _apply_changes(self, pipeline: PipelineLike) -> None:
         wanted, applied = self._wanted, self._applied
-        if wanted.variant != applied.variant:
-            pipeline.set_variant(wanted.variant)
+        if wanted.model != applied.model:
+            pipeline.set_model(wanted.model)
         if wanted.smoothing != applied.smoothing:
             pipeline.set_smoothing(wanted.smoothing)
         if wanted.smoothing_kind != applied.smoothing_kind:
@@ -189,7 +189,7 @@ class ReconstructThread(QThread):
             pipeline.forget_texture()
 
     def _without_hands(self, request: FrameRequest) -> FrameResult:
-        return FrameResult(frame=request.frame, variant=self._wanted.variant)
+        return FrameResult(frame=request.frame, model=self._wanted.model)
 
     def _answer(self, request: FrameRequest, result: FrameResult) -> None:
         answer = Answer(

@@ -11,7 +11,7 @@ from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, H
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import not_writable, read_limited, write_files
 from handviz.core.paths import settings_folder
-from handviz.core.records import SMOOTHING_KINDS, VARIANTS, HandednessSetting, SmoothingKind, VariantName
+from handviz.core.records import SMOOTHING_KINDS, VARIANTS, HandednessSetting, ModelId, SmoothingKind
 from handviz.gui.session.settings_file import (
     MAX_BYTES,
     MEMORY,
@@ -33,12 +33,12 @@ FILE_NAME, FORMER_NAME = "handviz.json", "handviz.ini"
 BACKUP_SUFFIX = ".before-reset"
 SHOWN_NAMES, SHOWN_CHARACTERS = 5, 40
 """Of values that cannot be used, in the message"""
-FORMER_KEYS = {"camera_model": "lens"}
+FORMER_KEYS = {"camera_model": "lens", "model": "variant"}
 """Names of fields in files of version 0.1."""
 FORMER_VALUES = {("colour", "deviation"): "uncertainty"}
 """Values of fields in files of version 0.1."""
 CHOICES: dict[str, tuple[str, ...]] = {
-    "variant": VARIANTS,
+    "model": VARIANTS,
     "colour": get_args(ColourMode),
     "view": get_args(ViewMode),
     "uncertain": get_args(UncertainMode),
@@ -61,7 +61,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 class ViewSettings:
     """Settings of the live view."""
 
-    variant: VariantName = "final"
+    model: ModelId = "final"
     colour: ColourMode = "uncertainty"
     view: ViewMode = "overlay"
     wireframe: bool = False
@@ -105,7 +105,7 @@ class ViewSettings:
         """The two models that are compared, None if no difference map is shown."""
         if not self.difference:
             return None
-        first, second = (variant for variant in VARIANTS if variant in self.difference_pair.split("_"))
+        first, second = (model for model in VARIANTS if model in self.difference_pair.split("_"))
         return Difference(first, second, aligned=self.difference_aligned)
 
     def draw_options(self) -> DrawOptions:

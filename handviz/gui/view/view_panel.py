@@ -44,7 +44,7 @@ ROWS = (
 PERCENT = 100
 Choice = tuple[str, str, str, str]
 """value, text, key, tooltip"""
-VARIANT_CHOICES: tuple[Choice, ...] = (
+MODEL_CHOICES: tuple[Choice, ...] = (
     ("prior", "Prior-net", "1", "Pose and shape of the hand model, without attention"),
     ("amvur", "AMVUR", "2", "Attention between joints and vertices, trained without the prior-net"),
     ("final", "Final", "3", "Prior-net and AMVUR, trained jointly"),
@@ -169,7 +169,7 @@ class ViewPanel(Panel):
         self._controller = controller
         self._choices: dict[str, dict[str, QRadioButton]] = {}
         self.group("Model")
-        self._add_choice("variant", VARIANT_CHOICES)
+        self._add_choice("model", MODEL_CHOICES)
         self.group("Colour")
         self._add_choice("colour", COLOUR_CHOICES)
         self._add_range()

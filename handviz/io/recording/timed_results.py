@@ -83,7 +83,7 @@ def timed_result_entry(timed_result: TimedResult) -> dict[str, Any]:
         "time": timed_result.iso_time,
         "monotonic_ms": round(frame.captured_ms, 3),
         "clip_ms": None if frame.time_ms is None else round(frame.time_ms, 3),
-        "variant": timed_result.result.variant,
+        "variant": timed_result.result.model,
         "width": timed_result.size[0],
         "height": timed_result.size[1],
     }

@@ -13,11 +13,11 @@ import onnxruntime
 from google.protobuf.message import DecodeError
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import variant_file
-from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, FloatArray, HandCrop, VariantName
+from handviz.core.paths import model_file
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, FloatArray, HandCrop, ModelId
 from handviz.hand_models.choice import hand_model_for
 from handviz.hand_models.template import HandTemplate
-from handviz.models.onnx_session import CPU_PROVIDER, INPUT_NAME, ONNX_ERRORS, checked_variant, open_session
+from handviz.models.onnx_session import CPU_PROVIDER, INPUT_NAME, ONNX_ERRORS, checked_model, open_session
 from handviz.models.reconstructor import HOW_TO_GET
 from handviz.rendering.highlight import AttentionShown
 
@@ -42,7 +42,7 @@ class AttentionReader:
         """Load the file; HandvizError if it is missing, damaged, of another hand model, or without such attention."""
         self._path = model_path
         model = _loaded(model_path, template)
-        if checked_variant(model_path, _metadata(model), template.fingerprint, HOW_TO_GET) == "prior":
+        if checked_model(model_path, _metadata(model), template.fingerprint, HOW_TO_GET) == "prior":
             raise HandvizError(NO_ATTENTION, ErrorCode.NOT_PROVIDED)
         self._names = _attention_names(model, model_path)
         content = _with_outputs(model, self._names)
@@ -82,34 +82,34 @@ def attention_to_joint(maps: AttentionMaps, template: HandTemplate, joint: int) 
 
 
 class AttentionSource:
-    """Attention of picked points; caches the network of one variant and the maps of one crop."""
+    """Attention of picked points; caches the network of one model and the maps of one crop."""
 
     def __init__(self, model_dir: Path) -> None:
         self._model_dir = model_dir
         self._template = hand_model_for(None, model_dir)
-        self._reader: tuple[VariantName, AttentionReader] | None = None
-        self._maps: tuple[VariantName, HandCrop, AttentionMaps] | None = None
+        self._reader: tuple[ModelId, AttentionReader] | None = None
+        self._maps: tuple[ModelId, HandCrop, AttentionMaps] | None = None
 
-    def knows(self, crop: HandCrop, variant: VariantName) -> bool:
-        """Return whether ``ask`` for this crop and variant needs no run of the network."""
-        return self._maps is not None and self._maps[0] == variant and self._maps[1] is crop
+    def knows(self, crop: HandCrop, model: ModelId) -> bool:
+        """Return whether ``ask`` for this crop and model needs no run of the network."""
+        return self._maps is not None and self._maps[0] == model and self._maps[1] is crop
 
-    def prepare(self, variant: VariantName) -> None:
+    def prepare(self, model: ModelId) -> None:
         """Load this variant's network unless it is loaded; HandvizError if it has no attention."""
-        self._reader_of(variant)
+        self._reader_of(model)
 
-    def ask(self, crop: HandCrop, variant: VariantName, *, vertex: int | None, joint: int | None) -> AttentionShown:
-        """Return the attention of a vertex or, without one, to a joint; HandvizError if this variant has none."""
-        if self._maps is None or not self.knows(crop, variant):
-            self._maps = variant, crop, self._reader_of(variant).maps(crop)
+    def ask(self, crop: HandCrop, model: ModelId, *, vertex: int | None, joint: int | None) -> AttentionShown:
+        """Return the attention of a vertex or, without one, to a joint; HandvizError if this model has none."""
+        if self._maps is None or not self.knows(crop, model):
+            self._maps = model, crop, self._reader_of(model).maps(crop)
         maps = self._maps[2]
         if vertex is not None:
             return attention_of_vertex(maps, self._template, vertex)
         return attention_to_joint(maps, self._template, joint or 0)
 
-    def _reader_of(self, variant: VariantName) -> AttentionReader:
-        if self._reader is None or self._reader[0] != variant:
-            self._reader = variant, AttentionReader(variant_file(variant, self._model_dir), self._template)
+    def _reader_of(self, model: ModelId) -> AttentionReader:
+        if self._reader is None or self._reader[0] != model:
+            self._reader = model, AttentionReader(model_file(model, self._model_dir), self._template)
         return self._reader[1]
 
 

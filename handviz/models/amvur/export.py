@@ -1,4 +1,4 @@
-"""Exports a trained variant as one ONNX file with the outputs of ``CanonicalHand`` and compares it with PyTorch."""
+"""Exports a trained variant as one ONNX file with the outputs of ``NetworkOutput`` and compares it with PyTorch."""
 
 import logging
 import math
@@ -30,7 +30,7 @@ Rounded = TypeVar("Rounded", bound=nn.Module)
 
 
 class ExportOutput(NamedTuple):
-    """Batches of the fields of ``records.CanonicalHand``, in metres."""
+    """Batches of the fields of ``records.NetworkOutput``, in metres."""
 
     vertices_m: Tensor
     vertex_std_m: Tensor

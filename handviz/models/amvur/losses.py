@@ -18,8 +18,7 @@ from handviz.core.gaussian import (
     image_from_keypoints,
     keypoints_from_vertices,
 )
-from handviz.core.records import VariantName
-from handviz.models.amvur.model import ModelOutput
+from handviz.models.amvur.model import ModelOutput, Variant
 from handviz.models.amvur.network import CameraOutput, camera_vector
 
 VARIANCES = ("projected", "labels")
@@ -255,6 +254,6 @@ def l2_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossC
     return terms
 
 
-def loss_terms(variant: VariantName) -> LossTerms:
+def loss_terms(variant: Variant) -> LossTerms:
     """Return the function that computes a variant's weighted terms by name."""
     return squared_terms if variant == "prior" else supervised_terms

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import VARIANTS, ModelChoice
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.features import GlobalFeatures, ImageFeatures, JointFeatures, LandmarkHead
 from handviz.models.amvur.network import (
@@ -26,6 +25,10 @@ from handviz.models.backbones.mediapipe_hand import MediaPipeHand
 from handviz.models.backbones.registry import BACKBONES, Backbone, make_backbone
 
 TOKENS = ("coarse", "full")
+Variant = Literal["prior", "amvur", "final"]
+"""The prior-net alone, AMVUR without it, or both trained jointly."""
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+VariantChoice = Annotated[Variant, Option("model", help="The model to use.")]
 CONDITIONINGS = ("prior", "rest")
 FEATURES = ("joints", "global")
 FORMER_FIELDS = {
@@ -56,7 +59,7 @@ def current_weight_name(saved: str) -> str:
 class ModelConfig:
     """The configuration that a checkpoint is rebuilt from."""
 
-    variant: ModelChoice = "final"
+    variant: VariantChoice = "final"
     backbone: Annotated[str, Option(choices=tuple(BACKBONES))] = "mediapipe_hand"
     """Network that turns a crop into features."""
     tokens: Annotated[str, Option(choices=TOKENS)] = "coarse"
