@@ -9,7 +9,6 @@ from PyQt6.QtWidgets import QWidget
 from handviz.core.camera_model import CameraModel, HandSize
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import (
-    VARIANTS,
     Frame,
     FrameResult,
     Handedness,
@@ -23,6 +22,7 @@ from handviz.core.records import (
 )
 from handviz.gui.session.settings import ViewSettings
 from handviz.rendering.hand_shape import PlainSurface
+from handviz.rendering.options import DEFAULT_COMPARED
 
 UNPLUGGED = "camera 0 stopped delivering images: check that it is plugged in"
 TRIANGLE = PlainSurface(np.array([[0, 1, 2]], dtype=np.int32), 3)
@@ -54,12 +54,9 @@ def hand(model: ModelId = "final", *, handedness: Handedness = "right", textured
         vertex_std_mm=np.array([2.0, 4.0, 6.0]),
         keypoints_m=np.zeros((21, 3)),
         keypoint_std_mm=np.ones(21),
-        vertices_px=corners[:, :2] * 15 + middle,
-        keypoints_px=np.tile(middle, (21, 1)),
-        pixels_per_m=300.0,
         camera_from_wrist=np.eye(3),
         wrist_camera_m=np.array([0.0, 0.0, 0.5]),
-        intrinsics=Intrinsics(55.0, 32.0, 24.0),
+        intrinsics=Intrinsics(150.0, *middle),
         texture=texture() if textured else None,
     )
 
@@ -133,7 +130,7 @@ class FakePipeline:
         self.before_process(frame)
         times = StageTimes(20, 1, 14, 0.2, 4.5 if self.gives_texture else 0.0)
         hands = (hand(self.model, textured=self.gives_texture),)
-        others = {other: (hand(other),) for other in VARIANTS if self.compares and other != self.model}
+        others = {other: (hand(other),) for other in DEFAULT_COMPARED if self.compares and other != self.model}
         return FrameResult(frame, self.model, hands=hands, times=times, error=self.error, others=others)
 
     def set_model(self, model: ModelId, /) -> None:

@@ -35,6 +35,7 @@ from handviz.gui.widgets.log_window import LogBuffer
 from handviz.gui.widgets.shortcuts import FocusKeyFilter
 from handviz.gui.widgets.theme import Theme
 from handviz.hand_models.choice import display_mesh, hand_model_for
+from handviz.models.registry import model_ids
 from handviz.rendering.options import ColourMode
 
 MAX_HANDS = 2
@@ -71,7 +72,7 @@ class WindowArguments:
 
     source: str | None = None
     """camera:0, a clip, a folder of images or an image."""
-    model: Annotated[ModelId | None, Option("model")] = None
+    model: Annotated[ModelId | None, Option("model", choices=model_ids)] = None
     """The network to begin with."""
     colour: ColourMode | None = None
     """How the mesh is coloured."""

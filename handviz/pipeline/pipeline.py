@@ -19,7 +19,9 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.network_files import loaded_file
 from handviz.core.paths import LANDMARKER_FILE, MODELS, TEXTURE_NAME
 from handviz.core.records import (
-    VARIANTS,
+    DEFAULT_CROP,
+    Detection,
+    FloatArray,
     Frame,
     FrameResult,
     HandCrop,
@@ -31,16 +33,20 @@ from handviz.core.records import (
     NetworkFile,
     NetworkOutput,
     NetworkRole,
+    PlacedHand,
     SmoothingKind,
     StageTimes,
 )
 from handviz.detection.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detection.landmarker import HandLandmarker
 from handviz.detection.tracking import override_handedness
-from handviz.hand_models.choice import hand_model_for
+from handviz.hand_models.choice import hand_model, hand_model_for, which_file
+from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
+from handviz.hand_models.template import HandTemplate
 from handviz.models.base import LoadContext
 from handviz.models.reconstructor import LoadedModel, ModelCache
+from handviz.models.registry import model_ids
 from handviz.pipeline.false_hands import Candidate, indices_of_true_hands
 from handviz.pipeline.kalman import ModelSmoothers
 from handviz.pipeline.refinement import (
@@ -114,19 +120,22 @@ class Pipeline:
         self._video = settings.video
         self._camera_model, self._hand_size = settings.camera_model, settings.hand_size
         self._model = self._used_model = settings.model
-        self.template = template = hand_model_for(settings.hand_model, settings.model_dir)
-        """The hand model of the networks."""
-        self._hand_model = template.fingerprint
-        self._texture_cache = TextureCache(template.faces, template.vertex_count)
+        template = hand_model_for(settings.hand_model, settings.model_dir)
+        self._displacements: dict[str, FloatArray] = {}
+        open_hand = load_open_hand()
+        self._texture_cache = TextureCache(open_hand.faces, open_hand.vertex_count)
         self._owns_networks = networks is None
         self._cache = networks or ModelCache(LoadContext(settings.model_dir, settings.hand_model))
         first = self._cache.request(settings.model)
         try:
             # In parallel, since both take most of a second on a slow machine.
-            self._vertices_from_displacements = vertices_from_keypoint_displacements(template)
+            self._vertices_from_displacements(template)
             self._landmarker = self._new_landmarker()
             self._detector_file = loaded_file(settings.landmarker)
             network = self._loaded(first)
+            self.template = network.template
+            """The hand model of the chosen model."""
+            self._check_hand_model(network)
             self.provider = network.provider
             """The execution provider in use."""
             self.networks: Mapping[NetworkRole, NetworkFile] = self._files(network, with_texture=False)
@@ -135,7 +144,7 @@ class Pipeline:
             self._close_networks()
             raise
         if settings.other_models or settings.compare:
-            for model in VARIANTS:
+            for model in model_ids():
                 self._cache.request(model)
 
     @property
@@ -187,7 +196,7 @@ class Pipeline:
     def set_compare(self, enabled: bool, /) -> None:
         """Run every model, or not, from the next frame on; one that could not be loaded is tried again."""
         if enabled:
-            for model in VARIANTS:
+            for model in model_ids():
                 self._cache.request(model)
         with self._lock:
             self._compares = enabled
@@ -249,12 +258,15 @@ class Pipeline:
             side = self._side
         detections = override_handedness(self._landmarker.detect(frame), side)
         times_s.append(time.perf_counter())
-        crops = [crop_hand(frame.image, detection) for detection in detections]
+        crops = [crop_hand(frame.image, detection, network.spec.crop) for detection in detections]
         times_s.append(time.perf_counter())
         reconstruct = partial(self._reconstruct, frame.image, side, intrinsics)
         found_crops, found_meshes, true_indices = reconstruct(crops, network)
         found_hands = tuple(found_meshes[index] for index in true_indices)
-        found, errors = self._reconstruct_others(model, partial(reconstruct, [crops[index] for index in true_indices]))
+        true_detections = [detections[index] for index in true_indices]
+        found, errors = self._reconstruct_others(
+            model, partial(self._cropped, frame.image, true_detections, reconstruct)
+        )
         crops = [found_crops[index] for index in true_indices]
         detections = tuple(crop.detection for crop in crops)
         times_s.append(time.perf_counter())
@@ -264,7 +276,7 @@ class Pipeline:
             others = self._smoothers.smooth(others, time_ms)
         hands = others.pop(model)
         times_s.append(time.perf_counter())
-        textures = self._textures(frame, crops, found_hands)
+        textures = self._textures(frame, crops, found_hands, network)
         if textures:
             hands = tuple(
                 replace(hand, texture=replace(own, sampled_px=found.vertices_px))
@@ -278,7 +290,20 @@ class Pipeline:
             error = self._texture_error
         times = StageTimes(*steps)
         files = self._files(network, with_texture=bool(textures))
-        return FrameResult(frame, model, detections, hands, times, error, tuple(crops), others, errors, files)
+        compared = tuple(name for name in model_ids() if name == model or name in others or name in errors)
+        compared = compared if others or errors else ()
+        crops_of = tuple(crops)
+        return FrameResult(frame, model, detections, hands, times, error, crops_of, others, errors, compared, files)
+
+    def _cropped(
+        self,
+        image: NDArray[np.uint8],
+        detections: Sequence[Detection],
+        reconstruct: Callable[[list[HandCrop], LoadedModel], _Reconstruction],
+        network: LoadedModel,
+    ) -> _Reconstruction:
+        """Reconstruct detections by another model, from the crops that it takes."""
+        return reconstruct([crop_hand(image, detection, network.spec.crop) for detection in detections], network)
 
     def _files(self, network: LoadedModel, *, with_texture: bool) -> dict[NetworkRole, NetworkFile]:
         """Return the files that a result comes from."""
@@ -301,14 +326,15 @@ class Pipeline:
             canonical = network.reconstruct(crops)
         else:
             crops, canonical = reconstruct_with_recheck(image, crops, network)
-        canonical = [
+        placed = [
             # Where the detector got the handedness wrong, its keypoints are wrong too.
-            self._corrected(hand, crop, intrinsics, keypoints_valid=crop is before)
+            self._corrected(hand, crop, intrinsics, network.template, keypoints_valid=crop is before)
             for hand, crop, before in zip(canonical, crops, found, strict=True)
         ]
+        fingerprint = network.template.fingerprint
         hands = tuple(
-            hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, model=network.spec.id, hand_model=self._hand_model)
-            for hand, crop in zip(canonical, crops, strict=True)
+            hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, model=network.spec.id, hand_model=fingerprint)
+            for hand, crop in zip(placed, crops, strict=True)
         )
         if self._video or not self._settings.align_to_detector:
             return _Reconstruction(crops, hands, list(range(len(hands))))
@@ -340,19 +366,23 @@ class Pipeline:
                 errors[name] = str(error)
         return hands, errors
 
-    def _textures(self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh]) -> list[HandTexture]:
+    def _textures(
+        self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh], network: LoadedModel
+    ) -> list[HandTexture]:
         """Return one texture per hand; none if not requested or unavailable (then ``FrameResult.error`` says why)."""
         with self._lock:
             if not self._texture_requested or self._texture_error or not crops:
                 return []
         height, width = frame.image.shape[:2]
         try:
-            if self.template.name != "open_hand":
+            if network.template.name != "open_hand":
                 raise HandvizError(
-                    f"textures are made for the hand that handviz ships, not for {self.template.name}",
+                    f"textures are made for the hand that handviz ships, not for {network.template.name}",
                     ErrorCode.MODEL_MISMATCH,
                 )
-            self._texturer = self._texturer or Texturer(self._settings.model_dir / TEXTURE_NAME, self.template)
+            if network.spec.crop != DEFAULT_CROP:
+                crops = [crop_hand(frame.image, crop.detection) for crop in crops]
+            self._texturer = self._texturer or Texturer(self._settings.model_dir / TEXTURE_NAME, network.template)
             points = [mesh_in_crop(hand, crop) for hand, crop in zip(hands, crops, strict=True)]
             return self._texturer.texture(crops, points, (width, height))
         except HandvizError as error:
@@ -362,21 +392,45 @@ class Pipeline:
             return []
 
     def _corrected(
-        self, hand: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics, *, keypoints_valid: bool
-    ) -> NetworkOutput:
+        self,
+        hand: NetworkOutput,
+        crop: HandCrop,
+        intrinsics: Intrinsics,
+        template: HandTemplate,
+        *,
+        keypoints_valid: bool,
+    ) -> PlacedHand:
         """Refine the hand by the detector's and MediaPipe's landmarks, as far as the settings allow."""
+        vertices_from_displacements = self._vertices_from_displacements(template)
         settings = self._settings
         with self._lock:
             hand_size = self._hand_size
         if settings.correct_pose:
-            hand = refine_in_3d(hand, self._vertices_from_displacements)
-        hand = scale_to_measured_size(hand, hand_size)
+            hand = refine_in_3d(hand, vertices_from_displacements)
+        placed = scale_to_measured_size(hand, hand_size)
         use_keypoints = settings.align_to_detector and keypoints_valid
         if use_keypoints:
-            hand = refine_camera(hand, crop, intrinsics)
+            placed = refine_camera(placed, crop, intrinsics)
         if settings.correct_pose and use_keypoints:
-            hand = refine_in_2d(hand, crop, intrinsics, self._vertices_from_displacements)
-        return hand
+            placed = refine_in_2d(placed, crop, intrinsics, vertices_from_displacements)
+        return placed
+
+    def _vertices_from_displacements(self, template: HandTemplate) -> FloatArray:
+        """Return the matrix (V, 21) of ``vertices_from_keypoint_displacements``, computed once for each hand model."""
+        if template.fingerprint not in self._displacements:
+            self._displacements[template.fingerprint] = vertices_from_keypoint_displacements(template)
+        return self._displacements[template.fingerprint]
+
+    def _check_hand_model(self, network: LoadedModel) -> None:
+        """Raise HandvizError if the user gave a hand model and the chosen model is made for another one."""
+        path = self._settings.hand_model
+        if path is not None and hand_model(path).fingerprint != network.template.fingerprint:
+            self._landmarker.close()
+            raise HandvizError(
+                f"{network.file.file} was made for the hand model {network.template.name} "
+                f"{network.template.fingerprint[:12]}, not for {path}; {which_file(network.template.name)}",
+                ErrorCode.MODEL_MISMATCH,
+            )
 
     def _loaded(self, network: Future[LoadedModel]) -> LoadedModel:
         """Wait for the first network; free the detector if it cannot be loaded."""
@@ -394,7 +448,7 @@ class Pipeline:
                 self._model = self._used_model
             raise
         self._used_model = model
-        self.provider = network.provider
+        self.template, self.provider = network.template, network.provider
         self.networks = self._files(network, with_texture=False)
         return network
 
@@ -404,5 +458,8 @@ class Pipeline:
 
 
 def _with_textures_of(shown: Sequence[HandMesh], others: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
-    """Return another model's hands with the shown model's textures: vertices correspond."""
-    return tuple(replace(hand, texture=own.texture) for hand, own in zip(others, shown, strict=True))
+    """Return another model's hands with the shown model's textures, where the vertices correspond."""
+    return tuple(
+        replace(hand, texture=own.texture) if hand.hand_model == own.hand_model else hand
+        for hand, own in zip(others, shown, strict=True)
+    )

@@ -56,10 +56,15 @@ def distances_of(result: FrameResult, difference: Difference) -> Distances | Non
     )
 
 
+def display_name(model: ModelId) -> str:
+    """Return what views call a model."""
+    return DISPLAY_NAMES.get(model, model)
+
+
 def name_of(difference: Difference) -> str:
     """Name a pair, as "prior-net to final"; the font of legends has no dash."""
-    return f"{DISPLAY_NAMES[difference.first]} to {DISPLAY_NAMES[difference.second]}"
+    return f"{display_name(difference.first)} to {display_name(difference.second)}"
 
 
 def _differ(first: HandMesh, second: HandMesh) -> bool:
-    return first.vertices_m.shape != second.vertices_m.shape
+    return first.hand_model != second.hand_model or first.vertices_m.shape != second.vertices_m.shape

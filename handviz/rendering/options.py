@@ -11,6 +11,8 @@ from handviz.core.records import FloatArray, ModelId
 ColourMode = Literal["uncertainty", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
 UncertainMode = Literal["show", "fade", "hide"]
+DEFAULT_COMPARED: tuple[ModelId, ...] = ("prior", "amvur", "final")
+"""The models of a comparison unless others are chosen."""
 Background = Literal["picture", "none"]
 Fade = tuple[float, float, float]
 """Standard deviations in mm between which a surface fades, and the fraction of its opacity that is left above both."""

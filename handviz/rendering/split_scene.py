@@ -7,14 +7,14 @@ from typing import NamedTuple
 import moderngl
 import numpy as np
 
-from handviz.core.records import VARIANTS, FloatArray, FrameResult, ModelId
+from handviz.core.records import FloatArray, FrameResult, ModelId
 from handviz.rendering.camera import OrbitCamera, Size
 from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, distances_of
-from handviz.rendering.hand_shape import Surface, orbit_centre, orbit_radius
+from handviz.rendering.hand_shape import Surface, all_stds_mm, orbit_centre, orbit_radius
 from handviz.rendering.highlight import Highlight, Pick
 from handviz.rendering.legend import LegendPart, LegendPass, LegendRoom, points_in
-from handviz.rendering.options import Difference, DrawOptions, KeyLight
+from handviz.rendering.options import DEFAULT_COMPARED, Difference, DrawOptions, KeyLight
 from handviz.rendering.pane_label import pane_label, pane_lines
 from handviz.rendering.panes import Pane, PanePoint, pane_at, panes_of
 from handviz.rendering.passes import ImagePass, Rectangle
@@ -65,7 +65,9 @@ class SplitScene:
         if not options.compare:
             return (Pane(self._single(options), 0, 0, *view_size),)
         height, width = self._result.frame.image.shape[:2]
-        return panes_of(view_size, VARIANTS, image_size=(width, height), view=options.view, pixel_ratio=pixel_ratio)
+        return panes_of(
+            view_size, self._models(), image_size=(width, height), view=options.view, pixel_ratio=pixel_ratio
+        )
 
     def pane_at(
         self, point_px: tuple[float, float], view_size: Size, options: DrawOptions, pixel_ratio: float = 1.0
@@ -95,8 +97,14 @@ class SplitScene:
         return scene.pick(point, found.size_px, options, orbit=orbit, pixel_ratio=pixel_ratio)
 
     def _scene_of(self, model: ModelId, options: DrawOptions) -> Scene:
-        self._make_scenes(len(VARIANTS) if options.compare else 1)
-        return self._scenes[VARIANTS.index(model) if options.compare else 0]
+        models = self._models() if options.compare else (model,)
+        self._make_scenes(len(models))
+        return self._scenes[models.index(model)]
+
+    def _models(self) -> tuple[ModelId, ...]:
+        """Return the models of the panes; a result that is not compared yet has the usual ones."""
+        assert self._result is not None
+        return self._result.compared or DEFAULT_COMPARED
 
     def draw(
         self,
@@ -195,11 +203,10 @@ class SplitScene:
             return
         if self._distances is not None:
             self._distances_seen.update(np.concatenate(self._distances.hands_mm))
-        models = VARIANTS if options.compare else (self._single(options),)
+        models = self._models() if options.compare else (self._single(options),)
         results = [result.of_model(model) for model in models]
         if options.compare and any(one.hands for one in results):
-            hands = [hand for one in results for hand in one.hands]
-            self._stds.update(np.concatenate([hand.vertex_std_mm for hand in hands]))
+            self._stds.update(all_stds_mm([hand for one in results for hand in one.hands]))
         radius_m = max(orbit_radius(one.hands, orbit_centre(one.hands)) for one in results)
         for one in results:
             distances = self._distances if self._is_measured(one.model) else None

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import VARIANTS, Frame, HandMesh, HandTexture, ModelId, NetworkFile
+from handviz.core.records import Frame, HandMesh, HandTexture, ModelId, NetworkFile
 from handviz.models.reconstructor import OnnxReconstructor
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.rendering.options import DEFAULT_COMPARED
 from tests.hands import FakeLandmarker
 from tests.tiny_network import constant_hand, write_network
 
@@ -51,7 +52,7 @@ def assert_same(one: HandMesh, other: HandMesh) -> None:
 @pytest.mark.parametrize("video", [True, False])
 def test_three_models_together_are_as_each_alone(networks: Path, video: bool) -> None:
     alone = {}
-    for model in VARIANTS:
+    for model in DEFAULT_COMPARED:
         settings = PipelineSettings(networks, model, other_models=False, video=video)
         with Pipeline(settings) as pipeline:
             alone[model] = [pipeline.process(frame(number)) for number in range(3)]
@@ -59,7 +60,7 @@ def test_three_models_together_are_as_each_alone(networks: Path, video: bool) ->
         together = [pipeline.process(frame(number)) for number in range(3)]
     for number, result in enumerate(together):
         assert (set(result.others), result.other_errors) == ({"prior", "amvur"}, {})
-        for model in VARIANTS:
+        for model in DEFAULT_COMPARED:
             (one,), (other,) = result.of_model(model).hands, alone[model][number].hands
             assert_same(one, other)
 
@@ -67,7 +68,7 @@ def test_three_models_together_are_as_each_alone(networks: Path, video: bool) ->
 def test_sizes_tell_the_models_apart(networks: Path) -> None:
     with Pipeline(PipelineSettings(networks, compare=True)) as pipeline:
         result = pipeline.process(frame())
-    spans = {model: np.ptp(result.of_model(model).hands[0].vertices_m, axis=0).max() for model in VARIANTS}
+    spans = {model: np.ptp(result.of_model(model).hands[0].vertices_m, axis=0).max() for model in DEFAULT_COMPARED}
     assert spans["prior"] < 0.9 * spans["amvur"] < 0.81 * spans["final"]
 
 
@@ -97,7 +98,7 @@ def test_changing_the_chosen_model_changes_no_hand(networks: Path) -> None:
             pipeline.set_model(model)
             results.append(pipeline.process(frame(3)))
     assert [result.model for result in results] == ["final", "prior"]
-    for model in VARIANTS:
+    for model in DEFAULT_COMPARED:
         assert_same(*(result.of_model(model).hands[0] for result in results))
 
 
@@ -145,5 +146,5 @@ def test_all_models_wear_the_colours_of_the_chosen_one(networks: Path, monkeypat
     monkeypatch.setattr(pipeline_module, "Texturer", FakeTexturer)
     with Pipeline(PipelineSettings(networks, compare=True, texture=True)) as pipeline:
         result = pipeline.process(frame())
-    for model in VARIANTS:
+    for model in DEFAULT_COMPARED:
         assert result.of_model(model).hands[0].texture is result.hands[0].texture is not None

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from PyQt6.QtCore import QSignalBlocker, Qt, QTimer
 from PyQt6.QtWidgets import QButtonGroup, QGridLayout, QHBoxLayout, QLabel, QRadioButton, QSlider, QWidget
 
-from handviz.core.records import VARIANTS, FloatArray, ModelId
+from handviz.core.records import FloatArray, ModelId
 from handviz.gui.inspector.attention import AttentionAnswer
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import LIMITS, ViewSettings
 from handviz.gui.widgets.controls import Panel, check_quietly, named_label
 from handviz.inspection.point_reading import PointReading, joint_name
-from handviz.rendering.difference import DISPLAY_NAMES
+from handviz.models.registry import model_labels
 from handviz.rendering.ellipses import fraction_inside
 
 POINT_TITLE, UNCERTAINTY_TITLE = "Picked point", "Uncertainty"
@@ -119,17 +119,16 @@ class PointPanel:
         for (name, _, _), triple in zip(ROWS, numbers, strict=True):
             for label, text in zip(self.values[name], _texts(triple), strict=True):
                 label.setText(text)
-        self.std.setText(f"± {reading.std_mm:.1f} mm")
+        self.std.setText(_std_text(reading.std_mm))
         self.visible.setText(_visible_text(reading))
         self.visible.setToolTip(VISIBLE_BY_TEXTURE if has_texture else VISIBLE_BY_SHAPE)
         self._table.setVisible(True)
 
-    def show_networks(self, others: Mapping[ModelId, tuple[float, float]]) -> None:
+    def show_networks(self, others: Mapping[ModelId, tuple[float | None, float]]) -> None:
         """Show the same point of the compared models; nothing where none are compared."""
         lines = [
-            f"{DISPLAY_NAMES[model]}: ± {others[model][0]:.1f}, distance {others[model][1]:.1f} mm"
-            for model in VARIANTS
-            if model in others
+            f"{model_labels().get(model, model)}: {_std_text(std_mm)}, distance {distance_mm:.1f} mm"
+            for model, (std_mm, distance_mm) in others.items()
         ]
         self.networks.setText("\n".join(lines))
         self.networks.setVisible(bool(lines))
@@ -251,6 +250,10 @@ def _holder(part: QWidget | QHBoxLayout) -> QWidget:
     holder = part.parentWidget()
     assert holder is not None
     return holder
+
+
+def _std_text(std_mm: float | None) -> str:
+    return "no uncertainty" if std_mm is None else f"± {std_mm:.1f} mm"
 
 
 def _texts(triple: FloatArray | None) -> list[str]:

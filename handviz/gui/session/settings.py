@@ -11,7 +11,7 @@ from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, H
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import not_writable, read_limited, write_files
 from handviz.core.paths import settings_folder
-from handviz.core.records import SMOOTHING_KINDS, VARIANTS, HandednessSetting, ModelId, SmoothingKind
+from handviz.core.records import SMOOTHING_KINDS, HandednessSetting, ModelId, SmoothingKind
 from handviz.gui.session.settings_file import (
     MAX_BYTES,
     MEMORY,
@@ -21,7 +21,7 @@ from handviz.gui.session.settings_file import (
     json_of_tables,
     tables_from_json,
 )
-from handviz.rendering.options import ColourMode, Difference, DrawOptions, UncertainMode, ViewMode
+from handviz.rendering.options import DEFAULT_COMPARED, ColourMode, Difference, DrawOptions, UncertainMode, ViewMode
 
 LAYOUT_VERSION = "1"
 """Version of the file; increased when the meaning of a name or value changes."""
@@ -38,7 +38,7 @@ FORMER_KEYS = {"camera_model": "lens", "model": "variant"}
 FORMER_VALUES = {("colour", "deviation"): "uncertainty"}
 """Values of fields in files of version 0.1."""
 CHOICES: dict[str, tuple[str, ...]] = {
-    "model": VARIANTS,
+    "model": DEFAULT_COMPARED,
     "colour": get_args(ColourMode),
     "view": get_args(ViewMode),
     "uncertain": get_args(UncertainMode),
@@ -105,7 +105,7 @@ class ViewSettings:
         """The two models that are compared, None if no difference map is shown."""
         if not self.difference:
             return None
-        first, second = (model for model in VARIANTS if model in self.difference_pair.split("_"))
+        first, second = (model for model in DEFAULT_COMPARED if model in self.difference_pair.split("_"))
         return Difference(first, second, aligned=self.difference_aligned)
 
     def draw_options(self) -> DrawOptions:
