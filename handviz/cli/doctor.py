@@ -299,6 +299,25 @@ def check_needed_files() -> list[Finding]:
     return [Finding("files", "FAIL", f"{path} is missing", how_to_restore(path)) for path in missing]
 
 
+def check_families() -> list[Finding]:
+    """Name the families of models with their packages; one of another package that cannot be used is a warning."""
+    from handviz.models.registry import OWN_PACKAGE, families, family_packages, refused_families
+
+    packages = family_packages()
+    texts = [
+        family.label
+        + ("" if packages[family.id] == OWN_PACKAGE else f" of {packages[family.id]}")
+        + f": {', '.join(map(str, family.models))}"
+        for family in families()
+    ]
+    refused = [
+        Finding("families", "warn", f"those of {one.package} ({one.line}) cannot be used: {reason}", remedy)
+        for one in refused_families()
+        for reason, _, remedy in [one.reason.rpartition("; ")]
+    ]
+    return [Finding("families", "ok", "; ".join(texts)), *refused]
+
+
 def examine() -> list[Finding]:
     """Run every check that applies to this system, in reading order; without the packages no other could run."""
     findings = [check_python(), *check_folders(), *check_packages(), *check_extras()]
@@ -312,7 +331,7 @@ def examine() -> list[Finding]:
             findings.append(check_library("xcb-cursor", "libxcb-cursor.so.0", "libxcb-cursor0"))
     of_window: tuple[Callable[[], Finding], ...] = (check_display, check_cameras) if has_window else ()
     findings += [check() for check in (check_opengl, *of_window, check_provider)]
-    return [*findings, *check_needed_files(), *check_models()]
+    return [*findings, *check_families(), *check_needed_files(), *check_models()]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from handviz.pipeline.image_request import ImageCamera, ImageRequest
 MAX_HANDS_OF_IMAGES = 10
 NO_MESH = ImageRequest()
 CAMERA, HAND = "camera of the images", "size of the hand"
-AsRequested = Only("model", "mesh", "colour", "mesh_vertices", "side", "model_dir", "hand_model", "compare")
+COMPARISON = ("compare", "compare_with")
+AsRequested = Only("model", "mesh", "colour", "mesh_vertices", "side", "model_dir", "hand_model", *COMPARISON)
 
 
 def _read_intrinsics(words: Sequence[str]) -> ImageCamera:

@@ -26,12 +26,12 @@ from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import not_writable, open_atomic, write_files
 from handviz.core.json_files import json_parser, read_json
 from handviz.core.network_files import sha256_of
-from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME, model_file
+from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME
 from handviz.hand_models.choice import hand_model_for
 from handviz.io.hands_json import unreadable_entry
 from handviz.io.journal import Entry, Journal, Line
 from handviz.models.onnx_session import limit_threads
-from handviz.models.registry import model_ids
+from handviz.models.registry import model_spec, shipped_models
 from handviz.pipeline.image_request import ImageReconstructor, ImageRequest, ListedImage, OutputError, listed_images
 from handviz.sources.file_kinds import IMAGE_SUFFIXES, left_out
 
@@ -174,6 +174,8 @@ def header_for(request: ImageRequest, files: Iterable[str], **more: object) -> d
         digest.update(json.dumps(file).encode("ascii") + b"\n")
         count += 1
     options = more | {name: value for name, value in asdict(request).items() if name not in ("model_dir", "hand_model")}
+    if not request.compare_with:
+        del options["compare_with"]  # headers of earlier versions lack it
     return {
         "format": FORMAT,
         "handviz": __version__,
@@ -186,8 +188,10 @@ def header_for(request: ImageRequest, files: Iterable[str], **more: object) -> d
 
 
 def _models_of(request: ImageRequest) -> list[Path]:
-    used = model_ids() if request.compare else (request.model,)
-    models = [LANDMARKER_FILE, *(model_file(model, request.model_dir) for model in used)]
+    specs = [model_spec(model) for model in request.compared or (request.model,)]
+    files = [(spec.file_in(request.model_dir), spec in shipped_models()) for spec in specs]
+    # Where another package keeps its files is its own business: they count if they lie beside those of handviz.
+    models = [LANDMARKER_FILE, *(path for path, is_own in files if is_own or path.is_file())]
     return models + ([request.model_dir / TEXTURE_NAME] if request.colour == "texture" else [])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import make_folder, open_atomic, spreadsheet_text
 from handviz.core.network_files import network_file
-from handviz.core.paths import LANDMARKER_FILE, model_file
+from handviz.core.paths import LANDMARKER_FILE
 from handviz.core.records import Detection, Frame, FrameResult, HandMesh, NetworkFile, NetworkRole
 from handviz.inspection.columns import COLUMNS, ImageRow, InspectionRequest, rows_of
 from handviz.inspection.report import ReportSettings, write_html
@@ -23,6 +23,7 @@ from handviz.inspection.store import InspectionStore
 from handviz.io.hand_pack import unpack_hands
 from handviz.io.hands_json import image_entry, output_stems, unreadable_entry
 from handviz.io.mesh_export import export_mesh
+from handviz.models.registry import model_spec
 
 ExportPart = Literal["json", "csv", "meshes", "report"]
 PARTS: tuple[ExportPart, ...] = get_args(ExportPart)
@@ -170,7 +171,8 @@ class _Export:
             model = self._request.inspection.model
             result = FrameResult(frame, model, detections, hands, networks=self._networks)
             known = self._request.inspection.camera_model.intrinsics_for(image.width, image.height)
-            yield image_entry(image.file, result, hands[0].intrinsics if hands else known, meshes)
+            intrinsics, input_px = hands[0].intrinsics if hands else known, model_spec(model).crop.size_px
+            yield image_entry(image.file, result, intrinsics, meshes, network_input_px=input_px)
 
     def _hands(self, image: ImageRow) -> Iterator[tuple[int, HandMesh, Detection]]:
         """Yield number, hand and detection of the hands to write."""
@@ -198,7 +200,7 @@ def _networks(request: InspectionRequest) -> dict[NetworkRole, NetworkFile]:
     """Return the files that the results come from, as far as they are still there."""
     files: dict[NetworkRole, NetworkFile] = {}
     paths: dict[NetworkRole, Path] = {
-        "network": model_file(request.model, request.model_dir),
+        "network": model_spec(request.model).file_in(request.model_dir),
         "detector": LANDMARKER_FILE,
     }
     for role, path in paths.items():

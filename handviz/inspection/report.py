@@ -117,15 +117,17 @@ def _filled(before: str, images: Sequence[ImageRow], settings: ReportSettings, n
     notes = [note] if note else []
     if len(images) > MAX_IMAGES:
         notes.append(f"Only the first {MAX_IMAGES} of {len(images):,} have their image in this file.")
+    # Without uncertainty hands are drawn plain.
+    has_scale = settings.colour == "uncertainty" and (bool(means) or not hands)
     values = {
         "title": _escaped(inspection.folder.name or str(inspection.folder)),
         "folder": _escaped(str(inspection.folder)),
         "summary": " · ".join(_escaped(part) for part in summary),
         "notes": _escaped(" ".join(notes)),
-        "gradient": _gradient(settings.range_mm) if settings.colour == "uncertainty" else "",
+        "gradient": _gradient(settings.range_mm) if has_scale else "",
         "low": f"{low_mm:g} mm",
         "high": f"{high_mm:g} mm",
-        "scale": "scale" if settings.colour == "uncertainty" else "scale hidden",
+        "scale": "scale" if has_scale else "scale hidden",
         "headings": "".join(_heading(column) for column in COLUMNS),
     }
     # In one pass, since inserted text may itself look like a placeholder.

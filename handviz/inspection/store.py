@@ -19,9 +19,9 @@ from handviz import __version__
 from handviz.core.camera_files import camera_model_text, hand_size_text
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.json_files import json_parser
-from handviz.core.paths import model_file
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
 from handviz.inspection.columns import HandRow, ImageRow, InspectionRequest, inspections_folder
+from handviz.models.registry import model_spec
 
 FORMAT = 2
 MAX_STORED = 20
@@ -72,7 +72,7 @@ def store_path(request: InspectionRequest, results_folder: Path | None = None) -
 
     It depends on the network's file and the program's version, so that new weights start again.
     """
-    network = model_file(request.model, request.model_dir)
+    network = model_spec(request.model).file_in(request.model_dir)
     try:
         weights = signature_of(network)
     except OSError:

@@ -25,19 +25,26 @@ from handviz.core.records import (
     NetworkFile,
     NetworkRole,
 )
-from handviz.rendering.difference import vertex_distances_mm
+from handviz.rendering.difference import meshes_correspond, vertex_distances_mm
 
 MAX_STEM_BYTES = 255 - len("_000000000_99_right.ply")
 """Of the names of an image's outputs: what most file systems allow, less the longest ending."""
 STEM_DIGITS = 12
 
 
-def image_entry(file: str, result: FrameResult, intrinsics: Intrinsics, meshes: Sequence[str | None]) -> dict[str, Any]:
-    """Return the object of an image: its size, the intrinsics in use, and its hands."""
+def image_entry(
+    file: str,
+    result: FrameResult,
+    intrinsics: Intrinsics,
+    meshes: Sequence[str | None],
+    *,
+    network_input_px: int = CROP_SIZE,
+) -> dict[str, Any]:
+    """Return the object of an image: its size, the side of the model's crops, the intrinsics in use, and its hands."""
     height, width = result.frame.image.shape[:2]
     found = zip(result.hands, result.detections, meshes, strict=True)
     hands = [hand_entry(hand, detection, mesh) for hand, detection, mesh in found]
-    for index, entry in enumerate(hands if result.others else []):
+    for index, entry in enumerate(hands if result.is_compared else []):
         entry["distances_mm"] = distances_entry(result, index)
     focal_of_longer_px = intrinsics.focals_px[int(height > width)]
     field_of_view_rad = 2 * math.atan(max(width, height) / 2 / focal_of_longer_px)
@@ -48,10 +55,11 @@ def image_entry(file: str, result: FrameResult, intrinsics: Intrinsics, meshes: 
         **({} if result.frame.time_ms is None else {"time_ms": round(result.frame.time_ms, 3)}),
         "variant": result.model,
         **networks_entry(result.networks),
-        "network_input_px": CROP_SIZE,
+        "network_input_px": network_input_px,
         "intrinsics": intrinsics_entry(intrinsics),
         "assumed_focal_px": round(intrinsics.focal_px, 3),
         "assumed_field_of_view_deg": round(math.degrees(field_of_view_rad), 3),
+        **({"compare_errors": dict(result.other_errors)} if result.other_errors else {}),
         "hands": hands,
     }
 
@@ -87,20 +95,30 @@ def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[s
     }
 
 
-def distances_entry(result: FrameResult, index: int) -> dict[str, dict[str, float]]:
-    """Return vertex distances between every two models at one hand of a compared result (rendering/difference.py)."""
-    hands = {model: result.of_model(model).hands[index] for model in result.compared}
-    entry = {}
-    for first, second in itertools.combinations(result.compared, 2):
-        as_drawn = vertex_distances_mm(hands[first], hands[second])
-        aligned = vertex_distances_mm(hands[first], hands[second], aligned=True)
-        entry[f"{first}_{second}"] = {
-            "mean": round(float(as_drawn.mean()), 4),
-            "max": round(float(as_drawn.max()), 4),
-            "aligned_mean": round(float(aligned.mean()), 4),
-            "aligned_max": round(float(aligned.max()), 4),
-        }
-    return entry
+def distances_entry(result: FrameResult, index: int) -> dict[str, dict[str, float] | None]:
+    """Return vertex distances between every two models at one hand of a compared result (rendering/difference.py).
+
+    None for two models of different meshes, and where one of them failed.
+    """
+    hands = {model: of for model in result.compared if (of := result.of_model(model).hands)}
+    return {
+        f"{first}_{second}": _distances(hands[first][index], hands[second][index])
+        if first in hands and second in hands
+        else None
+        for first, second in itertools.combinations(result.compared, 2)
+    }
+
+
+def _distances(first: HandMesh, second: HandMesh) -> dict[str, float] | None:
+    if not meshes_correspond(first, second):
+        return None
+    as_drawn, aligned = (vertex_distances_mm(first, second, aligned=aligned) for aligned in (False, True))
+    return {
+        "mean": round(float(as_drawn.mean()), 4),
+        "max": round(float(as_drawn.max()), 4),
+        "aligned_mean": round(float(aligned.mean()), 4),
+        "aligned_max": round(float(aligned.max()), 4),
+    }
 
 
 def intrinsics_entry(intrinsics: Intrinsics) -> dict[str, Any]:

@@ -158,6 +158,9 @@ class LoadedModel:
             self.template: HandTemplate = reconstructor.template
             self.provider: str = reconstructor.provider
             self.file: NetworkFile = reconstructor.file
+            are_known = isinstance(self.template, HandTemplate) and isinstance(self.file, NetworkFile)
+            if not are_known or not isinstance(self.provider, str):
+                raise TypeError("its template is no HandTemplate, its file no NetworkFile, or its provider no text")
         self._reconstructor = reconstructor
 
     def reconstruct(self, crops: Sequence[HandCrop]) -> list[NetworkOutput]:
@@ -173,29 +176,38 @@ class LoadedModel:
 def check_answer(spec: ModelSpec, template: HandTemplate, hands: Sequence[NetworkOutput], count: int) -> None:
     """Raise HandvizError unless there are ``count`` hands, finite and of the model's shapes."""
     if len(hands) != count:
-        raise HandvizError(
-            f"the model {spec} returned {len(hands)} hands for {count} crops: correct or uninstall it",
-            ErrorCode.MODEL_FOREIGN,
-        )
+        raise _foreign(spec, f"{len(hands)} hands for {count} crops")
     vertices, keypoints = (template.vertex_count, 3), (KEYPOINT_COUNT, 3)
     shapes = {"vertices_m": vertices, "keypoints_m": keypoints, "rotation": (3, 3), "translation": (2,), "scale": ()}
     optional = {"vertex_std_m": vertices, "keypoint_std_m": keypoints, "landmarks_m": keypoints}
+    shapes |= {"right_hand": (), "presence": ()}
     for hand in hands:
         for name, shape in (shapes | optional).items():
             value = getattr(hand, name)
             if value is None and name in optional:
                 continue
             if np.shape(value) != shape:
-                raise HandvizError(
-                    f"the model {spec} returned {name} of shape {np.shape(value)}, expected {shape} of the hand model "
-                    f"{template.name}: correct or uninstall it",
-                    ErrorCode.MODEL_FOREIGN,
-                )
+                found = f"{name} of shape {np.shape(value)}, expected {shape} of the hand model {template.name}"
+                raise _foreign(spec, found)
             if not np.isfinite(value).all():
                 raise HandvizError(
                     f"the model {spec} returned {name} that are not finite: restore, correct or uninstall it",
                     ErrorCode.NOT_FINITE,
                 )
+        _check_deviations(spec, hand)
+
+
+def _check_deviations(spec: ModelSpec, hand: NetworkOutput) -> None:
+    """Raise HandvizError unless vertices and keypoints both have standard deviations, none negative, or both none."""
+    if (hand.vertex_std_m is None) != (hand.keypoint_std_m is None):
+        raise _foreign(spec, "standard deviations of vertices or keypoints alone")
+    stds_m = [std_m for std_m in (hand.vertex_std_m, hand.keypoint_std_m) if std_m is not None]
+    if any((np.asarray(std_m) < 0).any() for std_m in stds_m):
+        raise _foreign(spec, "negative standard deviations")
+
+
+def _foreign(spec: ModelSpec, what: str) -> HandvizError:
+    return HandvizError(f"the model {spec} returned {what}: correct or uninstall it", ErrorCode.MODEL_FOREIGN)
 
 
 @contextmanager
@@ -205,7 +217,7 @@ def _failures_named(spec: ModelSpec, what: str) -> Iterator[None]:
         yield
     except HandvizError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise HandvizError(
             f"the model {spec} of the family {spec.family} did not {what} ({type(error).__name__}: {error}): "
             "correct or uninstall it",

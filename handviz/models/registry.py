@@ -1,8 +1,8 @@
 """The families of models: those of handviz by one line each, those of other packages by their entry points."""
 
 import logging
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -10,14 +10,29 @@ from typing import Annotated
 
 from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import ModelId
-from handviz.models.base import ModelFamily, ModelSpec
+from handviz.core.records import CropSpec, ModelId
+from handviz.models.base import PROVISIONS, ModelFamily, ModelSpec
 
 BUILT_IN = ("handviz.models.amvur.family:FAMILY",)
 """``module:NAME`` of every family of handviz, in the order of the window's keys: a new family is a line here."""
 ENTRY_POINTS = "handviz.models"
 """The group of entry points by which other packages add families: each names a ``ModelFamily``."""
+OWN_PACKAGE = "handviz"
+HAND_MODELS = ("open_hand", "mano")
+FailureTypes = (Exception, SystemExit)
+"""What code of other packages may raise: a module that ends the program must not end handviz."""
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RefusedFamily:
+    """A family of another package that cannot be used."""
+
+    package: str
+    line: str
+    """The ``module:NAME`` of its entry point."""
+    reason: str
+    """What is wrong with it and what to do."""
 
 
 @cache
@@ -29,8 +44,21 @@ def own_families() -> tuple[ModelFamily, ...]:
 @cache
 def families() -> tuple[ModelFamily, ...]:
     """Return all families; one of another package that cannot be used is logged once and left out."""
-    own = own_families()
-    return (*own, *_accepted(own, tuple(_others())))
+    accepted, refused = _examined()
+    for one in refused:
+        logger.warning("the models of %s (%s) cannot be used: %s", one.package, one.line, one.reason)
+    return (*own_families(), *(family for _, family in accepted))
+
+
+def refused_families() -> tuple[RefusedFamily, ...]:
+    """Return the families of other packages that cannot be used, with the reasons."""
+    return tuple(_examined()[1])
+
+
+def family_packages() -> dict[str, str]:
+    """Return the package of every family in use, by the family's id, in the order of ``families``."""
+    accepted, _ = _examined()
+    return {family.id: OWN_PACKAGE for family in own_families()} | {family.id: package for package, family in accepted}
 
 
 def list_models() -> tuple[ModelSpec, ...]:
@@ -65,41 +93,66 @@ def model_labels() -> dict[ModelId, str]:
     return {spec.id: spec.label for spec in list_models()}
 
 
-def _family(line: str) -> ModelFamily:
+def _family(line: str, load: Callable[[], object] | None = None) -> ModelFamily:
+    """Return the family of ``module:NAME``; TypeError or ValueError if that is none, or what ``load`` raises."""
     module, _, name = line.partition(":")
-    found = getattr(import_module(module), name)
+    found = load() if load is not None else getattr(import_module(module), name)
     if not isinstance(found, ModelFamily) or not all(isinstance(spec, ModelSpec) for spec in found.models):
         raise TypeError(f"{line} is no ModelFamily of ModelSpecs")
+    for spec in found.models:
+        _check(spec, found)
+    if not found.models or len({spec.id for spec in found.models}) < len(found.models):
+        raise ValueError(f"the family {found.id} has no models, or two of one id")
     return found
 
 
-def _others() -> Iterator[tuple[str, ModelFamily]]:
-    """Yield the families of other packages with the packages' names, sorted by them."""
-    points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (_package(point), point.name))
-    for point in points:
+def _check(spec: ModelSpec, family: ModelFamily) -> None:
+    """Raise ValueError for a spec whose values cannot be used."""
+    wrong = {
+        "id": not (isinstance(spec.id, str) and spec.id.isidentifier()),
+        "family": spec.family != family.id,
+        "hand_model": spec.hand_model not in HAND_MODELS,
+        "provides": not set(spec.provides) <= PROVISIONS.keys(),
+        "crop": not isinstance(spec.crop, CropSpec),
+        "load": not callable(spec.load),
+    }
+    for name in (name for name, is_wrong in wrong.items() if is_wrong):
+        raise ValueError(f"the model {spec.id!r} of the family {family.id!r}: its {name} is {getattr(spec, name)!r}")
+
+
+_Named = tuple[str, ModelFamily]
+"""The package of a family, and the family."""
+
+
+def _examined() -> tuple[list[_Named], list[RefusedFamily]]:
+    """Return the families of other packages that can be used, sorted by package, and those that cannot."""
+    found: list[tuple[EntryPoint, ModelFamily]] = []
+    refused: list[RefusedFamily] = []
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (_package(point), point.name)):
         try:
-            yield _package(point), _family(point.value)
-        except Exception as error:  # noqa: BLE001 - a package of somebody else may fail in any way
-            reason = f"{type(error).__name__}: {error}"
-            logger.warning("the models of %s (%s) cannot be used: %s", _package(point), point.value, reason)
-
-
-def _accepted(own: tuple[ModelFamily, ...], others: tuple[tuple[str, ModelFamily], ...]) -> Iterator[ModelFamily]:
-    """Yield the families of others whose ids, and their models' ids, nobody else has."""
-    named = [("handviz", family) for family in own] + list(others)
-    count = Counter(name for _, family in named for name in _names(family))
-    for package, family in others:
-        clashing = [name for name in _names(family) if count[name] > 1]
-        if clashing:
-            rivals = [other for other, one in named if one is not family and set(clashing) & _names(one)]
-            logger.warning(
-                "the models of %s cannot be used: %s also has %s; rename or uninstall one of them",
-                package,
-                " and ".join(rivals),
-                ", ".join(clashing),
-            )
+            found.append((point, _family(point.value, point.load)))
+        except FailureTypes as error:
+            reason = f"{type(error).__name__}: {error}; correct or uninstall it"
+            refused.append(RefusedFamily(_package(point), point.value, reason))
+    named = [(OWN_PACKAGE, family) for family in own_families()]
+    named += [(_package(point), family) for point, family in found]
+    accepted: list[_Named] = []
+    for point, family in found:
+        if reason := _clash(family, named):
+            refused.append(RefusedFamily(_package(point), point.value, reason))
         else:
-            yield family
+            accepted.append((_package(point), family))
+    return accepted, refused
+
+
+def _clash(family: ModelFamily, named: Iterable[_Named]) -> str:
+    """Return who else has the id of the family or of one of its models; empty if nobody has."""
+    rivals = [(package, _names(one) & _names(family)) for package, one in named if one is not family]
+    packages = [package for package, names in rivals if names]
+    if not packages:
+        return ""
+    names = sorted(set().union(*(names for _, names in rivals)))
+    return f"{' and '.join(packages)} also has {', '.join(names)}; rename or uninstall one of them"
 
 
 def _names(family: ModelFamily) -> set[str]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from PIL import Image
 
-from handviz.core.arguments import HandModelFile, ModelFolder
+from handviz.core.arguments import HandModelFile, ModelFolder, Option
 from handviz.core.camera_model import (
     ASSUMED_CAMERA,
     UNMEASURED,
@@ -23,20 +23,24 @@ from handviz.core.camera_model import (
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import is_usable, make_folder, not_writable, open_atomic
 from handviz.core.paths import MODELS
-from handviz.core.records import Frame, FrameResult, HandednessSetting, HandMesh, Intrinsics
+from handviz.core.records import Frame, FrameResult, HandednessSetting, HandMesh, Intrinsics, ModelId
 from handviz.hand_models.choice import display_mesh
 from handviz.io.hands_json import fitting_stem, image_entry, output_stems
 from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh, usual_vertices
-from handviz.models.registry import ModelChoice
+from handviz.models.registry import ModelChoice, model_ids, model_spec
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
-from handviz.rendering.options import DrawOptions
+from handviz.rendering.options import MAX_COMPARED, MIN_COMPARED, DrawOptions
 from handviz.sources.file_kinds import is_image_file
 from handviz.sources.images import image_frame, note_on_light
 
 MIN_SIDE_FOR_LEGEND_PX, LIST_SUFFIX = 400, ".txt"
 logger = logging.getLogger(__name__)
 MeshKind = Literal["ply", "obj", "glb", "none"]
+ModelChoices = Annotated[
+    tuple[ModelId, ...], Option(metavar="MODEL ...", choices=model_ids, words="*", help="Compare with these models.")
+]
+"""The option ``--compare-with``."""
 
 
 class ListedImage(NamedTuple):
@@ -93,13 +97,23 @@ class ImageRequest:
     align_to_detector: bool = True
     correct_pose: bool = True
     compare: bool = False
-    """Run every model, and report their differences; overlays get three panes."""
+    """Run all models, four at most, and report their differences; overlays get a pane for each."""
+    compare_with: ModelChoices = ()
+    """Compare with these models, one to three, instead of all."""
     mesh: MeshKind = "none"
     """Format of a mesh for every hand."""
     colour: ExportColour = "uncertainty"
     """Of meshes: texture is a PNG around the dense mesh in glb and obj, and colours at vertices in ply."""
     mesh_vertices: MeshVertices | None = None
     """The hand model's own 778 or the 1609 that are drawn; without it the model's in ply and in obj without texture."""
+
+    @property
+    def compared(self) -> tuple[ModelId, ...]:
+        """The models that run on every image, in the order of the registry; none if no models are compared.
+
+        HandvizError if they are not two to four known ones.
+        """
+        return compared_models(self.model, self.compare_with) if self.compare or self.compare_with else ()
 
     def settings(self) -> PipelineSettings:
         """Return the settings of a pipeline for images that do not follow each other."""
@@ -115,8 +129,26 @@ class ImageRequest:
             texture=self.colour == "texture",
             hand_size=self.hand_size,
             side=self.side,
-            compare=self.compare,
+            compare=bool(self.compared),
+            compared=self.compared,
         )
+
+
+def compared_models(model: ModelId, others: tuple[ModelId, ...] = ()) -> tuple[ModelId, ...]:
+    """Return a model and those to compare it with, in the order of the registry; HandvizError unless two to four.
+
+    Without ``others``: the first ones of the registry beside it.
+    """
+    known = model_ids()
+    others = tuple(model_spec(name).id for name in others)
+    others = others or tuple(name for name in known if name != model)[: MAX_COMPARED - 1]
+    chosen = tuple(name for name in known if name in (model, *others))
+    if not MIN_COMPARED <= len(chosen) <= MAX_COMPARED:
+        found = f"{len(chosen)} ({', '.join(chosen)})"
+        raise HandvizError(
+            f"{MIN_COMPARED} to {MAX_COMPARED} models are compared, not {found}: choose again", ErrorCode.BAD_VALUE
+        )
+    return chosen
 
 
 def listed_images(source: Path, *, recursive: bool, leave_out: Path) -> Iterator[ListedImage]:
@@ -178,16 +210,20 @@ def _log_once(message: str) -> None:
 
 
 def reconstructed(pipeline: Pipeline, frame: Frame, camera: ImageCamera) -> tuple[FrameResult, Intrinsics]:
-    """Return the hands of a frame and their K; HandvizError if any requested part is missing."""
+    """Return the hands of a frame and their K; HandvizError if any requested part is missing.
+
+    In comparisons the model itself is requested; of the others the result names those that failed.
+    """
     intrinsics = camera.intrinsics_of(frame)
     if intrinsics.origin == "exif":
         _log_once(
             "the focal length that images state in their EXIF is used; --field-of-view or --intrinsics override it"
         )
     result = pipeline.process_with(frame, intrinsics)
-    for error in (result.error, *result.other_errors.values()):
-        if error:
-            raise HandvizError(error, ErrorCode.NO_RESULT)
+    if result.error:
+        raise HandvizError(result.error, ErrorCode.NO_RESULT)
+    for error in result.other_errors.values():
+        _warn_once(error)
     if frame.name and not result.hands and (note := note_on_light(frame.image)):
         logger.warning("%s: %s", frame.name, note)
     return result, intrinsics
@@ -261,7 +297,7 @@ def overlay_renderer(pipeline: Pipeline) -> OffscreenRenderer:
 def write_overlay(renderer: OffscreenRenderer, result: FrameResult, request: ImageRequest, path: Path) -> None:
     """Write the image with its hands drawn over it."""
     legend = min(result.frame.image.shape[:2]) >= MIN_SIDE_FOR_LEGEND_PX
-    drawn = renderer.draw(result, DrawOptions(colour=request.colour, legend=legend, compare=request.compare))
+    drawn = renderer.draw(result, DrawOptions(colour=request.colour, legend=legend, compare=bool(request.compared)))
     make_folder(path.parent)
     with open_atomic(path) as file:
         Image.fromarray(drawn).save(file, "PNG")
@@ -276,7 +312,8 @@ def written_entry(
         _written_mesh(hand, result, request, out, f"{mesh_stem}_{index}_{hand.handedness}")
         for index, hand in enumerate(result.hands)
     ]
-    return image_entry(file, result, intrinsics, meshes)
+    input_px = model_spec(result.model).crop.size_px
+    return image_entry(file, result, intrinsics, meshes, network_input_px=input_px)
 
 
 def _written_mesh(hand: HandMesh, result: FrameResult, request: ImageRequest, out: Path, stem: str) -> str | None:

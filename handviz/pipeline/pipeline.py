@@ -87,6 +87,8 @@ class PipelineSettings:
     """Give hands a texture (texture_fusion.py)."""
     compare: bool = False
     """Run every model on every frame."""
+    compared: tuple[ModelId, ...] = ()
+    """In comparisons, these models instead of every one."""
     hand_model: Path | None = None
     """The user's MANO file; None: the hand model that the networks name, if it is known, or the open hand."""
 
@@ -144,7 +146,7 @@ class Pipeline:
             self._close_networks()
             raise
         if settings.other_models or settings.compare:
-            for model in model_ids():
+            for model in settings.compared or model_ids():
                 self._cache.request(model)
 
     @property
@@ -353,7 +355,7 @@ class Pipeline:
         with self._lock:
             networks = self._cache.requested() if self._compares else {}
         for name, network in networks.items():
-            if name == model:
+            if name == model or (self._settings.compared and name not in self._settings.compared):
                 continue
             try:
                 # Raised for every frame, the loader's error would grow by a traceback each time.

@@ -48,7 +48,7 @@ class Distances:
 def distances_of(result: FrameResult, difference: Difference) -> Distances | None:
     """Compute the distances in a compared result; None if one of the two models has no hands to compare."""
     first, second = (result.of_model(model).hands for model in (difference.first, difference.second))
-    if not first or len(first) != len(second) or any(_differ(*pair) for pair in zip(first, second, strict=True)):
+    if not first or len(first) != len(second) or not all(map(meshes_correspond, first, second)):
         return None
     return Distances(
         difference,
@@ -66,5 +66,6 @@ def name_of(difference: Difference) -> str:
     return f"{display_name(difference.first)} to {display_name(difference.second)}"
 
 
-def _differ(first: HandMesh, second: HandMesh) -> bool:
-    return first.hand_model != second.hand_model or first.vertices_m.shape != second.vertices_m.shape
+def meshes_correspond(first: HandMesh, second: HandMesh) -> bool:
+    """Return whether the vertices of two hands are the same points of one hand model."""
+    return first.hand_model == second.hand_model and first.vertices_m.shape == second.vertices_m.shape

@@ -25,6 +25,8 @@ PERIOD_PX, HALF_WIDTH_PX = 7.0, 1.0
 """Along a row of the view, to which stripes are fixed, so that they are nowhere too fine or too coarse."""
 SEEN_FROM, SEEN_TO = 0.4, 0.6
 """Values of ``seen`` between which the stripes fade: half at 0.5."""
+MIN_COMPARED, MAX_COMPARED = 2, 4
+"""How many models stand side by side."""
 Direction = tuple[float, float, float]
 
 

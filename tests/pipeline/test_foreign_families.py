@@ -1,0 +1,106 @@
+"""Models of other packages in the pipeline: with another crop, without uncertainty, or failing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handviz.core.errors import ErrorCode
+from handviz.core.records import Frame, NetworkOutput
+from handviz.models.base import LoadContext, Reconstructor
+from handviz.pipeline import pipeline as pipeline_module
+from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from tests.errors import raises
+from tests.hands import FakeLandmarker
+from tests.made_up_families import MadeUpModel, installed, made_up_family, plain_hand, std_of
+from tests.tiny_network import write_all_networks
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_all_networks(tmp_path_factory.mktemp("networks"))
+
+
+@pytest.fixture(autouse=True)
+def fake_landmarker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    FakeLandmarker.made.clear()
+    yield
+    assert all(landmarker.closed for landmarker in FakeLandmarker.made)
+
+
+def frame(number: int = 0) -> Frame:
+    return Frame(number, np.full((240, 320, 3), 90, np.uint8), number * 33.0)
+
+
+def fail_to_answer(_: int) -> list[NetworkOutput]:
+    raise ZeroDivisionError("by the stranger")
+
+
+def fail_to_load(_: LoadContext) -> Reconstructor:
+    raise FileNotFoundError("weights.bin")
+
+
+FAILING = {
+    "load": made_up_family("failing", load=fail_to_load),
+    "answer": made_up_family("failing", fail_to_answer),
+    "count": made_up_family("failing", lambda _: []),
+    "shape": made_up_family("failing", lambda count: [plain_hand(vertices_m=np.zeros((5, 3)))] * count),
+    "finite": made_up_family("failing", lambda count: [plain_hand(scale=np.inf)] * count),
+}
+
+
+@pytest.mark.parametrize("family", FAILING.values(), ids=FAILING)
+def test_compared_with_a_failing_model_the_others_have_their_hands(networks: Path, family: object) -> None:
+    with installed(stranger=family), Pipeline(PipelineSettings(networks, compare=True, video=False)) as pipeline:
+        result = pipeline.process(frame())
+    assert set(result.other_errors) == {"failing"}
+    assert "failing" in result.other_errors["failing"]
+    assert set(result.others) == {"prior", "amvur"}
+    assert len(result.hands) == len(result.others["prior"]) == 1
+
+
+@pytest.mark.parametrize("family", FAILING.values(), ids=FAILING)
+def test_a_failing_model_in_use_is_an_error_and_the_next_frame_has_another(networks: Path, family: object) -> None:
+    settings = PipelineSettings(networks, other_models=False)
+    with installed(stranger=family), Pipeline(settings) as pipeline:
+        assert len(pipeline.process(frame(0)).hands) == 1
+        pipeline.set_model("failing")
+        with raises(ErrorCode.MODEL_FOREIGN, ErrorCode.NOT_FINITE, match="failing"):
+            pipeline.process(frame(1))
+        pipeline.set_model("prior")
+        result = pipeline.process(frame(2))
+    assert (result.model, len(result.hands)) == ("prior", 1)
+
+
+def test_a_pipeline_of_a_model_that_does_not_load_frees_the_detector(networks: Path) -> None:
+    with installed(stranger=FAILING["load"]), raises(ErrorCode.MODEL_FOREIGN, match="failing"):
+        Pipeline(PipelineSettings(networks, "failing", other_models=False))
+
+
+@pytest.mark.parametrize("video", [True, False])
+def test_a_model_without_uncertainty_gets_its_own_crop_and_gives_hands_without_any(networks: Path, video: bool) -> None:
+    model = MadeUpModel(lambda count: [plain_hand()] * count)
+    family = made_up_family(load=lambda _: model)
+    settings = PipelineSettings(networks, "plain", other_models=False, video=video)
+    with installed(stranger=family), Pipeline(settings) as pipeline:
+        results = [pipeline.process(frame(number)) for number in range(3)]
+    assert {crop.image.shape for crop in model.crops} == {(128, 128, 3)}
+    assert {crop.image.dtype for crop in model.crops} == {np.dtype(np.uint8)}
+    for result in results:
+        (hand,) = result.hands
+        assert hand.uncertainty == "none"
+        assert (hand.vertex_std_mm, hand.keypoint_std_mm, hand.vertex_covariance_mm2) == (None, None, None)
+        assert np.isfinite(hand.vertices_m).all()
+        assert np.isfinite(hand.vertices_px).all()
+
+
+def test_a_model_with_one_number_for_all_points_says_so(networks: Path) -> None:
+    std = {"vertex_std_m": std_of(0.002, 778), "keypoint_std_m": std_of(0.002, 21)}
+    family = made_up_family("steady", lambda count: [plain_hand(**std)] * count)
+    settings = PipelineSettings(networks, "steady", other_models=False, video=False, correct_pose=False)
+    with installed(stranger=family), Pipeline(settings) as pipeline:
+        (hand,) = pipeline.process(frame()).hands
+    assert hand.uncertainty == "constant"
+    assert hand.vertex_std_mm == pytest.approx(2 * np.sqrt(3), rel=0.2)
