@@ -1,5 +1,6 @@
 """An ONNX file that returns the same hand for every crop, with the outputs of the real ones."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,17 +39,39 @@ def constant_hand() -> dict[str, FloatArray]:
     }
 
 
+def without_std(hand: Mapping[str, FloatArray] | None = None) -> dict[str, FloatArray]:
+    """Return a hand's outputs but the standard deviations."""
+    return {name: value for name, value in (hand or constant_hand()).items() if "std" not in name}
+
+
 def write_network(
     path: Path,
     variant: str = "final",
     *,
     fingerprint: str | None = None,
     hand: dict[str, FloatArray] | None = None,
+    takes_bytes: bool = False,
+    size_px: int = CROP_SIZE,
+    metadata: Mapping[str, str] | None = None,
+    sensitivity: float = 0.0,
 ) -> Path:
-    """Write a network that returns ``hand`` for every crop."""
-    zero = helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0)
-    nodes = [zero, helper.make_node("Mul", ["mean", "nothing"], ["zero"])]
-    constants = [numpy_helper.from_array(np.zeros(1, np.float32), "nothing")]
+    """Write a network that returns ``hand`` for every crop.
+
+    ``metadata`` are added to those of a file of version 0.1. ``sensitivity``: how much all outputs grow from a black
+    crop to a white one.
+    """
+    # An input of bytes is divided by the first nodes.
+    divided = [
+        helper.make_node("Cast", ["image"], ["cast"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["cast", "whole"], ["floats"]),
+    ]
+    image_name = "floats" if takes_bytes else "image"
+    mean = helper.make_node("ReduceMean", [image_name], ["mean"], axes=[1, 2, 3], keepdims=0)
+    nodes = [*(divided if takes_bytes else []), mean, helper.make_node("Mul", ["mean", "nothing"], ["zero"])]
+    constants = [
+        numpy_helper.from_array(np.full(1, sensitivity, np.float32), "nothing"),
+        numpy_helper.from_array(np.full(1, 255.0, np.float32), "whole"),
+    ]
     outputs = []
     for name, value in (hand or constant_hand()).items():
         array = np.asarray(value, np.float32)
@@ -59,12 +82,13 @@ def write_network(
         nodes.append(helper.make_node("Add", [f"{name}_zero", f"{name}_constant"], [name]))
         shape = ["batch", *array.shape]
         outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, CROP_SIZE, CROP_SIZE])
+    kind = TensorProto.UINT8 if takes_bytes else TensorProto.FLOAT
+    image = helper.make_tensor_value_info("image", kind, ["batch", 3, size_px, size_px])
     graph = helper.make_graph(nodes, "constant_hand", [image], outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     chosen = load_open_hand().fingerprint if fingerprint is None else fingerprint
-    metadata = {"handviz.variant": variant, "handviz.hand_model": "open_hand", "handviz.fingerprint": chosen}
-    helper.set_model_props(model, metadata)
+    entries = {"handviz.variant": variant, "handviz.hand_model": "open_hand", "handviz.fingerprint": chosen}
+    helper.set_model_props(model, entries | dict(metadata or {}))
     onnx.save(model, path)
     return path
 

@@ -19,6 +19,7 @@ from handviz.core.process import usable_cores
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, HandCrop, ModelId
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.hand_models.choice import which_file
+from handviz.models.base import PROVISIONS
 from handviz.models.base import Device as Device
 
 INPUT_NAME = "image"
@@ -81,6 +82,7 @@ def checked_contract(
     """Return what a file takes and gives; HandvizError if that is not what ``NetworkOutput`` needs."""
     size_px, takes_bytes = _input_of(path, session, metadata, how_to_get)
     outputs = _output_shapes(path, session, how_to_get)
+    _check_provisions(path, outputs, metadata, how_to_get)
     stated = metadata.get(CONSTANT_STD_KEY)
     if stated is None or "vertex_std_m" in outputs:
         return Contract(size_px, takes_bytes, outputs)
@@ -89,6 +91,26 @@ def checked_contract(
     except ValueError as error:
         raise HandvizError(f"{path}: {CONSTANT_STD_KEY}: {error}; {how_to_get}", ErrorCode.MODEL_FOREIGN) from error
     return Contract(size_px, takes_bytes, outputs, std_mm / MILLIMETRES_PER_METRE / math.sqrt(3))
+
+
+def _check_provisions(
+    path: Path, outputs: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str], how_to_get: str
+) -> None:
+    """Raise HandvizError if the metadata state what the outputs do not give; they may state nothing."""
+    stated = {name.strip() for name in metadata.get(PROVIDES_KEY, "").split(",") if name.strip()}
+    has_std = "vertex_std_m" in outputs
+    lacking = {
+        "uncertainty": not has_std,
+        "constant_uncertainty": not has_std and CONSTANT_STD_KEY not in metadata,
+        "landmarks": LANDMARKS not in outputs,
+    }
+    wrong = sorted(name for name in stated if name not in PROVISIONS or lacking.get(name, False))
+    if wrong:
+        raise HandvizError(
+            f"{path}: its metadata state that it provides {', '.join(wrong)}, which it does not: correct them "
+            f"({PROVIDES_KEY}); or {how_to_get}",
+            ErrorCode.MODEL_FOREIGN,
+        )
 
 
 def _input_of(

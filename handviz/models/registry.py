@@ -35,7 +35,6 @@ class RefusedFamily:
     """What is wrong with it and what to do."""
 
 
-@cache
 def own_families() -> tuple[ModelFamily, ...]:
     """Return the families of handviz itself."""
     return tuple(_family(line) for line in BUILT_IN)
@@ -101,8 +100,8 @@ def _family(line: str, load: Callable[[], object] | None = None) -> ModelFamily:
         raise TypeError(f"{line} is no ModelFamily of ModelSpecs")
     for spec in found.models:
         _check(spec, found)
-    if not found.models or len({spec.id for spec in found.models}) < len(found.models):
-        raise ValueError(f"the family {found.id} has no models, or two of one id")
+    if len({spec.id for spec in found.models}) < len(found.models):
+        raise ValueError(f"the family {found.id} has two models of one id")
     return found
 
 

@@ -40,7 +40,6 @@ BAD = {
     "stop": SystemExit(3),
     "text": "not a family",
     "models": replace(GOOD, models=("plain",)),  # type: ignore[arg-type]
-    "empty": replace(GOOD, models=()),
     "twins": replace(GOOD, models=GOOD.models * 2),
     "id": with_spec(id="../plain"),
     "family": with_spec(family="amvur"),
