@@ -16,12 +16,13 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_json, print_result
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.core.process import peak_megabytes
-from handviz.core.records import Frame, FrameResult
+from handviz.core.records import Frame, FrameResult, ModelId
 from handviz.detection.landmarker import HandLandmarker
 from handviz.evaluation.performance.costs import output_costs_ms
 from handviz.evaluation.performance.live_run import LiveMeasures, LiveRun
 from handviz.hand_models.choice import display_mesh
 from handviz.models.registry import ModelChoice
+from handviz.pipeline.image_request import ModelChoices, compared_models
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import ColourMode, DrawOptions
@@ -42,7 +43,8 @@ class Arguments:
     colour: ColourMode = "uncertainty"
     """What is drawn."""
     compare: bool = False
-    """All three models of every frame, in three panes."""
+    """All models of every frame, four at most, in a pane each."""
+    compare_with: ModelChoices = ()
     frames: Count = 2000
     """Frames shown end to end."""
     stage_frames: Count = 200
@@ -55,6 +57,11 @@ class Arguments:
     hand_model: HandModelFile = None
     as_json: AsJson = False
 
+    @property
+    def compared(self) -> tuple[ModelId, ...]:
+        """The models of every frame; none if one alone is measured."""
+        return compared_models(self.model, self.compare_with) if self.compare or self.compare_with else ()
+
 
 def run(arguments: Arguments) -> int:
     """Measure and print; return 0 if everything ran."""
@@ -66,7 +73,8 @@ def run(arguments: Arguments) -> int:
             arguments.model,
             max_hands=arguments.max_hands,
             texture=arguments.colour == "texture",
-            compare=arguments.compare,
+            compare=bool(arguments.compared),
+            compared=arguments.compared,
             hand_model=arguments.hand_model,
         )
         alone_ms = _mediapipe_alone(source, arguments)
@@ -74,7 +82,8 @@ def run(arguments: Arguments) -> int:
         renderer = resources.enter_context(
             OffscreenRenderer(display_mesh(pipeline.template), WIDTH, HEIGHT, samples=None)
         )
-        shown = "all models" if arguments.compare else f"model {arguments.model}"
+        names = arguments.compared or (arguments.model,)
+        shown = f"{'models' if arguments.compared else 'model'} {', '.join(names)}"
         figures = Figures(is_printed=not arguments.as_json)
         figures.add("source", source.description, "%s, %s, %s", source.description, _machine(), shown)
         figures.add("networks", pipeline.provider, "networks run by %s", pipeline.provider)
@@ -119,7 +128,7 @@ class Figures:
 
 
 def _draw_options(arguments: Arguments) -> DrawOptions:
-    return DrawOptions(colour=arguments.colour, compare=arguments.compare)
+    return DrawOptions(colour=arguments.colour, compare=bool(arguments.compared))
 
 
 def _mediapipe_alone(source: Source, arguments: Arguments) -> list[float]:

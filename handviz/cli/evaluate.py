@@ -10,9 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-from numpy.typing import NDArray
-
 from handviz.cli.evaluate_official import (
     NOTHING_FOR_DATASETS,
     DatasetArguments,
@@ -25,18 +22,28 @@ from handviz.cli.evaluate_official import (
 from handviz.core.arguments import AsJson, Count, HandModelFile, HeldOutFolder, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_json, print_text
-from handviz.core.records import Detection, HandCrop, NetworkOutput
+from handviz.core.records import UncertaintyKind
 from handviz.data.datasets.registry import is_dataset_spec
 from handviz.evaluation.calibration import Calibration, calibrate, calibration_table
-from handviz.evaluation.card import Answers, Card, PartMeans, card, card_table, cell
-from handviz.evaluation.evaluate import BATCH, Crops, Predictor, checkpoint_predictor, collect, mediapipe_by_part
+from handviz.evaluation.card import (
+    UNCERTAINTY_NOTES,
+    Answers,
+    Card,
+    PartMeans,
+    card,
+    card_table,
+    cell,
+    uncertainty_of,
+)
+from handviz.evaluation.evaluate import Crops, Predictor, checkpoint_predictor, collect, mediapipe_by_part
 from handviz.evaluation.held_out import freeze, label_warnings, read_held_out, render_held_out
 from handviz.evaluation.plots import draw_reliability, draw_sparsification
+from handviz.evaluation.predictors import onnx_predictor, spec_predictor
 from handviz.hand_models.choice import hand_model_or_named, named_in
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
-from handviz.models.reconstructor import OnnxReconstructor
-from handviz.models.registry import shipped_models
+from handviz.models.base import ModelSpec
+from handviz.models.registry import list_models, shipped_models
 from handviz.training.checkpoint import parsed_notes, read_metadata, supervision_of
 
 CROPS = "crops"
@@ -50,7 +57,7 @@ class Arguments:
     """Models, crops and further outputs."""
 
     models: Positional[tuple[Path, ...]] = ()
-    """ONNX files or checkpoint folders; without any: the three shipped models."""
+    """Models by their id, ONNX files, or checkpoint folders; without any: the models that handviz ships."""
     data: Annotated[Path | None, Option(group=CROPS)] = None
     """Folder of rendered crops, or a dataset as NAME/SPLIT:ROOT; without it the held-out set is rendered."""
     held_out: Annotated[HeldOutFolder, Option(group=CROPS)] = None
@@ -69,21 +76,20 @@ class Arguments:
     as_json: AsJson = False
 
 
-def onnx_predictor(path: Path, template: HandTemplate | None = None) -> Predictor:
-    """Predict with ONNX Runtime, by the code of the live program; for this hand model, or the open hand."""
-    reconstructor = OnnxReconstructor(path, template=template or load_open_hand())
-    nothing = Detection("right", 1.0, np.zeros((21, 2)))
-
-    def predict(images: NDArray[np.uint8]) -> list[NetworkOutput]:
-        crops = [HandCrop(image, np.eye(2, 3), nothing) for image in images]
-        batches = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
-        return [hand for batch in batches for hand in reconstructor.reconstruct(batch)]
-
-    return predict
+Chosen = Path | ModelSpec
+"""A file or folder, or a model of the registry."""
 
 
-def _title(path: Path, taken: Container[str]) -> str:
+def _chosen(word: Path) -> Chosen:
+    """Return the model of the registry that a word names, unless there is a file or folder of that name."""
+    named = None if word.exists() else next((spec for spec in list_models() if spec.id == str(word)), None)
+    return named or word
+
+
+def _title(path: Chosen, taken: Container[str]) -> str:
     """Return the file's or folder's name, with a mark for a checkpoint trained on 2D joints alone."""
+    if isinstance(path, ModelSpec):
+        return path.id if path.id not in taken else path.label
     stem = path.stem.removeprefix("handviz_") if path.suffix == ".onnx" else _folder_title(path)
     return stem if stem not in taken else str(path)
 
@@ -110,13 +116,16 @@ def _template(path: Path, arguments: Arguments) -> HandTemplate:
     return hand_model_or_named(arguments.hand_model, named)
 
 
-def _model(path: Path, arguments: Arguments) -> tuple[Predictor, HandTemplate]:
+def _model(path: Chosen, arguments: Arguments) -> tuple[Predictor, HandTemplate]:
+    if isinstance(path, ModelSpec):
+        predictor = spec_predictor(path, arguments.hand_model)
+        return predictor, predictor.template
     template = _template(path, arguments)
     predict = onnx_predictor(path, template) if path.suffix == ".onnx" else checkpoint_predictor(path, template)
     return predict, template
 
 
-def _answers(path: Path, crops: list[Crops], arguments: Arguments) -> Answers:
+def _answers(path: Chosen, crops: list[Crops], arguments: Arguments) -> Answers:
     predict, template = _model(path, arguments)
     return collect(crops, predict, template)
 
@@ -147,31 +156,37 @@ class CardReport:
     """of each model, where it is requested"""
     mediapipe_pa_mpjpe_mm: PartMeans | None
     """of all, visible and heavily hidden hands, where it is requested"""
+    uncertainty: dict[str, UncertaintyKind]
+    """of each model: per vertex, constant, or none"""
 
     def text(self) -> str:
         """Return Markdown tables."""
-        tables = [f"{title}\n\n{calibration_table(rows)}\n" for title, rows in self.calibration.items()]
-        text = "\n".join([f"{self.crops} crops of {self.data}\n\n{card_table(self.models)}\n", *tables])
+        tables = [f"{title}\n\n{calibration_table(rows)}\n" for title, rows in self.calibration.items() if rows]
+        notes = [f"{title} {note}" for title, kind in self.uncertainty.items() if (note := UNCERTAINTY_NOTES[kind])]
+        noted = "".join(f"\n{note}\n" for note in notes)
+        text = "\n".join([f"{self.crops} crops of {self.data}\n\n{card_table(self.models)}\n{noted}", *tables])
         return text + ("" if self.mediapipe_pa_mpjpe_mm is None else _mediapipe_text(self.mediapipe_pa_mpjpe_mm))
 
 
-def _report(models: Sequence[Path], crops: list[Crops], arguments: Arguments) -> CardReport:
+def _report(models: Sequence[Chosen], crops: list[Crops], arguments: Arguments) -> CardReport:
     """Return what is printed; write the figures."""
     cards: dict[str, Card] = {}
     names: set[str] = set()
     calibrations: dict[str, tuple[Calibration, ...]] = {}
+    uncertainty: dict[str, UncertaintyKind] = {}
     count = 0
     for path in models:
         answers = _answers(path, crops, arguments)
         count, title = len(answers.std_m), _title(path, cards)
-        cards[title] = card(answers)
+        cards[title], uncertainty[title] = card(answers), uncertainty_of(answers)
         rows = calibrate(answers) if arguments.calibration or arguments.plots else ()
         if arguments.calibration:
             calibrations[title] = rows
-        if arguments.plots:
+        if arguments.plots and rows:
             _draw(_image_name(title, names), rows, arguments.plots)
     mediapipe = mediapipe_by_part(crops, load_open_hand()) if arguments.mediapipe else None
-    return CardReport(count, str(arguments.data or "the held-out set"), cards, calibrations, mediapipe)
+    data = str(arguments.data or "the held-out set")
+    return CardReport(count, data, cards, calibrations, mediapipe, uncertainty)
 
 
 def _mediapipe_text(parts: PartMeans) -> str:
@@ -182,7 +197,7 @@ def _mediapipe_text(parts: PartMeans) -> str:
     )
 
 
-def _on_dataset(spec: Path, models: Sequence[Path], arguments: Arguments) -> None:
+def _on_dataset(spec: Path, models: Sequence[Chosen], arguments: Arguments) -> None:
     """Print a dataset's own metrics."""
     for name in FOR_RENDERED:
         if getattr(arguments, name):
@@ -203,7 +218,7 @@ def run(arguments: Arguments) -> int:
     """Print one table, a column a model, and whatever else was requested."""
     if arguments.freeze and arguments.held_out is None:
         raise HandvizError("--freeze needs --held-out DIR", ErrorCode.OPTION_CONFLICT)
-    models = arguments.models or tuple(spec.file for spec in shipped_models())
+    models = tuple(map(_chosen, arguments.models)) or shipped_models()
     if arguments.data is not None and is_dataset_spec(arguments.data):
         _on_dataset(arguments.data, models, arguments)
         return 0

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import numpy as np
 
-from handviz.cli.evaluate import held_out_crops, onnx_predictor
+from handviz.cli.evaluate import held_out_crops
 from handviz.cli.export import write_checksums
 from handviz.core.arguments import Count, HeldOutFolder, Only, Option, Positional
 from handviz.core.files import make_folder
 from handviz.core.output import print_result, print_text
 from handviz.core.paths import EXPORTS, MODELS, TEXTURE_NAME
+from handviz.evaluation.predictors import onnx_predictor
 from handviz.evaluation.tables import Result, write_result
 from handviz.evaluation.texture_scores import (
     Colours,

@@ -15,7 +15,7 @@ from handviz.core import metrics
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import CENTIMETRES_PER_METRE, MILLIMETRES_PER_METRE
-from handviz.evaluation.card import COVERAGE_PERCENTS, Answers, cell, mean_or_nan
+from handviz.evaluation.card import COVERAGE_PERCENTS, Answers, cell, mean_or_nan, uncertainty_of
 
 NOMINAL = tuple(float(value) for value in np.linspace(0.05, 0.95, 19))
 """Probabilities of the reliability diagram."""
@@ -63,7 +63,9 @@ class VarianceScale(NamedTuple):
 
 
 def calibrate(answers: Answers) -> tuple[Calibration, ...]:
-    """Return rows for vertices, then keypoints; each for all, visible and hidden ones."""
+    """Return rows for vertices, then keypoints; each for all, visible and hidden ones. None without uncertainty."""
+    if uncertainty_of(answers) == "none":
+        return ()
     rows = []
     for name, offsets_m, std_m, visible in (
         ("vertices", answers.offsets_m, answers.std_m, answers.visible),
@@ -127,6 +129,11 @@ def fit_variance_scale(answers: Answers) -> VarianceScale:
     AUSE and Spearman stay. Vertices and keypoints have one factor each, because the correlation between vertices, from
     which a keypoint's variance comes, is an assumption of its own.
     """
+    if uncertainty_of(answers) == "none":
+        raise HandvizError(
+            "this model predicts no uncertainty: there is nothing to calibrate, choose another one",
+            ErrorCode.NOT_PROVIDED,
+        )
     scale = VarianceScale(
         _mean_square(answers.offsets_m, answers.std_m),
         _mean_square(answers.keypoint_offsets_m, answers.keypoint_std_m),

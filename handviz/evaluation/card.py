@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from handviz.core import metrics
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import FloatArray
+from handviz.core.records import SAME_STD, FloatArray, UncertaintyKind
 from handviz.core.units import CENTIMETRES_PER_METRE, MILLIMETRES_PER_METRE
 
 COVERAGE_PERCENTS = (50, 68, 90, 95)
@@ -155,9 +155,21 @@ def _hidden_ratios(answers: Answers, std: FloatArray) -> dict[str, float]:
     return found
 
 
+def uncertainty_of(answers: Answers) -> UncertaintyKind:
+    """Return whether each vertex has a standard deviation of its own, all of a hand have the same, or there is none."""
+    if np.isnan(answers.std_m).all() and np.isnan(answers.keypoint_std_m).all():
+        return "none"
+    std = np.linalg.norm(answers.std_m, axis=2)
+    return "constant" if (np.ptp(std, axis=1) <= SAME_STD * std.max(axis=1)).all() else "per_vertex"
+
+
 def card(answers: Answers) -> Card:
-    """Return every number of the card; HandvizError if a prediction is not finite."""
-    if not (np.isfinite(answers.vertices_m).all() and np.isfinite(answers.std_m).all()):
+    """Return every number of the card; those on uncertainty are nan for a model that predicts none.
+
+    HandvizError if a prediction is not finite.
+    """
+    has_std = uncertainty_of(answers) != "none"
+    if not (np.isfinite(answers.vertices_m).all() and (np.isfinite(answers.std_m).all() or not has_std)):
         raise HandvizError("the model's predictions are not finite", ErrorCode.NOT_FINITE)
     keypoint_errors = metrics.pa_mpjpe_mm(answers.keypoints_m, answers.true_keypoints_m)
     by_part = means_by_part(keypoint_errors, answers.hidden_fraction)
@@ -166,12 +178,28 @@ def card(answers: Answers) -> Card:
         pa_mpjpe_visible_mm=by_part.visible,
         pa_mpjpe_hidden_mm=by_part.heavily_hidden,
         **point_figures(answers),
-        **uncertainty_figures(answers.offsets_m, answers.std_m),
-        **_coverages(answers.keypoint_offsets_m, answers.keypoint_std_m, "keypoint_coverage"),
-        **_hidden_ratios(answers, np.linalg.norm(answers.std_m, axis=2)),
+        **(_figures_of_std(answers) if has_std else NO_FIGURES_OF_STD),
     )
 
 
+def _figures_of_std(answers: Answers) -> dict[str, float]:
+    return {
+        **uncertainty_figures(answers.offsets_m, answers.std_m),
+        **_coverages(answers.keypoint_offsets_m, answers.keypoint_std_m, "keypoint_coverage"),
+        **_hidden_ratios(answers, np.linalg.norm(answers.std_m, axis=2)),
+    }
+
+
+FIRST_OF_STD = "nll"
+NO_FIGURES_OF_STD = dict.fromkeys(
+    list(Card.__dataclass_fields__)[list(Card.__dataclass_fields__).index(FIRST_OF_STD) :], math.nan
+)
+"""The card's figures on standard deviations, where there are none."""
+UNCERTAINTY_NOTES: dict[UncertaintyKind, str] = {
+    "per_vertex": "",
+    "constant": "predicts one standard deviation for all vertices of a hand",
+    "none": "predicts no uncertainty",
+}
 CARD_ROWS = (
     ("MPJPE, mm", "mpjpe_mm", "{:.2f}"),
     ("PA-MPJPE, mm", "pa_mpjpe_mm", "{:.2f}"),

@@ -15,14 +15,13 @@ from handviz.core.records import FloatArray, NetworkOutput
 from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.data.synthetic.dataset import Shard, check_hand_model, read_shard, shard_numbers
 from handviz.evaluation.card import Answers, PartMeans, means_by_part
+from handviz.evaluation.predictors import BATCH, crop_of, recropped
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import ExportModel, ExportOutput
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.training.cache import image_batch, truth_from_labels
 from handviz.training.checkpoint import calibration_metadata, load_checkpoint
 
-BATCH = 16
-"""Crops per call of a predictor."""
 Predictor = Callable[[NDArray[np.uint8]], list[NetworkOutput]]
 """Crops (N, 224, 224, 3) RGB -> one hand each."""
 PER_CROP = ("visible", "visible_alone", "keypoint_visible", "hidden_fraction")
@@ -50,7 +49,7 @@ def keypoints_visible(visible: NDArray[np.bool_], regressor: FloatArray) -> NDAr
 def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> Answers:
     regressor = template.keypoint_regressor
     true_vertices = truth_from_labels(shard.labels, template).vertices_cm.numpy() / CENTIMETRES_PER_METRE
-    hands = predict(shard.images)
+    hands = predict(recropped(shard.images, crop_of(predict)))
     columns: dict[str, list[Any]] = {name: [] for name in Answers.__dataclass_fields__ if name not in PER_CROP}
     for hand, truth, rotation in zip(hands, true_vertices, shard.labels["rotation"], strict=True):
         true_keypoints = regressor @ truth

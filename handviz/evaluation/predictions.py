@@ -12,7 +12,8 @@ from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.images import UsableImages
 from handviz.data.datasets.posing import placed_vertices_m
 from handviz.detection.crop import crop_hand, hand_mesh_from_crop
-from handviz.evaluation.evaluate import BATCH, Predictor
+from handviz.evaluation.evaluate import Predictor
+from handviz.evaluation.predictors import BATCH, crop_of
 from handviz.evaluation.protocols import protocol_of
 from handviz.hand_models.mano.parameters import MIRROR
 from handviz.hand_models.template import HandTemplate
@@ -74,7 +75,7 @@ def predictions(
             if image is not None and detection is not None:
                 chosen.append(index)
                 hands.append(hand)
-                crops.append(crop_hand(image, detection))
+                crops.append(crop_hand(image, detection, crop_of(predict)))
         outputs = predict(np.stack([_as_bytes(crop) for crop in crops])) if crops else []
         for index, hand, crop, output in zip(chosen, hands, crops, outputs, strict=True):
             tips = left_tips if hand.handedness == "left" else dataset.tip_vertices

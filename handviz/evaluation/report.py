@@ -88,7 +88,9 @@ def _error_cell(evaluation: Evaluation, name: str, form: str) -> str:
 
 
 def uncertainty_table(evaluation: Evaluation) -> str:
-    """Return the card's rows on uncertainty, keypoints and vertices beside each other."""
+    """Return the card's rows on uncertainty, keypoints and vertices beside each other; a line if there is none."""
+    if not evaluation.std:
+        return "the model predicts no uncertainty"
     titles = {name: (title, form) for title, name, form in CARD_ROWS}
     lines = [
         "| standard deviation against error, wrist on wrist, best turn | " + " | ".join(evaluation.std) + " |",
@@ -127,7 +129,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", "sequence", "handedness", *columns])
     for row, (name, side) in enumerate(zip(evaluation.names, evaluation.handedness, strict=True)):
-        numbers = [f"{values[row]:.6f}" for values in columns.values()]
+        numbers = ["" if np.isnan(values[row]) else f"{values[row]:.6f}" for values in columns.values()]
         writer.writerow([*map(spreadsheet_text, (name, sequence_of(name, protocol), side)), *numbers])
     write_files({path: text.getvalue().encode()})
 
