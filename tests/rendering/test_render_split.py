@@ -97,7 +97,7 @@ def hue(colours: np.ndarray, fraction: float) -> np.ndarray:
 def test_every_pane_shows_its_model_on_one_scale(draw: Draw, scene: SplitScene, chosen: ModelId) -> None:
     options = replace(COMPARED, std_range_mm=(0.0, 12.0))
     image = draw(compared(chosen), options)
-    for colour, model in zip(centre_colours(image, scene), strict=True):
+    for colour, model in zip(centre_colours(image, scene), DEFAULT_COMPARED, strict=True):
         np.testing.assert_allclose(colour, hue(uncertainty_colours(), STD_MM[model] / 12), atol=0.12)
     for pane in scene.panes(SIZE, options):
         assert tuple(image[120, pane.left_px + 8]) == BLUE, "the image lies behind every hand"
