@@ -107,7 +107,8 @@ class Hand:
     hand_model: str
     """Fingerprint of the hand model that the vertices belong to; empty: the open hand."""
     track_id: str = ""
-    """In clips the name of the same hand in all frames, such as "right" or "right_2"; empty in single images."""
+    """In clips the name of the same hand in all frames, such as "right" or "right_2" (one name for each side that it is
+    taken for); empty in single images."""
 
     def save(self, path: str | os.PathLike[str], *, colour: Literal["uncertainty", "plain"] = "uncertainty") -> Path:
         """Write the mesh as .glb, .obj or .ply, as ``handviz reconstruct`` does; return the path.

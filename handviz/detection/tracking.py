@@ -1,8 +1,9 @@
 """Matching a frame's hands with each other and with the hands of earlier frames: the only place that decides it."""
 
 import threading
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -96,9 +97,14 @@ class _TrackedHand:
     """The user's side."""
     is_hidden: bool = False
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there was a frame since the beginning."""
+        return self.right_score != 0
+
     def add(self, detection: Detection) -> Detection:
         """Add the next frame's detection, its side weighted by its score from 0.5 (a guess) to 1; return it settled."""
-        if self.right_score != 0:
+        if self.has_begun:
             step_px = (detection.keypoints_px - self.latest.keypoints_px).mean(axis=0) / (self.frames_unseen + 1)
             self.velocity_px = self.velocity_px + VELOCITY_FRACTION * (step_px - self.velocity_px)
         sign = 1.0 if detection.handedness == "right" else -1.0
@@ -112,13 +118,16 @@ class _TrackedHand:
         """Keep number and overrides; the next frame's side is not judged by earlier ones, nor its motion."""
         self.right_score, self.velocity_px = 0.0, np.zeros(2)
 
-    def distance(self, detection: Detection) -> float:
+    def distance(self, detection: Detection, *, any_side: bool) -> float:
         """Return the distance to where the hand is expected, with that of the side; infinite for another hand."""
+        is_other_side = detection.handedness != self.side
+        if is_other_side and not any_side:
+            return np.inf
         expected_px = self.latest.keypoints_px + self.velocity_px * (self.frames_unseen + 1)
         distance = _mean_distance(detection, expected_px)
         if min(distance, _mean_distance(detection, self.latest.keypoints_px)) > SAME_TRACK_DISTANCE:
             return np.inf
-        return distance + OTHER_SIDE_DISTANCE * (detection.handedness != self.side)
+        return distance + OTHER_SIDE_DISTANCE * is_other_side
 
     def returned_distance(self, detection: Detection) -> float:
         """Return the distance of a hand that may be this one after an absence; infinite for the other side.
@@ -214,13 +223,12 @@ class HandTracker:
         """Return the tracked hand of every detection: by place, then by side, else a new one."""
         found: dict[int, _TrackedHand] = {}
         recent = [hand for hand in self._hands if hand.frames_unseen <= MAX_FRAMES_UNSEEN]
-        pairs = [(hand.distance(one), row, hand) for row, one in enumerate(detections) for hand in recent]
-        _match_nearest(pairs, found)
+        # Elsewhere in a clip another hand may be at the place: there the side comes first.
+        _match_nearest(found, detections, recent, lambda hand, one: hand.distance(one, any_side=hand.has_begun))
         if self._video:
-            away = [hand for hand in self._hands if hand not in found.values()]
-            pairs = [(hand.returned_distance(one), row, hand) for row, one in enumerate(detections) for hand in away]
-            for hand in _match_nearest(pairs, found):
+            for hand in _match_nearest(found, detections, self._hands, _TrackedHand.returned_distance):
                 hand.begin_again()
+        _match_nearest(found, detections, recent, partial(_TrackedHand.distance, any_side=True))
         return [found.get(row) or self._new(one) for row, one in enumerate(detections)]
 
     def _new(self, detection: Detection) -> _TrackedHand:
@@ -230,12 +238,16 @@ class HandTracker:
 
 
 def _match_nearest(
-    pairs: Iterable[tuple[float, int, _TrackedHand]], found: dict[int, _TrackedHand]
+    found: dict[int, _TrackedHand],
+    detections: Sequence[Detection],
+    hands: Sequence[_TrackedHand],
+    distance: Callable[[_TrackedHand, Detection], float],
 ) -> list[_TrackedHand]:
-    """Add the nearest pairs of distance, row and hand to ``found``, no row and no hand twice; return the added ones."""
+    """Add the nearest pairs to ``found``, by the detection's index, none of both twice; return the added hands."""
+    pairs = [(distance(hand, one), row, hand) for row, one in enumerate(detections) for hand in hands]
     added = []
-    for distance, row, hand in sorted(pairs, key=lambda pair: pair[:2]):
-        if distance < np.inf and row not in found and hand not in found.values():
+    for apart, row, hand in sorted(pairs, key=lambda pair: pair[:2]):
+        if apart < np.inf and row not in found and hand not in found.values():
             found[row] = hand
             added.append(hand)
     return added

@@ -142,6 +142,13 @@ def test_another_position_in_the_same_source_keeps_numbers_and_overrides_and_jud
     assert [(one.track_id, one.handedness) for one in found] == [(2, "left"), (1, "left")]
 
 
+def test_elsewhere_in_a_clip_a_hand_is_known_by_its_side_before_its_place(tracker: HandTracker) -> None:
+    for _ in range(5):
+        tracker.update([hand(100), hand(500, "left")])
+    tracker.reset(video=True, same_hands=True)
+    assert numbers(tracker, hand(100, "left"), hand(300)) == [2, 1]
+
+
 def test_a_flipped_hand_stays_flipped_whatever_the_detector_says_until_it_is_flipped_back(tracker: HandTracker) -> None:
     tracker.update([hand(100), hand(500)])
     tracker.flip(1)
