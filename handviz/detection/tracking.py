@@ -92,7 +92,7 @@ class _TrackedHand:
     velocity_px: FloatArray = field(default_factory=lambda: np.zeros(2))
     """(2,) per frame, of the keypoints' centre"""
     shown: Handedness | None = None
-    """The side that the last result gave it."""
+    """The side that the last result gave it, or that the next one will."""
     stated: Handedness | None = None
     """The user's side."""
     is_hidden: bool = False
@@ -198,11 +198,12 @@ class HandTracker:
                 hand.shown = sides.get(hand.track_id, hand.shown)
 
     def flip(self, track_id: int) -> None:
-        """Give a hand the other side from the next frame on; a second time what is detected."""
+        """Give a hand the other side than it was shown with, from the next frame on."""
         with self._lock:
             for hand in self._numbered(track_id):
-                shown = hand.shown or hand.side
-                hand.stated = None if hand.stated is not None else "left" if shown == "right" else "right"
+                hand.shown = "left" if (hand.shown or hand.side) == "right" else "right"
+                # In the same image the other side of the stated one is that which was found without it.
+                hand.stated = hand.shown if self._video or hand.stated is None else None
 
     def hide(self, track_id: int) -> None:
         """Leave a hand out from the next frame on."""
@@ -229,6 +230,9 @@ class HandTracker:
             for hand in _match_nearest(found, detections, self._hands, _TrackedHand.returned_distance):
                 hand.begin_again()
         _match_nearest(found, detections, recent, partial(_TrackedHand.distance, any_side=True))
+        # Images are judged alone: another one of the same name must not change a side.
+        for hand in () if self._video else found.values():
+            hand.begin_again()
         return [found.get(row) or self._new(one) for row, one in enumerate(detections)]
 
     def _new(self, detection: Detection) -> _TrackedHand:

@@ -208,7 +208,7 @@ class Pipeline:
             self._texture_requested, self._texture_error = enabled, ""
 
     def flip_hand(self, track_id: int, /) -> None:
-        """Give the hand of this number the other side from the next frame on; a second time the detected one."""
+        """Give the hand of this number the other side than it was shown with, from the next frame on."""
         self._tracker.flip(track_id)
 
     def hide_hand(self, track_id: int, /) -> None:

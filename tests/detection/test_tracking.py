@@ -163,6 +163,18 @@ def test_a_flipped_hand_stays_flipped_whatever_the_detector_says_until_it_is_fli
     assert sides(tracker, hand(500), hand(195)) == ["right", "right"]
 
 
+def test_every_flip_turns_the_hand_also_where_the_detector_has_changed_its_mind(tracker: HandTracker) -> None:
+    tracker.note_sides(tracker.update([hand(100)]))
+    tracker.flip(1)
+    for _ in range(20):
+        tracker.note_sides(tracker.update([hand(100, "left")]))
+    tracker.flip(1)
+    assert sides(tracker, hand(100, "left")) == ["right"]
+    tracker.flip(1)
+    tracker.flip(1)
+    assert sides(tracker, hand(100, "left")) == ["right"], "twice before the next frame"
+
+
 def test_a_flip_turns_the_side_that_was_shown(tracker: HandTracker) -> None:
     """A recheck of the handedness, or the user's side of all hands, may have changed the detector's."""
     found = tracker.update([hand(100)])
@@ -213,6 +225,13 @@ def test_images_that_do_not_follow_each_other_are_numbered_anew_and_one_shown_ag
     assert shown("b", first, second) == [(1, "right"), (2, "right")]
     assert shown("a", third) == [(1, "right")]
     assert shown(None, third, first) == shown(None, first, third) == [(1, "right"), (2, "right")]
+
+
+def test_the_side_in_an_image_is_that_of_its_own_detection() -> None:
+    tracker = HandTracker(video=False)
+    for handedness in ("right", "left", "right"):
+        (found,) = tracker.update([hand(100, handedness)], frame_key="1.png")
+        assert (found.track_id, found.handedness) == (1, handedness)
 
 
 def test_a_frame_without_hands_is_nothing(tracker: HandTracker) -> None:

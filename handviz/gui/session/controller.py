@@ -248,7 +248,7 @@ class Controller(QObject):
             self.notify("A texture can be reset in texture colour only (T).")
 
     def flip_hand(self, track_id: int) -> None:
-        """Give the hand of this number the other side, also in a paused frame; a second time the detected one."""
+        """Give the hand of this number the other side, also in a paused frame."""
         self._reconstruct.flip_hand(track_id)
         self._capture.repeat()
 
