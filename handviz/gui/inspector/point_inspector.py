@@ -104,6 +104,11 @@ class PointInspector(Feature):
         """Whether the picked point's attention is on the screen."""
         return self._attention is not None
 
+    def picked_index(self, hands: Sequence[HandMesh]) -> int | None:
+        """Return the index of the picked hand among a frame's hands; None if none is picked, or it is not there."""
+        pick = None if self._picked is None else self._picked.find(hands)
+        return None if pick is None else pick.hand
+
     def toggle_attention(self) -> None:
         """Switch attention on or off; without a picked point a message says how to pick one."""
         wanted = not self._controller.settings.attention
