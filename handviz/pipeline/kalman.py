@@ -24,7 +24,7 @@ import numpy as np
 
 from handviz.core.geometry import NEAREST_M, axis_angle_from_rotation, projected, resized, rotation_from_axis_angle
 from handviz.core.records import PALM_KEYPOINTS as PALM
-from handviz.core.records import VARIANTS, FloatArray, HandMesh, ModelId, SmoothingKind
+from handviz.core.records import FloatArray, HandMesh, ModelId, SmoothingKind
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.detection.tracking import matched_tracks
 from handviz.pipeline.smoothing import MAX_GAP_S, MIN_STEP_S, HandSmoother
@@ -341,35 +341,39 @@ def make_smoother(kind: SmoothingKind, strength: float) -> Smoother:
 
 
 class ModelSmoothers:
-    """One smoother per model, so that their tracks do not mix."""
+    """One smoother per model, made when it is needed, so that their tracks do not mix."""
 
     def __init__(self, kind: SmoothingKind, strength: float) -> None:
-        self._smoothers: dict[ModelId, Smoother] = {v: make_smoother(kind, strength) for v in VARIANTS}
+        self._kind, self._strength = kind, strength
+        self._smoothers: dict[ModelId, Smoother] = {}
 
     def of(self, model: ModelId) -> Smoother:
         """Return the smoother of one model."""
-        return self._smoothers[model]
+        smoothers = self._smoothers
+        if model not in smoothers:
+            smoothers[model] = make_smoother(self._kind, self._strength)
+        return smoothers[model]
 
     def set_strength(self, strength: float) -> None:
         """Set the strength, 0 (off) to 1."""
-        for smoother in self._smoothers.values():
-            smoother.strength = min(max(strength, 0.0), 1.0)
+        self._strength = min(max(strength, 0.0), 1.0)
+        for smoother in list(self._smoothers.values()):
+            smoother.strength = self._strength
 
     def set_kind(self, kind: SmoothingKind) -> None:
         """Switch to another filter, which starts again."""
-        self._smoothers = {v: make_smoother(kind, smoother.strength) for v, smoother in self._smoothers.items()}
+        self._kind, self._smoothers = kind, {}
 
     def reset(self) -> None:
         """Start again: the next frame does not follow the last one."""
-        for smoother in self._smoothers.values():
+        for smoother in list(self._smoothers.values()):
             smoother.reset()
 
     def smooth(
         self, found: Mapping[ModelId, tuple[HandMesh, ...]], time_ms: float
     ) -> dict[ModelId, tuple[HandMesh, ...]]:
         """Return every model's smoothed hands of the frame taken at ``time_ms``; reset the models that miss it."""
-        smoothers = self._smoothers
-        for model, smoother in smoothers.items():
+        for model, smoother in list(self._smoothers.items()):
             if model not in found:
                 smoother.reset()
-        return {model: smoothers[model].smooth(hands, time_ms) for model, hands in found.items()}
+        return {model: self.of(model).smooth(hands, time_ms) for model, hands in found.items()}

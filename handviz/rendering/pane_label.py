@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from handviz.core.records import FrameResult
-from handviz.rendering.difference import DISPLAY_NAMES, Distances, name_of
+from handviz.rendering.difference import Distances, display_name, name_of
 from handviz.rendering.legend import PANEL_COLOUR, TEXT_COLOUR, TEXT_SIZE_PX
 from handviz.rendering.legend import Rectangle as WholeRectangle
 from handviz.rendering.options import Difference
@@ -64,7 +64,7 @@ def pane_lines(
     result: FrameResult, pane: Pane, difference: Difference | None, distances: Distances | None
 ) -> tuple[str, ...]:
     """Return lines with the model's name and its state or distances."""
-    name = DISPLAY_NAMES[pane.model]
+    name = display_name(pane.model)
     if pane.model == result.model and result.is_compared:
         name += " (active)"
     if pane.model in result.other_errors:

@@ -119,7 +119,7 @@ def test_inside_of_a_hand_is_darker(draw: Draw) -> None:
 
 def test_nearer_hand_hides_the_farther_one(draw: Draw) -> None:
     near, far = square(depth_m=0.4, std_mm=0.0), square(depth_m=0.8, std_mm=10.0)
-    options = replace(FLAT, colour="uncertainty", std_range_mm=(0.0, 10.0))
+    options = replace(FLAT, colour="uncertainty").with_range((0.0, 10.0))
     first, second = draw(result(near, far), options)[24, 32], draw(result(far, near), options)[24, 32]
     np.testing.assert_array_equal(first, second)
     assert first[1] < 60
@@ -127,7 +127,7 @@ def test_nearer_hand_hides_the_farther_one(draw: Draw) -> None:
 
 @pytest.mark.parametrize("std_mm", [0.0, 10.0])
 def test_heatmap_has_the_hue_of_its_colour_map(draw: Draw, std_mm: float) -> None:
-    options = replace(FLAT, colour="uncertainty", std_range_mm=(0.0, 10.0))
+    options = replace(FLAT, colour="uncertainty").with_range((0.0, 10.0))
     pixel = draw(result(square(std_mm=std_mm)), options)[24, 32] / 255
     expected = uncertainty_colours()[-1 if std_mm else 0]
     np.testing.assert_allclose(pixel, expected, atol=0.2)
