@@ -122,8 +122,8 @@ def test_a_measured_start_tells_its_stages_and_closes(
     monkeypatch.setattr(measure_start, "noted", [])
     told: list[str] = []
     watch = measure.begin("startup", window, controller, None, told.append)
-    monkeypatch.setattr("handviz.pipeline.pipeline.Pipeline", lambda settings: settings)
-    app.pipeline_maker(Path("models"), on_stage=measure_start.note)(controller.settings)
+    monkeypatch.setattr("handviz.pipeline.pipeline.Pipeline", lambda settings, _: settings)
+    app.pipeline_maker(Path("models"), on_stage=measure_start.note)(controller.settings.pipeline)
     with qtbot.waitSignal(controller.answered) as answered:
         controller.start("picture")
     controller.warn("a frame failed")
