@@ -55,6 +55,8 @@ class DrawOptions:
     """``overlay``: on the image; ``orbit``: the hands alone, from any side."""
     wireframe: bool = False
     skeleton: bool = False
+    skeleton_width: Annotated[float, Limits(0.5, 3.0)] = 1.0
+    """Of its bones and keypoints; 1 is the usual width."""
     mirror: bool = False
     """Flip the whole image left to right."""
     opacity: Annotated[float, Limits(0.1, 1.0)] = 0.9

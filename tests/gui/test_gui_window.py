@@ -132,6 +132,15 @@ def test_panel_shows_what_is_relevant_for_the_colour(qtbot: QtBot, window: MainW
     assert not panel.reset_texture.isEnabled()
 
 
+def test_the_width_of_the_skeleton_is_there_with_the_skeleton(qtbot: QtBot, window: MainWindow) -> None:
+    panel = window.view_panel
+    assert not panel.skeleton_width.isVisibleTo(panel)
+    press(qtbot, window, "S")
+    assert panel.skeleton_width.isVisibleTo(panel)
+    panel.skeleton_width.setValue(250)
+    assert window.viewport.options.skeleton_width == 2.5
+
+
 def test_switches_without_effect_in_this_colour_are_explained(qtbot: QtBot, window: MainWindow) -> None:
     for key, message in (("R", "(T) and shaded (P)"), ("I", "texture colour (T)"), ("Ctrl+R", "only (T)")):
         press(qtbot, window, key)

@@ -149,6 +149,15 @@ def test_wireframe_darkens_edges(draw: Draw) -> None:
     assert (wired.sum(axis=2) < plain.sum(axis=2) - 50).any()
 
 
+def test_the_skeleton_is_as_wide_as_wanted(draw: Draw) -> None:
+    plain = draw(result(square()), FLAT)
+    counts = [
+        (draw(result(square()), replace(FLAT, skeleton=True, skeleton_width=width)) != plain).any(axis=2).sum()
+        for width in (0.5, 1.0, 3.0)
+    ]
+    assert 0 < 1.5 * counts[0] < counts[1] < counts[2] / 1.5
+
+
 def test_skeleton_lies_on_top(draw: Draw) -> None:
     shown = draw(result(square()), replace(FLAT, skeleton=True))
     assert (shown[24, 32] != draw(result(square()))[24, 32]).any()

@@ -164,6 +164,9 @@ class ViewPanel(Panel):
         self._add_choice("view")
         self.wireframe = self._add_switch("wireframe", "Wireframe", "W", "Edges of the mesh")
         self.skeleton = self._add_switch("skeleton", "Skeleton", "S", "The 21 keypoints and the bones between them")
+        self.skeleton_width = self._add_slider(
+            "skeleton_width", "Line width", "Width of the skeleton's lines", when=lambda draw: draw.skeleton
+        )
         self.opacity = self._add_slider("opacity", "Opacity", "Opacity of the mesh over the image")
         self.group("Smoothing")
         self._add_choice("smoothing_kind")
