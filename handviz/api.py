@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from handviz.core.camera_files import read_camera_file
 from handviz.core.camera_model import UNMEASURED, HandSize, intrinsics_from_numbers
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.geometry import projected
 from handviz.core.paths import MODELS
 from handviz.core.records import (
     SMOOTHING_KINDS,
@@ -87,7 +86,8 @@ class Hand:
     keypoints_m: FloatArray
     """(21, 3) wrist, thumb 1-4, index 1-4, middle 1-4, ring 1-4, little 1-4, as in MediaPipe; the wrist is at 0."""
     vertex_std_mm: FloatArray
-    """(V,) standard deviation: root of the summed variances of x, y and z, the expected distance from the truth."""
+    """(V,) standard deviation: root of the summed variances of x, y and z, the expected distance from the truth; NaN
+    if the model predicts no uncertainty (``model.spec.provides``)."""
     keypoint_std_mm: FloatArray
     """(21,) as ``vertex_std_mm``."""
     keypoints_px: FloatArray
@@ -122,32 +122,30 @@ class Hand:
 
     def _mesh(self) -> HandMesh:
         """Return the record that exports take, with the present values of all fields."""
-        return projected(
-            HandMesh(
-                handedness=self.handedness,
-                detection_score=self.score,
-                model=model_spec(self.model).id,
-                vertices_m=self.vertices_m,
-                vertex_std_mm=self.vertex_std_mm,
-                keypoints_m=self.keypoints_m,
-                keypoint_std_mm=self.keypoint_std_mm,
-                vertices_px=np.zeros((len(self.vertices_m), 2)),
-                keypoints_px=self.keypoints_px,
-                pixels_per_m=1.0,
-                camera_from_wrist=self.camera_from_wrist,
-                wrist_camera_m=self.wrist_camera_m,
-                intrinsics=self.intrinsics,
-                hand_model=self.hand_model,
-            )
+        has_std = bool(np.isfinite(self.vertex_std_mm).all() and np.isfinite(self.keypoint_std_mm).all())
+        return HandMesh(
+            handedness=self.handedness,
+            detection_score=self.score,
+            model=model_spec(self.model).id,
+            vertices_m=self.vertices_m,
+            vertex_std_mm=self.vertex_std_mm if has_std else None,
+            keypoints_m=self.keypoints_m,
+            keypoint_std_mm=self.keypoint_std_mm if has_std else None,
+            camera_from_wrist=self.camera_from_wrist,
+            wrist_camera_m=self.wrist_camera_m,
+            intrinsics=self.intrinsics,
+            hand_model=self.hand_model,
         )
 
     def __repr__(self) -> str:
         """Return handedness, score, uncertainty and position in a line."""
         x, y, z = self.wrist_camera_m
         track = f" {self.track_id!r}" if self.track_id else ""
+        mean_mm = self.vertex_std_mm.mean()
+        uncertainty = "" if math.isnan(mean_mm) else f" ± {mean_mm:.1f} mm"
         return (
-            f"<Hand{track}: {self.handedness}, score {self.score:.2f}, {len(self.vertices_m)} vertices "
-            f"± {self.vertex_std_mm.mean():.1f} mm, wrist at ({x:.3f}, {y:.3f}, {z:.3f}) m>"
+            f"<Hand{track}: {self.handedness}, score {self.score:.2f}, {len(self.vertices_m)} vertices"
+            f"{uncertainty}, wrist at ({x:.3f}, {y:.3f}, {z:.3f}) m>"
         )
 
 
@@ -318,8 +316,8 @@ class Model:
             score=hand.detection_score,
             vertices_m=_floats(hand.vertices_m),
             keypoints_m=_floats(hand.keypoints_m),
-            vertex_std_mm=_floats(hand.vertex_std_mm),
-            keypoint_std_mm=_floats(hand.keypoint_std_mm),
+            vertex_std_mm=_floats_or_nan(hand.vertex_std_mm, len(hand.vertices_m)),
+            keypoint_std_mm=_floats_or_nan(hand.keypoint_std_mm, len(hand.keypoints_m)),
             keypoints_px=_floats(hand.keypoints_px),
             faces=np.array(faces_for(hand.handedness, self._template.faces), dtype=np.int32, order="C"),
             wrist_camera_m=_floats(hand.wrist_camera_m),
@@ -393,6 +391,10 @@ def track(
 
 def _floats(values: NDArray[np.floating]) -> FloatArray:
     return np.array(values, dtype=np.float64)
+
+
+def _floats_or_nan(values: NDArray[np.floating] | None, count: int) -> FloatArray:
+    return np.full(count, np.nan) if values is None else _floats(values)
 
 
 def _opened(source: SourceLike, fps: float) -> Source:

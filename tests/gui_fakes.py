@@ -51,12 +51,9 @@ def hand(model: ModelId = "final", *, handedness: Handedness = "right", textured
         vertex_std_mm=np.array([2.0, 4.0, 6.0]),
         keypoints_m=np.zeros((21, 3)),
         keypoint_std_mm=np.ones(21),
-        vertices_px=corners[:, :2] * 15 + middle,
-        keypoints_px=np.tile(middle, (21, 1)),
-        pixels_per_m=300.0,
         camera_from_wrist=np.eye(3),
         wrist_camera_m=np.array([0.0, 0.0, 0.5]),
-        intrinsics=Intrinsics(55.0, 32.0, 24.0),
+        intrinsics=Intrinsics(150.0, *middle),
         texture=texture() if textured else None,
     )
 

@@ -7,7 +7,6 @@ from typing import Self
 
 import numpy as np
 
-from handviz.core.geometry import projected
 from handviz.core.records import Detection, Frame, Handedness, HandMesh, HandTexture, Intrinsics
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.rendering.hand_shape import VertexNormals
@@ -24,7 +23,7 @@ def made_up_hand(
     random = np.random.default_rng(0)
     vertices_m, keypoints_m = random.uniform(-0.05, 0.05, (30, 3)), random.uniform(-0.05, 0.05, (21, 3))
     keypoints_m[0] = 0
-    hand = HandMesh(
+    return HandMesh(
         handedness=handedness,
         detection_score=0.9,
         model="final",
@@ -32,14 +31,10 @@ def made_up_hand(
         vertex_std_mm=np.full(30, std_mm),
         keypoints_m=keypoints_m,
         keypoint_std_mm=np.full(21, std_mm),
-        vertices_px=np.zeros((30, 2)),
-        keypoints_px=np.zeros((21, 2)),
-        pixels_per_m=PIXELS_PER_M,
         camera_from_wrist=np.eye(3),
         wrist_camera_m=np.array([(wrist_px[0] - 320) / 1000, (wrist_px[1] - 240) / 1000, 0.5]),
         intrinsics=INTRINSICS,
     )
-    return projected(hand)
 
 
 def textured_hand(*, handedness: Handedness = "right", wrist_px: tuple[float, float] = (150.0, 220.0)) -> HandMesh:
@@ -57,16 +52,19 @@ def textured_hand(*, handedness: Handedness = "right", wrist_px: tuple[float, fl
         vertices_m=vertices_m,
         vertex_std_mm=np.linspace(2.0, 12.0, len(vertices_m)),
         keypoints_m=keypoints_m - keypoints_m[0],
-        vertices_px=vertices_m[:, :2] * PIXELS_PER_M + wrist_px,
-        keypoints_px=keypoints_m[:, :2] * PIXELS_PER_M + wrist_px,
-        wrist_camera_m=np.array([0.0, 0.0, 0.5]) - (keypoints_m - keypoints_m[0]).mean(axis=0),
         texture=HandTexture(rgb=rgb, albedo=rgb, visible=visible, seen=visible),
     )
 
 
 def shaken(hand: HandMesh, offset_m: np.ndarray) -> HandMesh:
-    """Return the hand with its vertices displaced by (30, 3) metres, pixels included."""
-    return projected(dataclasses.replace(hand, vertices_m=hand.vertices_m + offset_m))
+    """Return the hand with its vertices displaced by (30, 3) metres."""
+    return dataclasses.replace(hand, vertices_m=hand.vertices_m + offset_m)
+
+
+def shifted(hand: HandMesh, right_px: float, down_px: float = 0.0) -> HandMesh:
+    """Return the hand moved across the image by as many pixels at the depth of its keypoints."""
+    away_m = np.array([right_px, down_px, 0.0]) / hand.pixels_per_m
+    return dataclasses.replace(hand, wrist_camera_m=hand.wrist_camera_m + away_m)
 
 
 def made_up_detection(handedness: Handedness = "right", *, size: float = 100.0, x: float = 100.0) -> Detection:

@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from handviz.core.records import CROP_SIZE, VARIANTS, FloatArray
+from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.hand_models.open_hand import load_open_hand
+from handviz.rendering.options import DEFAULT_COMPARED
 
 
 def constant_hand() -> dict[str, FloatArray]:
@@ -70,6 +71,6 @@ def write_network(
 
 def write_all_networks(folder: Path) -> Path:
     """Write one such network per model, named as the real files."""
-    for variant in VARIANTS:
+    for variant in DEFAULT_COMPARED:
         write_network(folder / f"handviz_{variant}.onnx", variant)
     return folder

@@ -23,7 +23,7 @@ from handviz.core.arguments import Count, Only, Option, between
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_text
 from handviz.core.paths import model_file
-from handviz.core.records import FloatArray, HandCrop, Intrinsics, NetworkOutput
+from handviz.core.records import FloatArray, HandCrop, Intrinsics, NetworkOutput, PlacedHand
 from handviz.detection.crop import camera_from_crop, hand_mesh_from_crop
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
@@ -100,7 +100,7 @@ def _errors(
     own, shown = [], []
     cut = cuts_of(hands)
     for image, affine, detection in zip(cut.crops, cut.affines, hands.detections, strict=True):
-        crop = HandCrop(image.astype(np.float32) / 255, affine, detection)
+        crop = HandCrop(image, affine, detection)
         hand = reconstructor.reconstruct([crop])[0]
         rotation = camera_from_crop(affine, clip.intrinsics) @ hand.rotation
         own.append(hand.keypoints_m @ rotation.T)
@@ -112,9 +112,9 @@ def _errors(
 
 def _as_shown(hand: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics, displacements: FloatArray) -> FloatArray:
     """Return keypoints (21, 3) after all corrections of the pipeline (handviz/pipeline/pipeline.py)."""
-    hand = refine_camera(refine_in_3d(hand, displacements), crop, intrinsics)
-    hand = refine_in_2d(hand, crop, intrinsics, displacements)
-    return hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, model="final").keypoints_m
+    placed = refine_camera(PlacedHand(refine_in_3d(hand, displacements)), crop, intrinsics)
+    placed = refine_in_2d(placed, crop, intrinsics, displacements)
+    return hand_mesh_from_crop(placed, crop, intrinsics=intrinsics, model="final").keypoints_m
 
 
 @dataclass(frozen=True, kw_only=True)

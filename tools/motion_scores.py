@@ -20,12 +20,10 @@ ARRAYS = (
     "vertex_std_mm",
     "keypoints_m",
     "keypoint_std_mm",
-    "vertices_px",
-    "keypoints_px",
     "camera_from_wrist",
     "wrist_camera_m",
 )
-NUMBERS = ("detection_score", "pixels_per_m")
+NUMBERS = ("detection_score",)
 WORDS = ("handedness", "model")
 MOVING_PX_PER_S, MOVING_M_PER_S = 60.0, 0.1
 RESTING_PX_PER_S = 9.0
@@ -152,7 +150,7 @@ class _Part:
             self.left_mm = np.linalg.norm(went_m - best_m, axis=2) * MILLIMETRES_PER_METRE
         self.acceleration_px = np.linalg.norm(_acceleration(went_px), axis=2)
         self.acceleration_mm = np.linalg.norm(_acceleration(went_m), axis=2) * MILLIMETRES_PER_METRE
-        std_mm = np.stack([hand.keypoint_std_mm for hand in went])[1:-1]
+        std_mm = np.stack([hand.keypoint_std_mm for hand in went if hand.keypoint_std_mm is not None])[1:-1]
         self.ratio = self.error_mm / np.maximum(std_mm, 1e-3)
         fast = np.linalg.norm(self.speed_px, axis=2).mean(axis=1)
         self.moving = fast > MOVING_PX_PER_S

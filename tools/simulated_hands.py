@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handviz.core.geometry import axis_angle_from_rotation, projected, rotation_from_axis_angle
+from handviz.core.geometry import axis_angle_from_rotation, rotation_from_axis_angle
 from handviz.core.records import PALM_KEYPOINTS as PALM
 from handviz.core.records import FloatArray, HandMesh, Intrinsics
 from tools.motion import HandMotion, TrueHand
@@ -59,7 +59,7 @@ def measured_error_sizes(clips: Sequence[tuple[Sequence[HandMesh], FloatArray]])
         low, high = np.percentile(np.concatenate([part[name] for part in parts]), (16, 84), axis=0)
         half[name] = (high - low) / 2
     rotation_rad = half["rotation"]
-    std_m = np.concatenate([np.stack([hand.keypoint_std_mm for hand in hands]) for hands, _ in clips]) / 1000
+    std_m = np.concatenate([_keypoint_stds_mm(hands) for hands, _ in clips]) / 1000
     return ErrorSizes(
         direction=float(half["direction"].mean()),
         log_depth=float(half["log_depth"].mean()),
@@ -70,11 +70,16 @@ def measured_error_sizes(clips: Sequence[tuple[Sequence[HandMesh], FloatArray]])
     )
 
 
+def _keypoint_stds_mm(hands: Sequence[HandMesh]) -> FloatArray:
+    stds_mm = [hand.keypoint_std_mm for hand in hands if hand.keypoint_std_mm is not None]
+    return np.stack(stds_mm)
+
+
 def _rest_accelerations(hands: Sequence[HandMesh], truth_m: FloatArray) -> dict[str, FloatArray]:
     """Return second differences, scaled to the standard deviation of one frame, where the ground truth rests."""
     keypoints_m = np.stack([hand.keypoints_m for hand in hands])
     palm_m = keypoints_m[:, PALM].mean(axis=1) + np.stack([hand.wrist_camera_m for hand in hands])
-    std_m = np.stack([hand.keypoint_std_mm for hand in hands]) / 1000
+    std_m = _keypoint_stds_mm(hands) / 1000
     noise_m = np.hypot(std_m, std_m[:, PALM].mean(axis=1, keepdims=True))
     rotations = np.stack([hand.camera_from_wrist for hand in hands])
     steps = np.stack([axis_angle_from_rotation(one) for one in rotations[1:] @ rotations[:-1].transpose(0, 2, 1)])
@@ -187,7 +192,7 @@ class Simulation:
         position = position + lasting[22] * [sizes.lasting_direction, sizes.lasting_direction, sizes.lasting_log_depth]
         palm_m = true.keypoints_m[PALM,].mean(axis=0)
         seen_palm_m = (palm_m + np.append(position[:2], 0) * palm_m[2]) * np.exp(position[2])
-        hand = HandMesh(
+        return HandMesh(
             handedness=motion.handedness,
             detection_score=0.95,
             model="final",
@@ -195,11 +200,7 @@ class Simulation:
             vertex_std_mm=std_m[:count] * 1000,
             keypoints_m=points_m[count:],
             keypoint_std_mm=std_m[count:] * 1000,
-            vertices_px=np.zeros((count, 2)),
-            keypoints_px=np.zeros((21, 2)),
-            pixels_per_m=1.0,
             camera_from_wrist=rotation @ true.camera_from_wrist,
             wrist_camera_m=seen_palm_m - points_m[count:][PALM,].mean(axis=0),
             intrinsics=self._intrinsics,
         )
-        return projected(hand)

@@ -22,7 +22,7 @@ from handviz.core.files import atomic_path, make_folder
 from handviz.core.geometry import intrinsics_from_field_of_view
 from handviz.core.output import print_result
 from handviz.core.paths import MODELS, TEXTURE_NAME, model_file
-from handviz.core.records import CROP_SIZE, Detection, Frame, FrameResult, HandCrop
+from handviz.core.records import CROP_SIZE, Detection, Frame, FrameResult, HandCrop, PlacedHand
 from handviz.data.synthetic.dataset import read_shard
 from handviz.detection.crop import hand_mesh_from_crop, mesh_in_crop
 from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
@@ -56,9 +56,9 @@ def held_out_hands(folders: Sequence[Path], count: int, model_dir: Path) -> Iter
     images = itertools.chain.from_iterable(zip(*shards, strict=False))
     intrinsics = intrinsics_from_field_of_view(CROP_SIZE, CROP_SIZE, FAR_FIELD_OF_VIEW_DEG)
     for number, image in enumerate(itertools.islice(images, count)):
-        crop = HandCrop(image.astype(np.float32) / 255, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
+        crop = HandCrop(image, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
         canonical = network.reconstruct([crop])
-        hand = hand_mesh_from_crop(canonical[0], crop, intrinsics=intrinsics, model="final")
+        hand = hand_mesh_from_crop(PlacedHand(canonical[0]), crop, intrinsics=intrinsics, model="final")
         (texture,) = texturer.texture([crop], [mesh_in_crop(hand, crop)], (CROP_SIZE, CROP_SIZE))
         yield FrameResult(Frame(number, image, 0.0), "final", hands=(replace(hand, texture=texture),))
 

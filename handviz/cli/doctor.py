@@ -35,7 +35,6 @@ from handviz.core.paths import (
     WINDOW_COMMAND,
     cache_folder,
     how_to_restore,
-    model_file,
     settings_folder,
 )
 
@@ -290,9 +289,10 @@ def _check_file(path: Path, wanted: str) -> Finding | None:
 
 def check_needed_files() -> list[Finding]:
     """Check that the files that a live session opens exist."""
-    from handviz.core.records import VARIANTS
+    from handviz.models.registry import shipped_models
 
-    needed = (LANDMARKER_FILE, OPEN_HAND_FILE, CLIP_FILE, MODELS / TEXTURE_NAME, *map(model_file, VARIANTS))
+    networks = (spec.file for spec in shipped_models())
+    needed = dict.fromkeys((LANDMARKER_FILE, OPEN_HAND_FILE, CLIP_FILE, MODELS / TEXTURE_NAME, *networks))
     missing = [path for path in needed if not path.is_file()]
     if not missing:
         return [Finding("files", "ok", "detector, hand model, clip and networks are there")]

@@ -25,8 +25,7 @@ from handviz.cli.evaluate_official import (
 from handviz.core.arguments import AsJson, Count, HandModelFile, HeldOutFolder, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_json, print_text
-from handviz.core.paths import model_file
-from handviz.core.records import VARIANTS, Detection, HandCrop, NetworkOutput
+from handviz.core.records import Detection, HandCrop, NetworkOutput
 from handviz.data.datasets.registry import is_dataset_spec
 from handviz.evaluation.calibration import Calibration, calibrate, calibration_table
 from handviz.evaluation.card import Answers, Card, PartMeans, card, card_table, cell
@@ -37,6 +36,7 @@ from handviz.hand_models.choice import hand_model_or_named, named_in
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
 from handviz.models.reconstructor import OnnxReconstructor
+from handviz.models.registry import shipped_models
 from handviz.training.checkpoint import parsed_notes, read_metadata, supervision_of
 
 CROPS = "crops"
@@ -75,7 +75,7 @@ def onnx_predictor(path: Path, template: HandTemplate | None = None) -> Predicto
     nothing = Detection("right", 1.0, np.zeros((21, 2)))
 
     def predict(images: NDArray[np.uint8]) -> list[NetworkOutput]:
-        crops = [HandCrop(image.astype(np.float32) / 255, np.eye(2, 3), nothing) for image in images]
+        crops = [HandCrop(image, np.eye(2, 3), nothing) for image in images]
         batches = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
         return [hand for batch in batches for hand in reconstructor.reconstruct(batch)]
 
@@ -203,7 +203,7 @@ def run(arguments: Arguments) -> int:
     """Print one table, a column a model, and whatever else was requested."""
     if arguments.freeze and arguments.held_out is None:
         raise HandvizError("--freeze needs --held-out DIR", ErrorCode.OPTION_CONFLICT)
-    models = arguments.models or tuple(model_file(model) for model in VARIANTS)
+    models = arguments.models or tuple(spec.file for spec in shipped_models())
     if arguments.data is not None and is_dataset_spec(arguments.data):
         _on_dataset(arguments.data, models, arguments)
         return 0

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import LANDMARKER_FILE, MODELS, RESTORE, TEXTURE_NAME, model_file
-from handviz.core.records import VARIANTS
+from handviz.core.paths import LANDMARKER_FILE, MODELS, RESTORE, TEXTURE_NAME
 
 
 def opengl() -> str:
@@ -45,8 +44,9 @@ def cameras() -> str:
 def onnx() -> str:
     """Return the execution provider that runs the smallest shipped network; raise HandvizError if none opens."""
     from handviz.models.reconstructor import OnnxReconstructor
+    from handviz.models.registry import shipped_models
 
-    there = [path for path in (model_file(model) for model in VARIANTS) if path.is_file()]
+    there = [spec.file for spec in shipped_models() if spec.file.is_file()]
     if not there:
         raise HandvizError(f"no network in {MODELS}", ErrorCode.MODEL_MISSING)
     files = sorted(there, key=lambda path: path.stat().st_size)
@@ -59,8 +59,9 @@ def changed_networks() -> str:
     from handviz.detection.landmarker import HandLandmarker
     from handviz.models.onnx_session import open_session
     from handviz.models.reconstructor import OnnxReconstructor
+    from handviz.models.registry import shipped_models
 
-    loaders: dict[Path, Callable[[Path], object]] = {model_file(model): OnnxReconstructor for model in VARIANTS}
+    loaders: dict[Path, Callable[[Path], object]] = {spec.file: OnnxReconstructor for spec in shipped_models()}
     loaders[MODELS / TEXTURE_NAME] = partial(open_session, how_to_get=RESTORE)
     loaders[LANDMARKER_FILE] = lambda path: HandLandmarker(path, max_hands=1, video=False).close()
     for path, load in loaders.items():

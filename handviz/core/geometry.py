@@ -6,12 +6,15 @@ from dataclasses import replace
 import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.records import NEAREST_M as NEAREST_M
 from handviz.core.records import Detection, FloatArray, HandMesh, Intrinsics, IntrinsicsOrigin
 
 
-def resized(covariance_mm2: FloatArray | None, std_mm: FloatArray, smoothed_std_mm: FloatArray) -> FloatArray | None:
+def resized(
+    covariance_mm2: FloatArray | None, std_mm: FloatArray | None, smoothed_std_mm: FloatArray | None
+) -> FloatArray | None:
     """Scale covariances (N, 3, 3) from standard deviations (N,) to smoothed ones (N,); None for None."""
-    if covariance_mm2 is None:
+    if covariance_mm2 is None or std_mm is None or smoothed_std_mm is None:
         return None
     ratio = smoothed_std_mm / np.maximum(std_mm, 1e-6)
     return np.asarray(covariance_mm2 * np.square(ratio)[:, None, None])
@@ -54,7 +57,6 @@ FOCAL_STD_FRACTIONS: dict[IntrinsicsOrigin, float] = {
 """Assumed: webcams span some 50 to 80 degrees, which is 23 % more to 31 % less than the focal length of 60 degrees.
 EXIF: whole millimetres, for the diagonal or the width of the film (4 % apart). Stated: makers round, and autofocus
 changes the focal length."""
-NEAREST_M = 0.01
 
 
 def intrinsics_from_field_of_view(
@@ -67,24 +69,7 @@ def intrinsics_from_field_of_view(
 
 def project_points(points_m: FloatArray, intrinsics: Intrinsics) -> FloatArray:
     """Project camera-frame points (..., 3) to image pixels (..., 2); depths below 1 cm count as 1 cm."""
-    depths_m = np.maximum(points_m[..., 2:], NEAREST_M)
-    return points_m[..., :2] / depths_m * intrinsics.focals_px + intrinsics.centre_px
-
-
-def projected(hand: HandMesh) -> HandMesh:
-    """Recompute a hand's pixels and their scale from its metres, its wrist's position and its camera.
-
-    To be called after any of those changed, so that all of a hand uses one K.
-    """
-    vertices_px = project_points(hand.vertices_m + hand.wrist_camera_m, hand.intrinsics)
-    keypoints_m = hand.keypoints_m + hand.wrist_camera_m
-    depth_m = max(float(keypoints_m[:, 2].mean()), NEAREST_M)
-    return replace(
-        hand,
-        vertices_px=vertices_px,
-        keypoints_px=project_points(keypoints_m, hand.intrinsics),
-        pixels_per_m=math.sqrt(np.prod(hand.intrinsics.focals_px)) / depth_m,
-    )
+    return intrinsics.project(points_m)
 
 
 def distance_from_detector(hand: HandMesh, detection: Detection) -> float:

@@ -8,8 +8,10 @@ Camera axes: x right, y down, z forward. Image points in pixels, the centre of t
 A transform named ``a_from_b`` maps points of frame b to frame a.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -25,14 +27,18 @@ NetworkState = Literal["shipped", "changed", "own"]
 NetworkRole = Literal["network", "detector", "texture_net"]
 IntrinsicsOrigin = Literal["assumed", "exif", "stated", "calibrated"]
 
+UncertaintyKind = Literal["per_vertex", "constant", "none"]
 HandednessSetting = Literal["detected", "left", "right"]
 """Whether handedness comes from the detector, or from the user for all hands."""
 
-VARIANTS: tuple[ModelId, ...] = ("prior", "amvur", "final")
 SMOOTHING_KINDS: tuple[SmoothingKind, ...] = ("kalman", "one_euro")
 CROP_SIZE = 224
 """Side in pixels of the crop of handviz's own networks (``DEFAULT_CROP``)."""
 KEYPOINT_COUNT = 21
+NEAREST_M = 0.01
+"""Depth that every point in front of the camera has at least."""
+SAME_STD = 1e-4
+"""Range of standard deviations, as a fraction of the largest one, up to which all are the same."""
 PALM_KEYPOINTS = (0, 5, 9, 13, 17)
 """Wrist and knuckles: they move together, and their centre is the best known position of a hand."""
 KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
@@ -84,6 +90,11 @@ class Intrinsics:
     def centre_px(self) -> FloatArray:
         """(2,) principal point."""
         return np.array([self.centre_x_px, self.centre_y_px])
+
+    def project(self, points_m: FloatArray) -> FloatArray:
+        """Project camera-frame points (..., 3) to image pixels (..., 2); depths below 1 cm count as 1 cm."""
+        depths_m = np.maximum(points_m[..., 2:], NEAREST_M)
+        return points_m[..., :2] / depths_m * self.focals_px + self.centre_px
 
     @property
     def matrix(self) -> FloatArray:
@@ -137,43 +148,61 @@ DEFAULT_CROP = CropSpec()
 
 @dataclass(frozen=True, eq=False)
 class HandCrop:
-    """The square input of the networks: always a right hand, wrist -> middle knuckle upwards."""
+    """The square input of a model: always a right hand, as its ``CropSpec`` says."""
 
-    image: NDArray[np.float32]
-    """(224, 224, 3) RGB in [0, 1]; mirrored if ``handedness`` is left."""
+    image: NDArray[np.uint8]
+    """(S, S, 3) RGB; mirrored if ``handedness`` is left."""
     crop_from_image: FloatArray
     """(2, 3) affine, image pixels -> crop pixels; contains the mirror for left hands."""
     detection: Detection
 
+    @property
+    def size_px(self) -> int:
+        """S."""
+        return self.image.shape[0]
+
+    @property
+    def half_px(self) -> float:
+        """Half of S: crop pixels per unit of the crop's [-1, 1]."""
+        return self.image.shape[0] / 2
+
 
 @dataclass(frozen=True, eq=False)
 class NetworkOutput:
-    """The output of one ONNX model for one crop: a right hand in the hand model's rest frame, wrist at the origin."""
+    """What a model says of one crop: a right hand in the hand model's rest frame, wrist at the origin."""
 
     vertices_m: FloatArray
     """(V, 3) mean."""
-    vertex_std_m: FloatArray
-    """(V, 3) standard deviation along each canonical axis."""
     keypoints_m: FloatArray
     """(21, 3) mean."""
-    keypoint_std_m: FloatArray
-    """(21, 3) standard deviation along each canonical axis."""
     rotation: FloatArray
     """(3, 3) rotation crop_from_wrist, seen along the ray through the centre of the crop."""
     scale: float
     """Weak perspective: crop half-sides per metre."""
     translation: FloatArray
     """(2,) weak perspective: the wrist in the crop, in [-1, 1], x right, y down."""
+    vertex_std_m: FloatArray | None = None
+    """(V, 3) standard deviation along each canonical axis; None if the model predicts no uncertainty."""
+    keypoint_std_m: FloatArray | None = None
+    """(21, 3) as ``vertex_std_m``."""
     right_hand: float = 1.0
-    """Probability, 0 to 1, that the crop shows a right hand; 1 if the network does not predict it."""
+    """Probability, 0 to 1, that the crop shows a right hand; 1 if the model does not predict it."""
     landmarks_m: FloatArray | None = None
     """(21, 3) world landmarks of MediaPipe's heads beside the network: the crop's axes, own origin and scale, at
     MediaPipe's points (``detection.crop.as_the_detector_marks_them``)."""
     presence: float = 0.0
-    """Those heads' probability, 0 to 1, of a hand; 0 if the network has none."""
+    """Those heads' probability, 0 to 1, of a hand; 0 if the model has none."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedHand:
+    """A model's hand on its way into the camera frame: refined, and perhaps measured and placed."""
+
+    hand: NetworkOutput
+    """Refined by what the pipeline knows besides (``pipeline/refinement.py``)."""
     wrist_camera_m: FloatArray | None = None
-    """(3,) wrist in the camera frame, if it was fitted to the detector's keypoints; else only scale and translation are
-    known."""
+    """(3,) wrist in the camera frame, if it was fitted to the detector's keypoints; else only ``hand``'s scale and
+    translation are known."""
     wrist_covariance_m2: FloatArray | None = None
     """(3, 3) of that position by the fit, with the hand size known and keypoints independent."""
     size_std_fraction: float | None = None
@@ -205,23 +234,18 @@ class HandMesh:
     model: ModelId
     vertices_m: FloatArray
     """(V, 3) camera axes, wrist keypoint at the origin."""
-    vertex_std_mm: FloatArray
-    """(V,) root of the summed variances of the three axes: the expected (RMS) distance from the truth."""
     keypoints_m: FloatArray
     """(21, 3) camera axes, wrist at the origin."""
-    keypoint_std_mm: FloatArray
-    """(21,) as ``vertex_std_mm``."""
-    vertices_px: FloatArray
-    """(V, 2) pinhole projection of ``vertices_m + wrist_camera_m`` under ``intrinsics``: ``geometry.projected``."""
-    keypoints_px: FloatArray
-    """(21, 2) likewise."""
-    pixels_per_m: float
-    """Scale of that projection at the mean depth of the keypoints."""
     camera_from_wrist: FloatArray
     """(3, 3) rotation; for left hands the rotation of the un-mirrored hand's canonical frame."""
     wrist_camera_m: FloatArray
     """(3,) wrist in the camera frame under ``intrinsics``: as metric as the focal length and the hand's size are."""
     intrinsics: Intrinsics
+    vertex_std_mm: FloatArray | None = None
+    """(V,) root of the summed variances of the three axes: the expected (RMS) distance from the truth; None if the
+    model predicts no uncertainty."""
+    keypoint_std_mm: FloatArray | None = None
+    """(21,) as ``vertex_std_mm``."""
     texture: HandTexture | None = None
     """None if no texture was requested."""
     keypoint_covariance_mm2: FloatArray | None = None
@@ -232,6 +256,29 @@ class HandMesh:
     """None if it was not estimated."""
     hand_model: str = ""
     """Fingerprint of the vertices' hand model (``hand_models.choice``); empty: the open hand."""
+
+    @cached_property
+    def vertices_px(self) -> FloatArray:
+        """(V, 2) pinhole projection of ``vertices_m + wrist_camera_m`` under ``intrinsics``."""
+        return self.intrinsics.project(self.vertices_m + self.wrist_camera_m)
+
+    @cached_property
+    def keypoints_px(self) -> FloatArray:
+        """(21, 2) likewise."""
+        return self.intrinsics.project(self.keypoints_m + self.wrist_camera_m)
+
+    @cached_property
+    def pixels_per_m(self) -> float:
+        """Scale of that projection at the mean depth of the keypoints."""
+        depth_m = max(float((self.keypoints_m[:, 2] + self.wrist_camera_m[2]).mean()), NEAREST_M)
+        return math.sqrt(np.prod(self.intrinsics.focals_px)) / depth_m
+
+    @cached_property
+    def uncertainty(self) -> UncertaintyKind:
+        """Whether each vertex has a standard deviation of its own, all have the same, or there is none."""
+        if self.vertex_std_mm is None:
+            return "none"
+        return "constant" if np.ptp(self.vertex_std_mm) <= SAME_STD * np.max(self.vertex_std_mm) else "per_vertex"
 
     @property
     def wrist_std_m(self) -> FloatArray | None:
@@ -283,6 +330,8 @@ class FrameResult:
     """In comparisons: the other models' hands, as many as ``hands`` and in the same order."""
     other_errors: Mapping[ModelId, str] = field(default_factory=dict)
     """In comparisons: why a model is not among ``others``."""
+    compared: tuple[ModelId, ...] = ()
+    """In comparisons: all models that were asked, in the order of the registry, ``model`` among them."""
     networks: Mapping[NetworkRole, NetworkFile] = field(default_factory=dict)
     """The files that made these hands; without the texture net where there are no textures."""
 
@@ -295,4 +344,6 @@ class FrameResult:
         """Return the same frame with another model's hands; without hands if it did not run or found none."""
         if model == self.model:
             return self
-        return replace(self, model=model, hands=self.others.get(model, ()), others={}, other_errors={}, networks={})
+        return replace(
+            self, model=model, hands=self.others.get(model, ()), others={}, other_errors={}, compared=(), networks={}
+        )

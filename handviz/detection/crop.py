@@ -13,11 +13,12 @@ from handviz.core.geometry import (
     camera_from_ray,
     invert_affine,
     project_points,
-    projected,
     ray_through,
 )
 from handviz.core.records import (
     CROP_SIZE,
+    DEFAULT_CROP,
+    CropSpec,
     Detection,
     FloatArray,
     HandCrop,
@@ -26,6 +27,7 @@ from handviz.core.records import (
     Intrinsics,
     ModelId,
     NetworkOutput,
+    PlacedHand,
     PositionUncertainty,
 )
 from handviz.core.units import MILLIMETRES_PER_METRE
@@ -49,13 +51,12 @@ MARKED_TOWARDS = {
 MediaPipe's knuckles are nearer to the wrist than the hand model's joints, and its fingertips lie under the nail, a
 quarter of the last bone before the end."""
 STEPS = 5
-HALF = CROP_SIZE / 2
 NETWORK_LOG_DEPTH_STD, NETWORK_SHIFT_STD = 0.12, 0.08
 """Standard deviations of a wrist placed by a network alone: logarithm of its depth, and crop half-sides across."""
 FIT_STD_FACTOR, COMMON_LOG_DEPTH_STD = 2.0, 0.12
 """Fitted to 173 rendered hands (seed 77); docs/research/method.md tests them on others."""
 WRIST, MIDDLE_KNUCKLE = 0, 9
-CROP_SIDE_PER_EXTENT = 1.8
+CROP_SIDE_PER_EXTENT = DEFAULT_CROP.side_per_extent
 MIN_EXTENT_PX = 4.0
 UNMEASURED_SIZE_STD_FRACTION = 0.08
 """Of a hand of unknown size around the network's prediction, as tools/wrist_position.py measures it."""
@@ -76,10 +77,17 @@ class CropView:
     crop_from_image: FloatArray
     """(2, 3)"""
     intrinsics: Intrinsics
+    half_px: float = CROP_SIZE / 2
+    """Of the crop's side."""
+
+    @classmethod
+    def of(cls, crop: HandCrop, intrinsics: Intrinsics) -> "CropView":
+        """Return the projection into a hand's crop."""
+        return cls(crop.crop_from_image, intrinsics, crop.half_px)
 
     def in_crop(self, points_m: FloatArray) -> FloatArray:
         """Project points (N, 3) of the camera frame to (N, 2) in the crop, x right, y down."""
-        return apply_affine(self.crop_from_image, project_points(points_m, self.intrinsics)) / HALF - 1
+        return apply_affine(self.crop_from_image, project_points(points_m, self.intrinsics)) / self.half_px - 1
 
     def slopes(self, points_m: FloatArray) -> FloatArray:
         """Return the derivative (N, 2, 3) of ``in_crop`` by the points."""
@@ -87,15 +95,17 @@ class CropView:
         slopes = np.zeros((len(points_m), 2, 3))
         slopes[:, 0, 0] = slopes[:, 1, 1] = 1 / depths_m
         slopes[:, :, 2] = -points_m[:, :2] / depths_m[:, None] ** 2
-        return (self.crop_from_image[:, :2] / HALF * self.intrinsics.focals_px) @ slopes
+        return (self.crop_from_image[:, :2] / self.half_px * self.intrinsics.focals_px) @ slopes
 
     def ray(self, point: FloatArray) -> FloatArray:
         """Return the point (3,) at depth 1 on the ray through a point (2,) of the crop."""
-        return ray_through(apply_affine(invert_affine(self.crop_from_image), (point + 1) * HALF), self.intrinsics)
+        return ray_through(
+            apply_affine(invert_affine(self.crop_from_image), (point + 1) * self.half_px), self.intrinsics
+        )
 
     def ray_slopes(self) -> FloatArray:
         """Return the derivative (3, 2) of ``ray`` by the point."""
-        image_per_half = np.linalg.inv(self.crop_from_image[:, :2]) * HALF
+        image_per_half = np.linalg.inv(self.crop_from_image[:, :2]) * self.half_px
         return np.pad(image_per_half / self.intrinsics.focals_px[:, None], ((0, 1), (0, 0)))
 
 
@@ -148,15 +158,18 @@ def crop_from_image_affine(
     handedness: Handedness,
     *,
     side_per_extent: float = CROP_SIDE_PER_EXTENT,
+    size_px: int = CROP_SIZE,
+    is_upright: bool = True,
     rotation_rad: float = 0.0,
     shift: FloatArray | None = None,
 ) -> FloatArray:
-    """Return the affine (2, 3) image -> crop pixels; wrist -> middle knuckle points up, left hands are mirrored.
+    """Return the affine (2, 3) image -> crop pixels; left hands are mirrored.
 
-    ``keypoints_px`` (21, 2). ``rotation_rad`` and ``shift`` ((2,), in crop sides) are the jitter that training adds.
+    ``is_upright``: wrist -> middle knuckle points up. ``keypoints_px`` (21, 2). ``rotation_rad`` and ``shift`` ((2,),
+    in crop sides) are the jitter that training adds.
     """
     direction = keypoints_px[MIDDLE_KNUCKLE] - keypoints_px[WRIST]
-    angle = math.atan2(direction[0], -direction[1]) + rotation_rad
+    angle = (math.atan2(direction[0], -direction[1]) if is_upright else 0.0) + rotation_rad
     cosine, sine = math.cos(angle), math.sin(angle)
     upright = np.array([[cosine, sine], [-sine, cosine]])
     rotated = keypoints_px @ upright.T
@@ -165,16 +178,16 @@ def crop_from_image_affine(
     centre = (low + high) / 2
     if shift is not None:
         centre = centre + shift * side
-    scale = CROP_SIZE / side
-    affine = np.concatenate([upright * scale, (CROP_SIZE / 2 - scale * centre)[:, None]], axis=1)
+    scale = size_px / side
+    affine = np.concatenate([upright * scale, (size_px / 2 - scale * centre)[:, None]], axis=1)
     if handedness == "left":
         affine[0] *= -1
-        affine[0, 2] += CROP_SIZE
+        affine[0, 2] += size_px
     return affine
 
 
-def cut_out(image: NDArray[np.uint8], crop_from_image: FloatArray) -> NDArray[np.uint8]:
-    """Resample the crop (224, 224, 3) from an image (H, W, 3); black outside the image.
+def cut_out(image: NDArray[np.uint8], crop_from_image: FloatArray, size_px: int = CROP_SIZE) -> NDArray[np.uint8]:
+    """Resample the crop (``size_px``, ``size_px``, 3) from an image (H, W, 3); black outside the image.
 
     The border is constant, as in MediaPipe. Large hands are first reduced with area averaging, because a bilinear
     look-up alone would alias.
@@ -190,21 +203,26 @@ def cut_out(image: NDArray[np.uint8], crop_from_image: FloatArray) -> NDArray[np
     # OpenCV's pixel centres lie at whole numbers, ours at halves.
     half = np.full(2, 0.5)
     affine[:, 2] += affine[:, :2] @ half - half
-    crop = cv2.warpAffine(image, affine, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR)
+    crop = cv2.warpAffine(image, affine, (size_px, size_px), flags=cv2.INTER_LINEAR)
     return crop.astype(np.uint8, copy=False)
 
 
-def crop_hand(image: NDArray[np.uint8], detection: Detection) -> HandCrop:
-    """Cut the detected hand out of an RGB image (H, W, 3)."""
-    affine = crop_from_image_affine(detection.keypoints_px, detection.handedness)
-    pixels = cut_out(image, affine).astype(np.float32) / 255.0
-    return HandCrop(image=pixels, crop_from_image=affine, detection=detection)
+def crop_hand(image: NDArray[np.uint8], detection: Detection, spec: CropSpec = DEFAULT_CROP) -> HandCrop:
+    """Cut the detected hand out of an RGB image (H, W, 3), as a model takes it."""
+    affine = crop_from_image_affine(
+        detection.keypoints_px,
+        detection.handedness,
+        side_per_extent=spec.side_per_extent,
+        size_px=spec.size_px,
+        is_upright=spec.is_upright,
+    )
+    return HandCrop(cut_out(image, affine, spec.size_px), affine, detection)
 
 
-def camera_from_crop(crop_from_image: FloatArray, intrinsics: Intrinsics) -> FloatArray:
+def camera_from_crop(crop_from_image: FloatArray, intrinsics: Intrinsics, half_px: float = CROP_SIZE / 2) -> FloatArray:
     """Return the orthogonal (3, 3) from crop to camera axes: in-plane rotation, left hands' mirror, the ray's tilt."""
     image_from_crop = invert_affine(crop_from_image)
-    centre_px = apply_affine(image_from_crop, np.full(2, CROP_SIZE / 2))
+    centre_px = apply_affine(image_from_crop, np.full(2, half_px))
     in_plane = np.eye(3)
     in_plane[:2, :2] = image_from_crop[:, :2] / math.sqrt(abs(np.linalg.det(image_from_crop[:, :2])))
     return camera_from_ray(centre_px, intrinsics) @ in_plane
@@ -221,76 +239,85 @@ def points_in_crop(points_m: FloatArray, canonical: NetworkOutput) -> FloatArray
 
 def wrist_from_network(canonical: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics) -> FloatArray:
     """Return the wrist (3,) at which the pinhole projection is nearest to the network's weak perspective."""
-    to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
-    view = CropView(crop.crop_from_image, intrinsics)
+    to_camera = camera_from_crop(crop.crop_from_image, intrinsics, crop.half_px)
+    view = CropView.of(crop, intrinsics)
     wrist = canonical.keypoints_m[WRIST]
     rotated_m = (canonical.keypoints_m - wrist).astype(np.float64) @ (to_camera @ canonical.rotation).T
     in_crop = points_in_crop(canonical.keypoints_m, canonical)[:, :2]
     # Off the axis a pinhole stretches images by 1 / cosine along the radius; the scale is the mean of both ways.
     off_axis_stretch = (1 + 1 / to_camera[2, 2]) / 2
     crop_per_image = math.sqrt(abs(np.linalg.det(crop.crop_from_image[:, :2] * intrinsics.focals_px)))
-    depth_m = crop_per_image / (canonical.scale * CROP_SIZE / 2) * off_axis_stretch - float(rotated_m[:, 2].mean())
+    depth_m = crop_per_image / (canonical.scale * crop.half_px) * off_axis_stretch - float(rotated_m[:, 2].mean())
     start_m = view.ray(in_crop[WRIST]) * max(depth_m, NEAREST_M)
     return locate_in_perspective(rotated_m, in_crop, view, in_front(start_m, rotated_m))
 
 
 def hand_mesh_from_crop(
-    canonical: NetworkOutput, crop: HandCrop, *, intrinsics: Intrinsics, model: ModelId, hand_model: str = ""
+    placed: PlacedHand, crop: HandCrop, *, intrinsics: Intrinsics, model: ModelId, hand_model: str = ""
 ) -> HandMesh:
-    """Map a network's output from the crop to camera axes, image pixels and the person's true hand.
+    """Map a model's hand from the crop to camera axes and the person's true hand.
 
-    ``hand_model``: fingerprint of the network's hand model; empty: the open hand.
+    ``hand_model``: fingerprint of the model's hand model; empty: the open hand.
     """
-    to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
+    hand, to_camera = placed.hand, camera_from_crop(crop.crop_from_image, intrinsics, crop.half_px)
     mirror = np.diag([-1.0, 1.0, 1.0]) if crop.detection.handedness == "left" else np.eye(3)
-    wrist, rotation = canonical.keypoints_m[WRIST], to_camera @ canonical.rotation
-    position_m, covariance_m2 = canonical.wrist_camera_m, canonical.wrist_covariance_m2
-    if position_m is None:
-        position_m = wrist_from_network(canonical, crop, intrinsics)
-    if covariance_m2 is None:
-        covariance_m2 = network_covariance(position_m, CropView(crop.crop_from_image, intrinsics))
-    else:
-        covariance_m2 = widened(covariance_m2, position_m)
-    size_std_fraction = canonical.size_std_fraction
-    unprojected = HandMesh(
+    wrist, rotation = hand.keypoints_m[WRIST], to_camera @ hand.rotation
+    position_m, uncertainty = _position(placed, crop, intrinsics)
+    return HandMesh(
         handedness=crop.detection.handedness,
         detection_score=crop.detection.score,
         model=model,
-        vertices_m=(canonical.vertices_m - wrist) @ rotation.T,
-        vertex_std_mm=np.linalg.norm(canonical.vertex_std_m, axis=1) * MILLIMETRES_PER_METRE,
-        keypoints_m=(canonical.keypoints_m - wrist) @ rotation.T,
-        keypoint_std_mm=np.linalg.norm(canonical.keypoint_std_m, axis=1) * MILLIMETRES_PER_METRE,
-        vertices_px=np.zeros((len(canonical.vertices_m), 2)),
-        keypoints_px=np.zeros((len(canonical.keypoints_m), 2)),
-        pixels_per_m=1.0,
+        vertices_m=(hand.vertices_m - wrist) @ rotation.T,
+        vertex_std_mm=total_std_mm(hand.vertex_std_m),
+        keypoints_m=(hand.keypoints_m - wrist) @ rotation.T,
+        keypoint_std_mm=total_std_mm(hand.keypoint_std_m),
         camera_from_wrist=rotation @ mirror,
         wrist_camera_m=position_m,
         intrinsics=intrinsics,
-        keypoint_covariance_mm2=covariances_mm2(canonical.keypoint_std_m, rotation),
-        vertex_covariance_mm2=covariances_mm2(canonical.vertex_std_m, rotation),
-        position_uncertainty=PositionUncertainty(
-            covariance_m2,
-            UNMEASURED_SIZE_STD_FRACTION if size_std_fraction is None else size_std_fraction,
-            size_is_measured=size_std_fraction is not None,
-        ),
+        keypoint_covariance_mm2=covariances_mm2(hand.keypoint_std_m, rotation),
+        vertex_covariance_mm2=covariances_mm2(hand.vertex_std_m, rotation),
+        position_uncertainty=uncertainty,
         hand_model=hand_model,
     )
-    return projected(unprojected)
+
+
+def _position(placed: PlacedHand, crop: HandCrop, intrinsics: Intrinsics) -> tuple[FloatArray, PositionUncertainty]:
+    """Return the wrist (3,) in the camera frame: where it was placed, or where the model alone sees it."""
+    position_m, covariance_m2 = placed.wrist_camera_m, placed.wrist_covariance_m2
+    if position_m is None:
+        position_m = wrist_from_network(placed.hand, crop, intrinsics)
+    if covariance_m2 is None:
+        covariance_m2 = network_covariance(position_m, CropView.of(crop, intrinsics))
+    else:
+        covariance_m2 = widened(covariance_m2, position_m)
+    size_std_fraction = placed.size_std_fraction
+    return position_m, PositionUncertainty(
+        covariance_m2,
+        UNMEASURED_SIZE_STD_FRACTION if size_std_fraction is None else size_std_fraction,
+        size_is_measured=size_std_fraction is not None,
+    )
 
 
 def mesh_in_crop(hand: HandMesh, crop: HandCrop) -> FloatArray:
     """Return the vertices (V, 3) in the hand's crop: half-sides, x right, y down, depth from the wrist."""
-    in_crop = apply_affine(crop.crop_from_image, hand.vertices_px) / (CROP_SIZE / 2) - 1
-    ray = camera_from_crop(crop.crop_from_image, hand.intrinsics)[:, 2]
+    in_crop = apply_affine(crop.crop_from_image, hand.vertices_px) / crop.half_px - 1
+    ray = camera_from_crop(crop.crop_from_image, hand.intrinsics, crop.half_px)[:, 2]
     crop_per_image = math.sqrt(abs(np.linalg.det(crop.crop_from_image[:, :2])))
-    depth = hand.vertices_m @ ray * (hand.pixels_per_m * crop_per_image / (CROP_SIZE / 2))
+    depth = hand.vertices_m @ ray * (hand.pixels_per_m * crop_per_image / crop.half_px)
     return np.concatenate([in_crop, depth[:, None]], axis=1)
 
 
-def covariances_mm2(std_m: FloatArray, rotation: FloatArray) -> FloatArray:
+def total_std_mm(std_m: FloatArray | None) -> FloatArray | None:
+    """Return the root of the summed variances (N,) of standard deviations (N, 3) along three axes; None for None."""
+    return None if std_m is None else np.linalg.norm(std_m, axis=1) * MILLIMETRES_PER_METRE
+
+
+def covariances_mm2(std_m: FloatArray | None, rotation: FloatArray) -> FloatArray | None:
     """Rotate standard deviations (N, 3) along canonical axes by ``rotation`` (3, 3) to covariances (N, 3, 3).
 
-    ``rotation`` may mirror.
+    ``rotation`` may mirror. None for None.
     """
+    if std_m is None:
+        return None
     variance_mm2 = np.square(std_m.astype(np.float64) * MILLIMETRES_PER_METRE)
     return np.asarray((rotation * variance_mm2[:, None, :]) @ rotation.T)

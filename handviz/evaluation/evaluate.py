@@ -59,9 +59,9 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
         columns["true_keypoints_m"].append(_seen(true_keypoints, true_keypoints[0], rotation))
         columns["true_vertices_m"].append(_seen(truth, true_keypoints[0], rotation))
         columns["offsets_m"].append(hand.vertices_m - truth)
-        columns["std_m"].append(hand.vertex_std_m)
+        columns["std_m"].append(_or_nan(hand.vertex_std_m, hand.vertices_m))
         columns["keypoint_offsets_m"].append((hand.keypoints_m - true_keypoints)[1:])
-        columns["keypoint_std_m"].append(hand.keypoint_std_m[1:])
+        columns["keypoint_std_m"].append(_or_nan(hand.keypoint_std_m, hand.keypoints_m)[1:])
     # Single precision: 8,000 hands of 778 vertices are 75 MB an array.
     stacked: dict[str, Any] = {name: np.stack(rows).astype(np.float32) for name, rows in columns.items()}
     seen = keypoints_visible(shard.visible, regressor[1:])
@@ -72,6 +72,11 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
         keypoint_visible=seen,
         hidden_fraction=shard.labels["hidden_share"],
     )
+
+
+def _or_nan(std_m: FloatArray | None, points_m: FloatArray) -> FloatArray:
+    """Return the standard deviations, not a number for a model that predicts none."""
+    return np.full(points_m.shape, np.nan) if std_m is None else std_m
 
 
 def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:

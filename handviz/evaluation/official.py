@@ -1,5 +1,6 @@
 """Evaluates any predictor on any dataset by its own protocol, with intervals, curves, uncertainty and jitter."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -135,11 +136,14 @@ class _Collected:
             self._names.append(one.hand.name)
             self._handedness.append(one.hand.handedness)
             for kind, std in (("keypoints", one.canonical.keypoint_std_m), ("vertices", one.canonical.vertex_std_m)):
-                self._mean_std[kind].append(float(np.linalg.norm(std, axis=1).mean()) * MILLIMETRES_PER_METRE)
+                mean_m = math.nan if std is None else float(np.linalg.norm(std, axis=1).mean())
+                self._mean_std[kind].append(mean_m * MILLIMETRES_PER_METRE)
 
     def _add_uncertainty(self, one: Prediction) -> None:
         hand, predicted = one.hand, one.canonical
         assert hand.keypoints_m is not None
+        if predicted.keypoint_std_m is None or predicted.vertex_std_m is None:
+            return
         wrists, is_left = (predicted.keypoints_m[0], hand.keypoints_m[0]), hand.handedness == "left"
         offsets = canonical_offsets_m(predicted.keypoints_m, hand.keypoints_m, wrists, is_left=is_left)
         # The wrist is the origin of both.

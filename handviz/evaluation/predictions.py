@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import Detection, FloatArray, HandCrop, NetworkOutput
+from handviz.core.records import Detection, FloatArray, HandCrop, NetworkOutput, PlacedHand
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.images import UsableImages
 from handviz.data.datasets.posing import placed_vertices_m
@@ -83,7 +83,7 @@ def predictions(
 
 
 def _as_bytes(crop: HandCrop) -> NDArray[np.uint8]:
-    return np.rint(crop.image * 255).astype(np.uint8)
+    return crop.image
 
 
 def _in_camera(
@@ -91,12 +91,12 @@ def _in_camera(
 ) -> tuple[FloatArray, FloatArray]:
     """Return keypoints and vertices in the camera; ``tips``: vertices of the fingertips, None: the network's own."""
     parts = (output.vertices_m, output.keypoints_m, output.rotation, output.vertex_std_m, output.keypoint_std_m)
-    if not all(np.isfinite(part).all() for part in parts):
+    if not all(part is None or np.isfinite(part).all() for part in parts):
         raise HandvizError(
             f"the network's output for {hand.name} is not finite: train it again, or with a lower rate",
             ErrorCode.NOT_FINITE,
         )
-    mesh = hand_mesh_from_crop(output, crop, intrinsics=hand.intrinsics, model="final")
+    mesh = hand_mesh_from_crop(PlacedHand(output), crop, intrinsics=hand.intrinsics, model="final")
     keypoints_m, vertices_m = (
         points.astype(np.float64) + mesh.wrist_camera_m for points in (mesh.keypoints_m, mesh.vertices_m)
     )

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import MANO_FOLDER, MODELS, model_file
-from handviz.core.records import VARIANTS
+from handviz.core.paths import MANO_FOLDER, MODELS
 from handviz.hand_models.mano.model import load_mano
 from handviz.hand_models.open_hand import DisplayMesh, load_display_mesh, load_open_hand
 from handviz.hand_models.template import HandTemplate
@@ -79,9 +78,17 @@ def hand_model_or_named(path: Path | None, fingerprint: str) -> HandTemplate:
     return hand_model(path) if path is not None else known_hand_model(fingerprint) or load_open_hand()
 
 
+def hand_model_of_file(path: Path | None, fingerprint: str) -> HandTemplate:
+    """Return the fingerprint's model, which may be the given file's; else the given one, which does not match then."""
+    given = None if path is None else hand_model(path)
+    if given is not None and given.fingerprint == fingerprint:
+        return given
+    return known_hand_model(fingerprint) or given or load_open_hand()
+
+
 def hand_model_for(path: Path | None, model_dir: Path) -> HandTemplate:
     """Return ``hand_model_or_named`` with the fingerprint that the folder's networks name."""
-    files = (model_file(model, model_dir) for model in VARIANTS)
+    files = sorted(model_dir.glob("*.onnx"))
     named = "" if model_dir == MODELS else next((named_in(file) for file in files if file.is_file()), "")
     return hand_model_or_named(path, named)
 

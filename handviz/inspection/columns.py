@@ -45,8 +45,9 @@ class HandRow:
     """Its index among the hands of the image."""
     handedness: Handedness
     score: float
-    mean_std_mm: float
-    max_std_mm: float
+    mean_std_mm: float | None
+    """Over the vertices; None if the model predicts no uncertainty."""
+    max_std_mm: float | None
     visible_fraction: float
     """Of the vertices, those inside the image that the hand does not occlude itself."""
     error_mm: float | None = None
@@ -134,13 +135,18 @@ def _of_hand(name: str) -> Callable[[TableRow], Value]:
     return lambda row: getattr(row.hand, name) if row.hand is not None else None
 
 
+NO_UNCERTAINTY = "the model predicts no uncertainty"
+
+
 def note_of(row: TableRow) -> str:
     """Return the row's messages: failure, or other text beside the numbers."""
     if row.image.state == "failed":
         return row.image.reason
     if row.image.state == "waiting":
         return "pending"
-    return "" if row.hand is not None else "no hand found"
+    if row.hand is None:
+        return "no hand found"
+    return NO_UNCERTAINTY if row.hand.mean_std_mm is None else ""
 
 
 COLUMNS = (
@@ -174,8 +180,10 @@ def common_range_mm(images: Iterable[ImageRow]) -> tuple[float, float]:
     others in one colour.
     """
     hands = [hand for image in images for hand in image.hands]
-    if not hands:
+    means_mm = [hand.mean_std_mm for hand in hands if hand.mean_std_mm is not None]
+    largest_mm = [hand.max_std_mm for hand in hands if hand.max_std_mm is not None]
+    if not means_mm or not largest_mm:
         return DEFAULT_RANGE_MM
-    low_mm = math.floor(np.percentile([hand.mean_std_mm for hand in hands], LOW_PERCENTILE) / 2)
-    high_mm = math.ceil(np.percentile([hand.max_std_mm for hand in hands], HIGH_PERCENTILE))
+    low_mm = math.floor(np.percentile(means_mm, LOW_PERCENTILE) / 2)
+    high_mm = math.ceil(np.percentile(largest_mm, HIGH_PERCENTILE))
     return float(low_mm), float(max(high_mm, low_mm + 2))

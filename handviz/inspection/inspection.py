@@ -218,12 +218,13 @@ class Inspection:
 
     def _row(self, number: int, hand: HandMesh, image_size: tuple[int, int]) -> HandRow:
         faces = hand_model_named(hand.hand_model).faces if self._faces is None else self._faces
+        std_mm = hand.vertex_std_mm
         return HandRow(
             number=number,
             handedness=hand.handedness,
             score=round(float(hand.detection_score), 4),
-            mean_std_mm=round(float(hand.vertex_std_mm.mean()), 4),
-            max_std_mm=round(float(hand.vertex_std_mm.max()), 4),
+            mean_std_mm=None if std_mm is None else round(float(std_mm.mean()), 4),
+            max_std_mm=None if std_mm is None else round(float(std_mm.max()), 4),
             visible_fraction=round(visible_fraction(hand, faces, image_size), 4),
         )
 

@@ -30,8 +30,8 @@ class PointReading:
     """(3,)"""
     in_camera_mm: FloatArray
     """(3,) metric if the camera's focal length is."""
-    std_mm: float
-    """Root of the summed variances."""
+    std_mm: float | None
+    """Root of the summed variances; None if the model predicts no uncertainty."""
     axis_std_mm: FloatArray | None
     """(3,) along the camera's axes."""
     principal_std_mm: FloatArray | None
@@ -59,7 +59,7 @@ def read_point(hand: HandMesh, pick: Pick, template: HandTemplate | None) -> Poi
         name=point_name(pick, template),
         from_wrist_mm=points_m[index] * MILLIMETRES_PER_METRE,
         in_camera_mm=(points_m[index] + hand.wrist_camera_m) * MILLIMETRES_PER_METRE,
-        std_mm=float(std_mm[index]),
+        std_mm=None if std_mm is None else float(std_mm[index]),
         axis_std_mm=None if covariance is None else np.sqrt(np.diag(covariance)),
         principal_std_mm=None if covariance is None else np.sqrt(np.linalg.eigvalsh(covariance)[::-1].clip(0)),
         visible=float(_around(pick, template, _visible(hand, template))),
@@ -67,19 +67,20 @@ def read_point(hand: HandMesh, pick: Pick, template: HandTemplate | None) -> Poi
     )
 
 
-def other_networks(result: FrameResult, pick: Pick) -> dict[ModelId, tuple[float, float]]:
+def other_networks(result: FrameResult, pick: Pick) -> dict[ModelId, tuple[float | None, float]]:
     """Return, where networks are compared, the point's standard deviation by each other one, and its distance.
 
-    Both in mm, the distance relative to the wrist.
+    Both in mm, the distance relative to the wrist; None if that model predicts no uncertainty.
     """
-    own, found = _point_m(result.hands[pick.hand], pick), {}
+    own = _point_m(result.hands[pick.hand], pick)
+    found: dict[ModelId, tuple[float | None, float]] = {}
     for model, hands in result.others.items():
-        if pick.hand < len(hands) and len(hands[pick.hand].vertices_m) == len(result.hands[pick.hand].vertices_m):
+        if pick.hand < len(hands) and hands[pick.hand].hand_model == result.hands[pick.hand].hand_model:
             hand = hands[pick.hand]
             std_mm = hand.keypoint_std_mm if pick.vertex is None else hand.vertex_std_mm
             index = pick.joint or 0 if pick.vertex is None else pick.vertex
             away_mm = float(np.linalg.norm(_point_m(hand, pick) - own)) * MILLIMETRES_PER_METRE
-            found[model] = (float(std_mm[index]), away_mm)
+            found[model] = (None if std_mm is None else float(std_mm[index]), away_mm)
     return found
 
 

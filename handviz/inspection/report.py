@@ -19,7 +19,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.files import open_atomic
 from handviz.core.records import Frame, FrameResult, HandMesh
 from handviz.hand_models.choice import display_mesh, hand_model_for
-from handviz.inspection.columns import COLUMNS, Column, ImageRow, InspectionRequest, TableRow, rows_of
+from handviz.inspection.columns import COLUMNS, NO_UNCERTAINTY, Column, ImageRow, InspectionRequest, TableRow, rows_of
 from handviz.rendering.colormap import colours_from_std
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
@@ -105,9 +105,11 @@ def _filled(before: str, images: Sequence[ImageRow], settings: ReportSettings, n
     summary = [f"{len(images):,} images, {len(hands):,} hands"]
     summary += [f"{failed:,} unreadable"] if failed else []
     summary += [f"model: {inspection.model}", f"camera: {camera_model_in_words(inspection.camera_model)}"]
-    if hands:
-        means = [hand.mean_std_mm for hand in hands]
+    means = [hand.mean_std_mm for hand in hands if hand.mean_std_mm is not None]
+    if means:
         summary.append(f"sigma mean {np.mean(means):.1f} mm, median {np.median(means):.1f} mm")
+    elif hands:
+        summary.append(NO_UNCERTAINTY)
     errors = [(hand.error_mm, hand.aligned_error_mm) for hand in hands if hand.error_mm is not None]
     if errors:
         error_mm, aligned_mm = np.mean(np.array(errors, dtype=np.float64), axis=0)

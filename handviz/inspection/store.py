@@ -37,8 +37,9 @@ CREATE TABLE IF NOT EXISTS pictures(
 CREATE TABLE IF NOT EXISTS records(file BLOB PRIMARY KEY, packed BLOB);
 CREATE TABLE IF NOT EXISTS notes(name TEXT PRIMARY KEY, text TEXT);
 """
-StoredValues = tuple[int, Handedness, float, float, float, float]
-"""Of a ``HandRow``: number, handedness, score, mean and largest standard deviation, visible fraction"""
+StoredValues = tuple[int, Handedness, float, float | None, float | None, float]
+"""Of a ``HandRow``: number, handedness, score, mean and largest standard deviation (None: the model predicts
+none), visible fraction"""
 logger = logging.getLogger(__name__)
 
 

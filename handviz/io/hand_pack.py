@@ -18,6 +18,7 @@ NUMBERS_KEY = "numbers"
 EXACT_SIZE = 128
 """Arrays of up to this size keep their type; larger ones (vertices) become float32: 0.01 micrometres."""
 NAMES_NOW = {
+    "variant": "model",
     "place_doubt": "position_uncertainty",
     "size_std_share": "size_std_fraction",
     "focal_std_share": "focal_std_fraction",

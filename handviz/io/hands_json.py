@@ -17,7 +17,6 @@ from handviz.core.files import write_files
 from handviz.core.geometry import distance_from_detector
 from handviz.core.records import (
     CROP_SIZE,
-    VARIANTS,
     Detection,
     FloatArray,
     FrameResult,
@@ -78,11 +77,8 @@ def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[s
         "detection_score": round(hand.detection_score, 4),
         "keypoints_camera_m": _rounded(hand.keypoints_m, 6),
         "keypoints_image_px": _rounded(hand.keypoints_px, 3),
-        "keypoint_std_mm": _rounded(hand.keypoint_std_mm, 4),
-        "vertex_std_mm": {
-            "mean": round(float(hand.vertex_std_mm.mean()), 4),
-            "max": round(float(hand.vertex_std_mm.max()), 4),
-        },
+        "keypoint_std_mm": None if hand.keypoint_std_mm is None else _rounded(hand.keypoint_std_mm, 4),
+        "vertex_std_mm": _mean_and_max(hand.vertex_std_mm),
         "wrist_camera_m": _rounded(hand.wrist_camera_m, 6),
         "wrist_std_m": None if hand.wrist_std_m is None else _rounded(hand.wrist_std_m, 6),
         "assumed_focal_px": round(hand.intrinsics.focal_px, 3),
@@ -93,9 +89,9 @@ def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[s
 
 def distances_entry(result: FrameResult, index: int) -> dict[str, dict[str, float]]:
     """Return vertex distances between every two models at one hand of a compared result (rendering/difference.py)."""
-    hands = {model: result.of_model(model).hands[index] for model in VARIANTS}
+    hands = {model: result.of_model(model).hands[index] for model in result.compared}
     entry = {}
-    for first, second in itertools.combinations(VARIANTS, 2):
+    for first, second in itertools.combinations(result.compared, 2):
         as_drawn = vertex_distances_mm(hands[first], hands[second])
         aligned = vertex_distances_mm(hands[first], hands[second], aligned=True)
         entry[f"{first}_{second}"] = {
@@ -144,6 +140,12 @@ def fitting_stem(stem: str, file: str) -> str:
     digest = hashlib.sha256(os.fsencode(file)).hexdigest()[:STEM_DIGITS]
     # Cut between characters, not within the bytes of one.
     return f"{encoded[: MAX_STEM_BYTES - STEM_DIGITS - 1].decode('utf-8', 'ignore')}_{digest}"
+
+
+def _mean_and_max(values: FloatArray | None) -> dict[str, float] | None:
+    if values is None:
+        return None
+    return {"mean": round(float(values.mean()), 4), "max": round(float(values.max()), 4)}
 
 
 def _rounded(values: FloatArray, digits: int) -> list[Any]:

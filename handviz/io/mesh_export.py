@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
-from handviz.core.records import HandMesh
+from handviz.core.records import FloatArray, HandMesh
 from handviz.hand_models.choice import display_mesh, hand_model_named
 from handviz.io.glb import glb_bytes
 from handviz.io.mesh_io import (
@@ -92,7 +92,7 @@ def _mesh(hand: HandMesh, surface: Surface, colour: ExportColour, range_mm: tupl
         raise HandvizError(
             "the hand's vertices contain values that are not numbers: reconstruct it again", ErrorCode.NOT_FINITE
         )
-    vertex_std_mm = np.maximum(surface.lift(np.asarray(hand.vertex_std_mm, dtype=np.float64)), 0)
+    vertex_std_mm = _lifted_std_mm(hand, surface)
     normals = VertexNormals(surface.faces, surface.vertex_count)(vertices_m)
     mesh = MeshArrays(
         vertices_m=vertices_m,
@@ -101,10 +101,17 @@ def _mesh(hand: HandMesh, surface: Surface, colour: ExportColour, range_mm: tupl
         colours=np.tile(PLAIN_COLOURS[hand.handedness], (surface.vertex_count, 1)),
         vertex_std_mm=vertex_std_mm,
     )
-    if colour == "uncertainty":
+    if colour == "uncertainty" and hand.vertex_std_mm is not None and vertex_std_mm is not None:
         colours = colours_from_std(vertex_std_mm, range_mm or fitted_range(hand.vertex_std_mm))
         return dataclasses.replace(mesh, colours=colours)
     return _textured(mesh, hand, surface) if colour == "texture" else mesh
+
+
+def _lifted_std_mm(hand: HandMesh, surface: Surface) -> FloatArray | None:
+    """Return the standard deviations at the surface's vertices; None if the model predicts none."""
+    if hand.vertex_std_mm is None:
+        return None
+    return np.maximum(surface.lift(np.asarray(hand.vertex_std_mm, dtype=np.float64)), 0)
 
 
 def _textured(mesh: MeshArrays, hand: HandMesh, surface: Surface) -> MeshArrays:

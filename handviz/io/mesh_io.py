@@ -41,8 +41,8 @@ class MeshArrays:
     """(V, 3) unit, outwards."""
     colours: FloatArray
     """(V, 3) sRGB in [0, 1]."""
-    vertex_std_mm: FloatArray
-    """(V,)"""
+    vertex_std_mm: FloatArray | None
+    """(V,); None if the model predicts no uncertainty."""
     seen: FloatArray | None = None
     """(V,) 0 to 1; None without a texture."""
     image: NDArray[np.uint8] | None = None
@@ -58,7 +58,8 @@ def ply_bytes(mesh: MeshArrays) -> bytes:
     }
     shades = np.clip(np.rint(mesh.colours * 255), 0, 255)
     columns |= {name: ("u1", shades[:, axis]) for axis, name in enumerate(("red", "green", "blue"))}
-    columns["vertex_std_mm"] = ("<f4", mesh.vertex_std_mm)
+    if mesh.vertex_std_mm is not None:
+        columns["vertex_std_mm"] = ("<f4", mesh.vertex_std_mm)
     if mesh.seen is not None:
         columns["seen"] = ("<f4", mesh.seen)
     vertices = np.zeros(len(mesh.vertices_m), [(name, kind) for name, (kind, _) in columns.items()])

@@ -2,29 +2,39 @@
 
 import ctypes
 import logging
+import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
+from handviz.core.arguments import number
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.process import usable_cores
-from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, FloatArray, ModelId
+from handviz.core.records import KEYPOINT_COUNT, FloatArray, HandCrop, ModelId
+from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.hand_models.choice import which_file
+from handviz.models.base import Device as Device
 
 INPUT_NAME = "image"
 RIGHT_HAND, LANDMARKS, PRESENCE = "right_hand", "witness_m", "presence"
 OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {RIGHT_HAND: (), LANDMARKS: (KEYPOINT_COUNT, 3), PRESENCE: ()}
 """Outputs that a network may lack, with their shapes without the batch."""
 VARIANT_KEY, FINGERPRINT_KEY, HAND_MODEL_KEY = "handviz.variant", "handviz.fingerprint", "handviz.hand_model"
+MODEL_KEY, INPUT_KEY, PROVIDES_KEY = "handviz.model", "handviz.input", "handviz.provides"
+"""Metadata that files have since 0.2: the model's id, such as "final" (before: ``VARIANT_KEY``); type and shape of the
+input, such as "uint8 3x224x224"; and what the model predicts besides the mesh, separated by commas."""
+CONSTANT_STD_KEY = "handviz.constant_std_mm"
+"""One standard deviation for all points, of a file without outputs for it."""
+INPUT_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+MIN_CROP_PX, MAX_CROP_PX, MAX_CONSTANT_STD_MM = 32, 1024, 1000.0
 CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
 MAX_THREADS = 4
-Device = Literal["auto", "cpu", "cuda"]
-"""``auto``: the graphics card if there is one, else the processor; ``cuda``: the card or an error."""
 _thread_limit: int | None = None
 logger = logging.getLogger(__name__)
 ONNX_ERRORS: tuple[type[Exception], ...] = tuple(
@@ -37,7 +47,7 @@ def checked_model(
     path: Path, metadata: Mapping[str, str], template_fingerprint: str | None, how_to_get: str
 ) -> ModelId:
     """Return the model that the file names; HandvizError if it names none or another hand model."""
-    model = metadata.get(VARIANT_KEY)
+    model = metadata.get(MODEL_KEY) or metadata.get(VARIANT_KEY)
     if not model or not model.isidentifier():
         raise HandvizError(
             f"{path} is not a network of handviz ({VARIANT_KEY} is {model!r}); {how_to_get}", ErrorCode.MODEL_FOREIGN
@@ -52,26 +62,71 @@ def checked_model(
     return model
 
 
-def output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get: str) -> dict[str, tuple[int, ...]]:
-    """Return every output's shape without the batch; HandvizError if the outputs are not those of ``NetworkOutput``."""
-    inputs = {item.name: list(item.shape)[1:] for item in session.get_inputs() if item.type == "tensor(float)"}
-    if inputs != {INPUT_NAME: [3, CROP_SIZE, CROP_SIZE]}:
+@dataclass(frozen=True)
+class Contract:
+    """What a file takes and gives, checked: its input, its outputs without the batch, and what its metadata state."""
+
+    size_px: int
+    """Side of the crops: the input is (B, 3, S, S)."""
+    takes_bytes: bool
+    """Whether the input is uint8, 0 to 255; otherwise float32, 0 to 1."""
+    outputs: Mapping[str, tuple[int, ...]]
+    constant_std_m: float | None = None
+    """Standard deviation along each axis of all points, where the outputs have none and the metadata state one."""
+
+
+def checked_contract(
+    path: Path, session: onnxruntime.InferenceSession, metadata: Mapping[str, str], how_to_get: str
+) -> Contract:
+    """Return what a file takes and gives; HandvizError if that is not what ``NetworkOutput`` needs."""
+    size_px, takes_bytes = _input_of(path, session, metadata, how_to_get)
+    outputs = _output_shapes(path, session, how_to_get)
+    stated = metadata.get(CONSTANT_STD_KEY)
+    if stated is None or "vertex_std_m" in outputs:
+        return Contract(size_px, takes_bytes, outputs)
+    try:
+        std_mm = number(stated, 0.0, MAX_CONSTANT_STD_MM)
+    except ValueError as error:
+        raise HandvizError(f"{path}: {CONSTANT_STD_KEY}: {error}; {how_to_get}", ErrorCode.MODEL_FOREIGN) from error
+    return Contract(size_px, takes_bytes, outputs, std_mm / MILLIMETRES_PER_METRE / math.sqrt(3))
+
+
+def _input_of(
+    path: Path, session: onnxruntime.InferenceSession, metadata: Mapping[str, str], how_to_get: str
+) -> tuple[int, bool]:
+    """Return the side of the crops and whether they are bytes; HandvizError if the metadata state something else."""
+    found = [(item.name, item.type, list(item.shape)[1:]) for item in session.get_inputs()]
+    name, kind, shape = found[0] if len(found) == 1 else ("", "", [])
+    size = shape[-1] if len(shape) == 3 else 0
+    if (name, shape) != (INPUT_NAME, [3, size, size]) or kind not in INPUT_TYPES or not isinstance(size, int):
         raise HandvizError(
-            f"{path}: its inputs are {inputs or 'not float'}, expected {INPUT_NAME} "
-            f"(B, 3, {CROP_SIZE}, {CROP_SIZE}) float32; {how_to_get}",
+            f"{path}: its inputs are {found}, expected {INPUT_NAME} (B, 3, S, S) of float32 or uint8; {how_to_get}",
             ErrorCode.MODEL_FOREIGN,
         )
+    own = f"{INPUT_TYPES[kind]} 3x{size}x{size}"
+    if metadata.get(INPUT_KEY, own) != own or not MIN_CROP_PX <= size <= MAX_CROP_PX:
+        raise HandvizError(
+            f"{path}: its input is {own}, but its metadata state {metadata.get(INPUT_KEY)!r} (sides from {MIN_CROP_PX} "
+            f"to {MAX_CROP_PX} can be used); {how_to_get}",
+            ErrorCode.MODEL_FOREIGN,
+        )
+    return size, INPUT_TYPES[kind] == "uint8"
+
+
+def _output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get: str) -> dict[str, tuple[int, ...]]:
+    """Return every output's shape without the batch; HandvizError if they are not those of ``NetworkOutput``."""
     outputs = {item.name: list(item.shape)[1:] for item in session.get_outputs() if item.type == "tensor(float)"}
     vertex_count = (outputs.get("vertices_m") or [0])[0]
-    expected = {
+    deviations = {"vertex_std_m": (vertex_count, 3), "keypoint_std_m": (KEYPOINT_COUNT, 3)}
+    expected: dict[str, tuple[int, ...]] = {
         "vertices_m": (vertex_count, 3),
-        "vertex_std_m": (vertex_count, 3),
         "keypoints_m": (KEYPOINT_COUNT, 3),
-        "keypoint_std_m": (KEYPOINT_COUNT, 3),
         "rotation": (3, 3),
         "scale": (),
         "translation": (2,),
     }
+    # Both or none: one alone would leave half of the hand without.
+    expected |= deviations if deviations.keys() & outputs.keys() else {}
     expected |= {name: shape for name, shape in OPTIONAL_OUTPUTS.items() if name in outputs}
     for name, shape in expected.items():
         if tuple(outputs.get(name, ("missing",))) != shape or not isinstance(vertex_count, int):
@@ -80,6 +135,11 @@ def output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get:
                 ErrorCode.MODEL_FOREIGN,
             )
     return expected
+
+
+def float_images(crops: Sequence[HandCrop]) -> FloatArray:
+    """Return crops (B, 3, S, S) as float32 in [0, 1], for networks that take floats."""
+    return np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32) / np.float32(255.0)
 
 
 def metadata_of(path: Path, session: onnxruntime.InferenceSession, how_to_get: str) -> Mapping[str, str]:

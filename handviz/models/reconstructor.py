@@ -9,12 +9,13 @@ from typing import cast
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.network_files import loaded_file
 from handviz.core.paths import RESTORE, model_file
-from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, FloatArray, HandCrop, ModelId, NetworkFile, NetworkOutput
-from handviz.hand_models.choice import hand_model_or_named, named_in
+from handviz.core.records import KEYPOINT_COUNT, FloatArray, HandCrop, ModelId, NetworkFile, NetworkOutput
+from handviz.hand_models.choice import hand_model_of_file, hand_model_or_named, named_in
 from handviz.hand_models.template import HandTemplate
 from handviz.models.base import LoadContext, ModelSpec
 from handviz.models.onnx_session import (
@@ -25,15 +26,19 @@ from handviz.models.onnx_session import (
     RIGHT_HAND,
     Device,
     check_finite,
+    checked_contract,
     checked_model,
+    float_images,
     metadata_of,
     open_session,
-    output_shapes,
     warm_up,
 )
 from handviz.models.registry import model_spec
 
 HOW_TO_GET = f"{RESTORE}, or make it with 'python -m handviz train' and 'python -m handviz export'"
+
+
+Images = NDArray[np.uint8] | FloatArray
 
 
 class OnnxReconstructor:
@@ -50,8 +55,8 @@ class OnnxReconstructor:
         self.template: HandTemplate = template or hand_model_or_named(None, metadata.get(FINGERPRINT_KEY, ""))
         """The hand model of its meshes."""
         self.model: ModelId = checked_model(model_path, metadata, self.template.fingerprint, HOW_TO_GET)
-        self._shapes = output_shapes(model_path, self._session, HOW_TO_GET)
-        self._names = list(self._shapes)
+        self._contract = checked_contract(model_path, self._session, metadata, HOW_TO_GET)
+        self._names = list(self._contract.outputs)
         warm_up(self._path, HOW_TO_GET, self._session, self._use, device=device)
         self.provider: str = self._session.get_providers()[0]
         """The execution provider in use."""
@@ -62,23 +67,40 @@ class OnnxReconstructor:
         """Return one hand per crop, in order; HandvizError if the network's output is not finite."""
         if not crops:
             return []
-        images = np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32, copy=False)
+        images = self._images(crops)
         outputs = self._run(images)
         check_finite(self._path, outputs, HOW_TO_GET)
-        return [_hand(outputs, index) for index in range(len(crops))]
+        return [_hand(outputs, index, self._contract.constant_std_m) for index in range(len(crops))]
+
+    @property
+    def size_px(self) -> int:
+        """Side of the crops that it takes."""
+        return self._contract.size_px
+
+    def _images(self, crops: Sequence[HandCrop]) -> Images:
+        """Return the crops (B, 3, S, S) in the file's own type; HandvizError if they have another size."""
+        if wrong := [crop.size_px for crop in crops if crop.size_px != self.size_px]:
+            raise HandvizError(
+                f"{self._path} takes crops of {self.size_px} pixels, not {wrong[0]}: correct the model's CropSpec",
+                ErrorCode.WRONG_SHAPE,
+            )
+        if self._contract.takes_bytes:
+            return cast(Images, np.stack([crop.image.transpose(2, 0, 1) for crop in crops]))
+        return float_images(crops)
 
     def _use(self, session: onnxruntime.InferenceSession) -> None:
         """Use this session from now on; run it for one hand and for two, which warms it up."""
         self._session = session
+        kind = np.uint8 if self._contract.takes_bytes else np.float32
         for batch in (1, 2):
-            outputs = self._run(np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32))
+            outputs = self._run(cast(Images, np.zeros((batch, 3, self.size_px, self.size_px), kind)))
             check_finite(self._path, outputs, HOW_TO_GET)
 
-    def _run(self, images: FloatArray) -> dict[str, FloatArray]:
-        """Run images (B, 3, 224, 224); return the outputs by name, each with B first."""
+    def _run(self, images: Images) -> dict[str, FloatArray]:
+        """Run images (B, 3, S, S); return the outputs by name, each with B first."""
         values = cast(list[FloatArray], self._session.run(self._names, {INPUT_NAME: images}))
         outputs = dict(zip(self._names, values, strict=True))
-        for name, shape in self._shapes.items():
+        for name, shape in self._contract.outputs.items():
             if outputs[name].shape != (len(images), *shape):
                 expected = (len(images), *shape)
                 raise HandvizError(
@@ -88,12 +110,18 @@ class OnnxReconstructor:
         return outputs
 
 
-def _hand(outputs: dict[str, FloatArray], index: int) -> NetworkOutput:
+def _hand(outputs: dict[str, FloatArray], index: int, constant_std_m: float | None) -> NetworkOutput:
+    vertex_std_m, keypoint_std_m = (
+        outputs[f"{kind}_std_m"][index] if f"{kind}_std_m" in outputs else None for kind in ("vertex", "keypoint")
+    )
+    if constant_std_m is not None:
+        vertex_std_m = np.full(outputs["vertices_m"][index].shape, constant_std_m)
+        keypoint_std_m = np.full(outputs["keypoints_m"][index].shape, constant_std_m)
     return NetworkOutput(
         vertices_m=outputs["vertices_m"][index],
-        vertex_std_m=outputs["vertex_std_m"][index],
+        vertex_std_m=vertex_std_m,
         keypoints_m=outputs["keypoints_m"][index],
-        keypoint_std_m=outputs["keypoint_std_m"][index],
+        keypoint_std_m=keypoint_std_m,
         rotation=outputs["rotation"][index],
         scale=float(outputs["scale"][index]),
         translation=outputs["translation"][index],
@@ -106,10 +134,16 @@ def _hand(outputs: dict[str, FloatArray], index: int) -> NetworkOutput:
 def load_onnx(name: ModelId, context: LoadContext) -> OnnxReconstructor:
     """Load the ONNX file of a model from the context's folder; HandvizError if it cannot be used."""
     path = model_file(name, context.model_dir)
-    template = hand_model_or_named(context.hand_model, named_in(path))
+    template = hand_model_of_file(context.hand_model, named_in(path))
     network = OnnxReconstructor(path, template=template, device=context.device)
     if network.model != name:
         raise HandvizError(f"{path} holds the model {network.model}, expected {name}", ErrorCode.MODEL_MISMATCH)
+    wanted_px = model_spec(name).crop.size_px
+    if network.size_px != wanted_px:
+        raise HandvizError(
+            f"{path} takes crops of {network.size_px} pixels, but the model {name} of {wanted_px}: export it again",
+            ErrorCode.MODEL_MISMATCH,
+        )
     return network
 
 

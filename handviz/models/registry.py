@@ -21,15 +21,26 @@ logger = logging.getLogger(__name__)
 
 
 @cache
+def own_families() -> tuple[ModelFamily, ...]:
+    """Return the families of handviz itself."""
+    return tuple(_family(line) for line in BUILT_IN)
+
+
+@cache
 def families() -> tuple[ModelFamily, ...]:
     """Return all families; one of another package that cannot be used is logged once and left out."""
-    own = tuple(_family(line) for line in BUILT_IN)
+    own = own_families()
     return (*own, *_accepted(own, tuple(_others())))
 
 
 def list_models() -> tuple[ModelSpec, ...]:
     """Return the models that ``handviz.load`` knows, in the order of the window's keys; no model's file is opened."""
     return tuple(spec for family in families() for spec in family.models)
+
+
+def shipped_models() -> tuple[ModelSpec, ...]:
+    """Return the models of handviz's own families, whose files it ships."""
+    return tuple(spec for family in own_families() for spec in family.models)
 
 
 def model_ids() -> tuple[ModelId, ...]:

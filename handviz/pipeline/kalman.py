@@ -22,12 +22,12 @@ from typing import Protocol
 
 import numpy as np
 
-from handviz.core.geometry import NEAREST_M, axis_angle_from_rotation, projected, resized, rotation_from_axis_angle
+from handviz.core.geometry import NEAREST_M, axis_angle_from_rotation, resized, rotation_from_axis_angle
 from handviz.core.records import PALM_KEYPOINTS as PALM
 from handviz.core.records import FloatArray, HandMesh, ModelId, SmoothingKind
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.detection.tracking import matched_tracks
-from handviz.pipeline.smoothing import MAX_GAP_S, MIN_STEP_S, HandSmoother
+from handviz.pipeline.smoothing import MAX_GAP_S, MIN_STEP_S, HandSmoother, point_stds_mm
 
 
 @dataclass(frozen=True)
@@ -158,13 +158,13 @@ class _Measured:
     """(V + 21,) square metres, along each axis across the ray"""
     along_variance: FloatArray
     std_mm: FloatArray
-    """(V + 21,) of the networks"""
+    """(V + 21,) of the model; constant if it predicts none"""
 
 
 def _measured(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
-    std_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm]).astype(np.float64)
+    std_mm = point_stds_mm(hand, unknown_mm=noise.reference_std_mm).astype(np.float64)
     # Standard deviations are relative to the wrist, points to the palm's centre: the wrist's own noise is the palm's.
-    palm_mm = max(float(np.mean(hand.keypoint_std_mm[PALM,])), MIN_STD_MM)
+    palm_mm = max(float(np.mean(std_mm[len(hand.vertices_m) :][PALM,])), MIN_STD_MM)
     noise_mm = np.hypot(std_mm, palm_mm)
     factor = noise_factor(strength)
     relative_variance = (factor * max(float(std_mm.mean()), MIN_STD_MM) / noise.reference_std_mm) ** 2
@@ -266,8 +266,8 @@ class KalmanTrack:
         vertices_m, keypoints_m = np.split(points_m, [len(hand.vertices_m)])
         depth_m = math.exp(float(self._depth.value[0, 0]))
         palm_m = np.append(self._direction.value[0], 1.0) * depth_m
-        vertex_std_mm, keypoint_std_mm = np.split(self._std_mm(strength), [len(hand.vertices_m)])
-        smoothed = dataclasses.replace(
+        vertex_std_mm, keypoint_std_mm = self._stds_mm(hand, strength)
+        return dataclasses.replace(
             hand,
             vertices_m=vertices_m,
             vertex_std_mm=vertex_std_mm,
@@ -278,7 +278,13 @@ class KalmanTrack:
             camera_from_wrist=self._rotation.rotation,
             wrist_camera_m=palm_m - keypoints_m[PALM, :].mean(axis=0),
         )
-        return projected(smoothed)
+
+    def _stds_mm(self, hand: HandMesh, strength: float) -> tuple[FloatArray | None, FloatArray | None]:
+        """Return the standard deviations (V,) and (21,) of the smoothed hand; None for a model without any."""
+        if hand.vertex_std_mm is None:
+            return None, None
+        vertex_std_mm, keypoint_std_mm = np.split(self._std_mm(strength), [len(hand.vertices_m)])
+        return vertex_std_mm, keypoint_std_mm
 
 
 class KalmanSmoother:
@@ -348,11 +354,10 @@ class ModelSmoothers:
         self._smoothers: dict[ModelId, Smoother] = {}
 
     def of(self, model: ModelId) -> Smoother:
-        """Return the smoother of one model."""
-        smoothers = self._smoothers
-        if model not in smoothers:
-            smoothers[model] = make_smoother(self._kind, self._strength)
-        return smoothers[model]
+        """Return the smoother of one model, a new one if it had none."""
+        if model not in self._smoothers:
+            self._smoothers[model] = make_smoother(self._kind, self._strength)
+        return self._smoothers[model]
 
     def set_strength(self, strength: float) -> None:
         """Set the strength, 0 (off) to 1."""

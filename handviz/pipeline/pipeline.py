@@ -18,6 +18,9 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.network_files import loaded_file
 from handviz.core.paths import TEXTURE_NAME
 from handviz.core.records import (
+    DEFAULT_CROP,
+    Detection,
+    FloatArray,
     Frame,
     FrameResult,
     HandCrop,
@@ -29,13 +32,16 @@ from handviz.core.records import (
     NetworkFile,
     NetworkOutput,
     NetworkRole,
+    PlacedHand,
     StageTimes,
 )
 from handviz.detection.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detection.landmarker import HandLandmarker
 from handviz.detection.tracking import override_handedness
-from handviz.hand_models.choice import hand_model_for
+from handviz.hand_models.choice import hand_model, hand_model_for, which_file
+from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
+from handviz.hand_models.template import HandTemplate
 from handviz.models.base import LoadContext
 from handviz.models.reconstructor import LoadedModel, ModelCache
 from handviz.models.registry import model_ids
@@ -84,19 +90,22 @@ class Pipeline:
         self._texturer: HandTexturer | None = None
         self._video = config.video
         self._model = self._used_model = settings.model
-        self.template = template = hand_model_for(config.hand_model, config.model_dir)
-        """The hand model of the networks."""
-        self._hand_model = template.fingerprint
-        self._texture_cache = TextureCache(template.faces, template.vertex_count)
+        template = hand_model_for(config.hand_model, config.model_dir)
+        self._displacements: dict[str, FloatArray] = {}
+        open_hand = load_open_hand()
+        self._texture_cache = TextureCache(open_hand.faces, open_hand.vertex_count)
         self._owns_models = models is None
         self._cache = models or ModelCache(LoadContext(config.model_dir, config.hand_model))
         first = self._cache.request(settings.model)
         try:
             # In parallel, since both take most of a second on a slow machine.
-            self._vertices_from_displacements = vertices_from_keypoint_displacements(template)
+            self._vertices_from_displacements(template)
             self._landmarker = self._new_landmarker()
             self._detector_file = loaded_file(config.landmarker)
             network = self._loaded(first)
+            self.template = network.template
+            """The hand model of the chosen model."""
+            self._check_hand_model(network)
             self.provider = network.provider
             """The execution provider in use."""
             self.networks: Mapping[NetworkRole, NetworkFile] = self._files(network, with_texture=False)
@@ -203,12 +212,15 @@ class Pipeline:
         side = self._current.side
         detections = override_handedness(self._landmarker.detect(frame), side)
         times_s.append(time.perf_counter())
-        crops = [crop_hand(frame.image, detection) for detection in detections]
+        crops = [crop_hand(frame.image, detection, network.spec.crop) for detection in detections]
         times_s.append(time.perf_counter())
         reconstruct = partial(self._reconstruct, frame.image, side, intrinsics)
         found_crops, found_meshes, true_indices = reconstruct(crops, network)
         found_hands = tuple(found_meshes[index] for index in true_indices)
-        found, errors = self._reconstruct_others(model, partial(reconstruct, [crops[index] for index in true_indices]))
+        true_detections = [detections[index] for index in true_indices]
+        found, errors = self._reconstruct_others(
+            model, partial(self._cropped, frame.image, true_detections, reconstruct)
+        )
         crops = [found_crops[index] for index in true_indices]
         detections = tuple(crop.detection for crop in crops)
         times_s.append(time.perf_counter())
@@ -218,7 +230,7 @@ class Pipeline:
             others = self._smoothers.smooth(others, time_ms)
         hands = others.pop(model)
         times_s.append(time.perf_counter())
-        textures = self._textures(frame, crops, found_hands)
+        textures = self._textures(frame, crops, found_hands, network)
         if textures:
             hands = tuple(
                 replace(hand, texture=replace(own, sampled_px=found.vertices_px))
@@ -232,7 +244,20 @@ class Pipeline:
             error = self._texture_error
         times = StageTimes(*steps)
         files = self._files(network, with_texture=bool(textures))
-        return FrameResult(frame, model, detections, hands, times, error, tuple(crops), others, errors, files)
+        compared = tuple(name for name in model_ids() if name == model or name in others or name in errors)
+        compared = compared if others or errors else ()
+        crops_of = tuple(crops)
+        return FrameResult(frame, model, detections, hands, times, error, crops_of, others, errors, compared, files)
+
+    def _cropped(
+        self,
+        image: NDArray[np.uint8],
+        detections: Sequence[Detection],
+        reconstruct: Callable[[list[HandCrop], LoadedModel], _Reconstruction],
+        network: LoadedModel,
+    ) -> _Reconstruction:
+        """Reconstruct detections by another model, from the crops that it takes."""
+        return reconstruct([crop_hand(image, detection, network.spec.crop) for detection in detections], network)
 
     def _files(self, network: LoadedModel, *, with_texture: bool) -> dict[NetworkRole, NetworkFile]:
         """Return the files that a result comes from."""
@@ -255,14 +280,15 @@ class Pipeline:
             canonical = network.reconstruct(crops)
         else:
             crops, canonical = reconstruct_with_recheck(image, crops, network)
-        canonical = [
+        placed = [
             # Where the detector got the handedness wrong, its keypoints are wrong too.
-            self._corrected(hand, crop, intrinsics, keypoints_valid=crop is before)
+            self._corrected(hand, crop, intrinsics, network.template, keypoints_valid=crop is before)
             for hand, crop, before in zip(canonical, crops, found, strict=True)
         ]
+        fingerprint = network.template.fingerprint
         hands = tuple(
-            hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, model=network.spec.id, hand_model=self._hand_model)
-            for hand, crop in zip(canonical, crops, strict=True)
+            hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, model=network.spec.id, hand_model=fingerprint)
+            for hand, crop in zip(placed, crops, strict=True)
         )
         if self._video or not self._config.align_to_detector:
             return _Reconstruction(crops, hands, list(range(len(hands))))
@@ -294,19 +320,23 @@ class Pipeline:
                 errors[name] = str(error)
         return hands, errors
 
-    def _textures(self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh]) -> list[HandTexture]:
+    def _textures(
+        self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh], network: LoadedModel
+    ) -> list[HandTexture]:
         """Return one texture per hand; none if not requested or unavailable (then ``FrameResult.error`` says why)."""
         with self._lock:
             if not self._settings.texture or self._texture_error or not crops:
                 return []
         height, width = frame.image.shape[:2]
         try:
-            if self.template.name != "open_hand":
+            if network.template.name != "open_hand":
                 raise HandvizError(
-                    f"textures are made for the hand that handviz ships, not for {self.template.name}",
+                    f"textures are made for the hand that handviz ships, not for {network.template.name}",
                     ErrorCode.MODEL_MISMATCH,
                 )
-            self._texturer = self._texturer or Texturer(self._config.model_dir / TEXTURE_NAME, self.template)
+            if network.spec.crop != DEFAULT_CROP:
+                crops = [crop_hand(frame.image, crop.detection) for crop in crops]
+            self._texturer = self._texturer or Texturer(self._config.model_dir / TEXTURE_NAME, network.template)
             points = [mesh_in_crop(hand, crop) for hand, crop in zip(hands, crops, strict=True)]
             return self._texturer.texture(crops, points, (width, height))
         except HandvizError as error:
@@ -316,19 +346,43 @@ class Pipeline:
             return []
 
     def _corrected(
-        self, hand: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics, *, keypoints_valid: bool
-    ) -> NetworkOutput:
+        self,
+        hand: NetworkOutput,
+        crop: HandCrop,
+        intrinsics: Intrinsics,
+        template: HandTemplate,
+        *,
+        keypoints_valid: bool,
+    ) -> PlacedHand:
         """Refine the hand by the detector's and MediaPipe's landmarks, as far as the settings allow."""
+        vertices_from_displacements = self._vertices_from_displacements(template)
         config = self._config
         if config.correct_pose:
-            hand = refine_in_3d(hand, self._vertices_from_displacements)
-        hand = scale_to_measured_size(hand, self._current.hand_size)
+            hand = refine_in_3d(hand, vertices_from_displacements)
+        placed = scale_to_measured_size(hand, self._current.hand_size)
         use_keypoints = config.align_to_detector and keypoints_valid
         if use_keypoints:
-            hand = refine_camera(hand, crop, intrinsics)
+            placed = refine_camera(placed, crop, intrinsics)
         if config.correct_pose and use_keypoints:
-            hand = refine_in_2d(hand, crop, intrinsics, self._vertices_from_displacements)
-        return hand
+            placed = refine_in_2d(placed, crop, intrinsics, vertices_from_displacements)
+        return placed
+
+    def _vertices_from_displacements(self, template: HandTemplate) -> FloatArray:
+        """Return the matrix (V, 21) of ``vertices_from_keypoint_displacements``, computed once for each hand model."""
+        if template.fingerprint not in self._displacements:
+            self._displacements[template.fingerprint] = vertices_from_keypoint_displacements(template)
+        return self._displacements[template.fingerprint]
+
+    def _check_hand_model(self, network: LoadedModel) -> None:
+        """Raise HandvizError if the user gave a hand model and the chosen model is made for another one."""
+        path = self._config.hand_model
+        if path is not None and hand_model(path).fingerprint != network.template.fingerprint:
+            self._landmarker.close()
+            raise HandvizError(
+                f"{network.file.file} was made for the hand model {network.template.name} "
+                f"{network.template.fingerprint[:12]}, not for {path}; {which_file(network.template.name)}",
+                ErrorCode.MODEL_MISMATCH,
+            )
 
     def _loaded(self, network: Future[LoadedModel]) -> LoadedModel:
         """Wait for the first network; free the detector if it cannot be loaded."""
@@ -346,7 +400,7 @@ class Pipeline:
                 self._model = self._used_model
             raise
         self._used_model = model
-        self.provider = network.provider
+        self.template, self.provider = network.template, network.provider
         self.networks = self._files(network, with_texture=False)
         return network
 
@@ -356,5 +410,8 @@ class Pipeline:
 
 
 def _with_textures_of(shown: Sequence[HandMesh], others: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
-    """Return another model's hands with the shown model's textures: vertices correspond."""
-    return tuple(replace(hand, texture=own.texture) for hand, own in zip(others, shown, strict=True))
+    """Return another model's hands with the shown model's textures, where the vertices correspond."""
+    return tuple(
+        replace(hand, texture=own.texture) if hand.hand_model == own.hand_model else hand
+        for hand, own in zip(others, shown, strict=True)
+    )

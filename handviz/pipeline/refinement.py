@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from handviz.core.camera_model import HandSize
 from handviz.core.geometry import apply_affine, procrustes_aligned, rotation_from_axis_angle
-from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, Handedness, Intrinsics, NetworkOutput
+from handviz.core.records import CropSpec, FloatArray, HandCrop, Handedness, Intrinsics, NetworkOutput, PlacedHand
 from handviz.detection.crop import (
     NETWORK_LOG_DEPTH_STD,
     NETWORK_SHIFT_STD,
@@ -56,21 +56,26 @@ def width_m(keypoints_m: FloatArray) -> float:
     return WIDTH_PER_KNUCKLES * float(np.linalg.norm(keypoints_m[LITTLE_KNUCKLE] - keypoints_m[INDEX_KNUCKLE]))
 
 
-def scale_to_measured_size(canonical: NetworkOutput, size: HandSize) -> NetworkOutput:
+def scale_to_measured_size(canonical: NetworkOutput, size: HandSize) -> PlacedHand:
     """Scale the hand to its measured size, at the same projection in its crop; unmeasured hands stay."""
     if size.measure == "none":
-        return canonical
+        return PlacedHand(canonical)
     found_m = (length_m if size.measure == "length" else width_m)(canonical.keypoints_m)
     factor = size.millimetres / 1000 / max(found_m, 1e-3)
-    return replace(
+    scaled = replace(
         canonical,
         vertices_m=canonical.vertices_m * factor,
-        vertex_std_m=canonical.vertex_std_m * factor,
+        vertex_std_m=_scaled(canonical.vertex_std_m, factor),
         keypoints_m=canonical.keypoints_m * factor,
-        keypoint_std_m=canonical.keypoint_std_m * factor,
+        keypoint_std_m=_scaled(canonical.keypoint_std_m, factor),
         scale=canonical.scale / factor,
-        size_std_fraction=math.hypot(size.std_mm / size.millimetres, MODEL_STD_FRACTIONS[size.measure]),
     )
+    std_fraction = math.hypot(size.std_mm / size.millimetres, MODEL_STD_FRACTIONS[size.measure])
+    return PlacedHand(scaled, size_std_fraction=std_fraction)
+
+
+def _scaled(std_m: FloatArray | None, factor: float) -> FloatArray | None:
+    return None if std_m is None else std_m * factor
 
 
 # Refinement of the pose: keypoints move a fraction of the way to MediaPipe's landmarks. The networks were trained on
@@ -94,16 +99,16 @@ def refine_in_3d(canonical: NetworkOutput, vertices_from_displacements: FloatArr
 
 
 def refine_in_2d(
-    canonical: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics, vertices_from_displacements: FloatArray
-) -> NetworkOutput:
+    placed: PlacedHand, crop: HandCrop, intrinsics: Intrinsics, vertices_from_displacements: FloatArray
+) -> PlacedHand:
     """Move the keypoints a fraction of the way to the 2D landmarks across their lines of sight; depths stay.
 
     ``refine_camera`` has to come first: what is left then is the pose. Far outliers move it less.
     """
-    position_m = canonical.wrist_camera_m
+    canonical, position_m = placed.hand, placed.wrist_camera_m
     assert position_m is not None
-    view = CropView(crop.crop_from_image, intrinsics)
-    rotation = camera_from_crop(crop.crop_from_image, intrinsics) @ canonical.rotation.astype(np.float64)
+    view = CropView.of(crop, intrinsics)
+    rotation = camera_from_crop(crop.crop_from_image, intrinsics, crop.half_px) @ canonical.rotation.astype(np.float64)
     keypoints_m = canonical.keypoints_m.astype(np.float64)
     points_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0]) @ rotation.T + position_m
     offsets = keypoints_in_crop(crop) - view.in_crop(points_m)
@@ -112,9 +117,8 @@ def refine_in_2d(
     displacements = np.einsum("kij,kj->ki", np.linalg.pinv(view.slopes(points_m)), offsets)
     moved = _moved(canonical, displacements @ rotation, vertices_from_displacements)
     translation = canonical.translation + offsets[0]
-    return replace(
-        moved, translation=translation.astype(canonical.translation.dtype), wrist_camera_m=position_m + displacements[0]
-    )
+    moved = replace(moved, translation=translation.astype(canonical.translation.dtype))
+    return replace(placed, hand=moved, wrist_camera_m=position_m + displacements[0])
 
 
 def _moved(
@@ -171,13 +175,13 @@ class _Camera:
 
 
 def refine_camera(
-    canonical: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics, prior: CameraPrior = DEFAULT_PRIOR
-) -> NetworkOutput:
+    placed: PlacedHand, crop: HandCrop, intrinsics: Intrinsics, prior: CameraPrior = DEFAULT_PRIOR
+) -> PlacedHand:
     """Rotate and move the hand so that its keypoints, in true perspective, meet the detector's."""
-    view, in_crop = CropView(crop.crop_from_image, intrinsics), keypoints_in_crop(crop)
-    to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
-    variance = canonical.keypoint_std_m**2 @ (canonical.rotation[:2] ** 2).T
-    keypoint_std = np.sqrt(prior.keypoint**2 + canonical.scale**2 * variance)
+    canonical = placed.hand
+    view, in_crop = CropView.of(crop, intrinsics), keypoints_in_crop(crop)
+    to_camera = camera_from_crop(crop.crop_from_image, intrinsics, crop.half_px)
+    keypoint_std = _std_in_crop(canonical, prior)
     prior_std = np.array([prior.rotation_rad] * 3 + [prior.log_depth] + [prior.shift] * 2)
     keypoints_m = canonical.keypoints_m.astype(np.float64)
     marked_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0])
@@ -194,19 +198,31 @@ def refine_camera(
         camera = start.moved(moved, view)
         camera = replace(camera, position_m=in_front(camera.position_m, camera.points(marked_m) - camera.position_m))
     uncertainty = np.linalg.inv(information)[3:, 3:]
-    return replace(
+    refined = replace(
         canonical,
         rotation=(to_camera.T @ camera.rotation).astype(canonical.rotation.dtype),
         scale=float(canonical.scale * np.exp(-moved[3])),
         translation=(canonical.translation + moved[4:]).astype(canonical.translation.dtype),
+    )
+    return replace(
+        placed,
+        hand=refined,
         wrist_camera_m=camera.position_m,
         wrist_covariance_m2=position_covariance(camera.position_m, view, uncertainty),
     )
 
 
+def _std_in_crop(canonical: NetworkOutput, prior: CameraPrior) -> FloatArray:
+    """Return the standard deviations (21, 2) of the keypoints in the crop: the detector's and the model's own."""
+    if canonical.keypoint_std_m is None:
+        return np.full((len(canonical.keypoints_m), 2), prior.keypoint)
+    variance = canonical.keypoint_std_m**2 @ (canonical.rotation[:2] ** 2).T
+    return np.asarray(np.sqrt(prior.keypoint**2 + canonical.scale**2 * variance))
+
+
 def keypoints_in_crop(crop: HandCrop) -> FloatArray:
     """Return the detector's keypoints (21, 2) in the crop's [-1, 1]."""
-    return apply_affine(crop.crop_from_image, crop.detection.keypoints_px) / (CROP_SIZE / 2) - 1
+    return apply_affine(crop.crop_from_image, crop.detection.keypoints_px) / crop.half_px - 1
 
 
 def huber_weight(residual: FloatArray) -> FloatArray:
@@ -237,13 +253,13 @@ def reconstruct_with_recheck(
     """Reconstruct crops of an RGB image (H, W, 3); as the other hand where that fits far better."""
     chosen, hands = list(crops), network.reconstruct(crops)
     rechecked = [index for index, hand in enumerate(hands) if hand.right_hand < RECHECK_BELOW]
-    others = [_crop_as_other_hand(image, crops[index]) for index in rechecked]
+    others = [_crop_as_other_hand(image, crops[index], network.spec.crop) for index in rechecked]
     for index, crop, hand in zip(rechecked, others, network.reconstruct(others), strict=True):
         if hand.right_hand - hands[index].right_hand > MIN_IMPROVEMENT:
             chosen[index], hands[index] = crop, hand
     return chosen, hands
 
 
-def _crop_as_other_hand(image: NDArray[np.uint8], crop: HandCrop) -> HandCrop:
+def _crop_as_other_hand(image: NDArray[np.uint8], crop: HandCrop, spec: CropSpec) -> HandCrop:
     other: Handedness = "left" if crop.detection.handedness == "right" else "right"
-    return crop_hand(image, replace(crop.detection, handedness=other))
+    return crop_hand(image, replace(crop.detection, handedness=other), spec)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from handviz.core.geometry import projected, resized
+from handviz.core.geometry import resized
 from handviz.core.records import FloatArray, HandMesh
 from handviz.detection.tracking import nearest_track
 
@@ -79,7 +79,7 @@ class HandTrack:
         step_s = max((time_ms - self.time_ms) / 1000, MIN_STEP_S)
         self.time_ms = time_ms
         base_hz = min_cutoff_hz(strength)
-        std_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm])
+        std_mm = point_stds_mm(hand, unknown_mm=REFERENCE_STD_MM)
         certainty = np.clip(REFERENCE_STD_MM / np.maximum(std_mm, 1e-3), *CERTAINTY_RANGE)
         points, alpha = self._points(_points_of(hand), step_s=step_s, cutoff_hz=base_hz * certainty)
         position, _ = self._position(
@@ -127,6 +127,13 @@ class HandSmoother:
         return tuple(smoothed)
 
 
+def point_stds_mm(hand: HandMesh, *, unknown_mm: float) -> FloatArray:
+    """Return the standard deviations (V + 21,) of vertices and keypoints; ``unknown_mm`` if the model predicts none."""
+    if hand.vertex_std_mm is None or hand.keypoint_std_mm is None:
+        return np.full(len(hand.vertices_m) + len(hand.keypoints_m), unknown_mm)
+    return np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm])
+
+
 def _points_of(hand: HandMesh) -> FloatArray:
     """Return the points (V + 21, 3) in metres from the wrist."""
     return np.concatenate([hand.vertices_m, hand.keypoints_m])
@@ -146,9 +153,9 @@ def _assemble(
     slow_fraction: float,
 ) -> HandMesh:
     count = len(hand.vertices_m)
-    vertex_std_mm = latest.vertex_std_mm + slow_fraction * (hand.vertex_std_mm - latest.vertex_std_mm)
-    keypoint_std_mm = latest.keypoint_std_mm + slow_fraction * (hand.keypoint_std_mm - latest.keypoint_std_mm)
-    smoothed = dataclasses.replace(
+    vertex_std_mm = _blended(latest.vertex_std_mm, hand.vertex_std_mm, slow_fraction)
+    keypoint_std_mm = _blended(latest.keypoint_std_mm, hand.keypoint_std_mm, slow_fraction)
+    return dataclasses.replace(
         hand,
         vertices_m=points[:count],
         keypoints_m=points[count:],
@@ -159,7 +166,10 @@ def _assemble(
         camera_from_wrist=_blend_rotations(latest.camera_from_wrist, hand.camera_from_wrist, rotation_fraction),
         wrist_camera_m=position[0, 2:],
     )
-    return projected(smoothed)
+
+
+def _blended(old: FloatArray | None, new: FloatArray | None, fraction: float) -> FloatArray | None:
+    return new if old is None or new is None else old + fraction * (new - old)
 
 
 def _blend_rotations(old: FloatArray, new: FloatArray, fraction: float) -> FloatArray:

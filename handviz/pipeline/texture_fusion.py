@@ -20,7 +20,7 @@ from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, HandMesh, Hand
 from handviz.core.visibility import self_visible
 from handviz.detection.tracking import matched_tracks
 from handviz.hand_models.template import HandTemplate
-from handviz.models.onnx_session import FINGERPRINT_KEY, check_finite, metadata_of, open_session, warm_up
+from handviz.models.onnx_session import FINGERPRINT_KEY, check_finite, float_images, metadata_of, open_session, warm_up
 from handviz.rendering.hand_shape import VertexNormals
 
 INPUTS = ("image", "points", "is_open")
@@ -78,7 +78,7 @@ class Texturer:
         """Return one texture per hand, in order; HandvizError if the network's output is not finite."""
         if not crops:
             return []
-        images = np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32, copy=False)
+        images = float_images(crops)
         points = np.stack(meshes)
         rgb, albedo, visible = self.colours(images, points)
         check_finite(self._path, dict(zip(OUTPUTS, (rgb, albedo, visible), strict=True)), HOW_TO_GET)
@@ -125,10 +125,10 @@ class Texturer:
                 )
 
 
-def frame_weight(visible: FloatArray, facing: FloatArray, std_mm: FloatArray) -> FloatArray:
+def frame_weight(visible: FloatArray, facing: FloatArray, std_mm: FloatArray | None) -> FloatArray:
     """Return the weights, 0 to 1, of a frame's colours, all (V,): by visibility, by the angle of view (``facing`` is
-    the cosine between normal and line of sight), and by the standard deviation of the position."""
-    certain = np.exp(-0.5 * (std_mm / REFERENCE_STD_MM) ** 2)
+    the cosine between normal and line of sight), and by the standard deviation of the position, if there is one."""
+    certain = np.exp(-0.5 * ((0.0 if std_mm is None else std_mm) / REFERENCE_STD_MM) ** 2)
     return visible**2 * np.clip(facing, 0, 1) ** 2 * certain
 
 

@@ -14,11 +14,6 @@ from handviz.rendering.options import Difference
 DISPLAY_NAMES: Mapping[ModelId, str] = {"prior": "prior-net", "amvur": "AMVUR", "final": "final"}
 
 
-def display_name(model: ModelId) -> str:
-    """Return what labels and legends call a model."""
-    return DISPLAY_NAMES.get(model, model)
-
-
 def vertex_distances_mm(first: HandMesh, second: HandMesh, *, aligned: bool = False) -> FloatArray:
     """Return distances (V,) in mm between corresponding vertices of two models' results for one hand.
 
@@ -61,10 +56,15 @@ def distances_of(result: FrameResult, difference: Difference) -> Distances | Non
     )
 
 
+def display_name(model: ModelId) -> str:
+    """Return what views call a model."""
+    return DISPLAY_NAMES.get(model, model)
+
+
 def name_of(difference: Difference) -> str:
     """Name a pair, as "prior-net to final"; the font of legends has no dash."""
     return f"{display_name(difference.first)} to {display_name(difference.second)}"
 
 
 def _differ(first: HandMesh, second: HandMesh) -> bool:
-    return first.vertices_m.shape != second.vertices_m.shape
+    return first.hand_model != second.hand_model or first.vertices_m.shape != second.vertices_m.shape

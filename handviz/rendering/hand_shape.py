@@ -125,9 +125,9 @@ class HandShape:
 
 def hand_material(hand: HandMesh, options: DrawOptions) -> HandMaterial:
     """Choose the material; a hand without a texture is plain."""
-    if options.colour == "uncertainty":
+    if options.colour == "uncertainty" and hand.vertex_std_mm is not None:
         return HEATMAP_MATERIAL
-    if options.colour == "plain" or hand.texture is None:
+    if options.colour != "texture" or hand.texture is None:
         return RELIT_PLAIN_MATERIAL if options.relight else PLAIN_MATERIAL
     return replace(RELIT_MATERIAL if options.relight else PHOTOGRAPH_MATERIAL, marks_inferred=options.mark_inferred)
 
@@ -152,12 +152,17 @@ def vertex_colours(
         # The dense mesh's weights are not all positive.
         return np.clip(lifted, 0, 1)
     painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
-    if options.colour == "uncertainty":
+    if options.colour == "uncertainty" and hand.vertex_std_mm is not None:
         std_mm = surface.lift(hand.vertex_std_mm.astype(np.float32)[:, None])[:, 0]
         painted[:, :3] = colours_from_std(std_mm, range_mm)
     else:
         painted[:, :3] = PLAIN_COLOURS[hand.handedness]
     return painted
+
+
+def all_stds_mm(hands: Sequence[HandMesh]) -> FloatArray:
+    """Return the standard deviations (N,) of all vertices; empty if no hand has any."""
+    return np.concatenate([np.zeros(0), *(hand.vertex_std_mm for hand in hands if hand.vertex_std_mm is not None)])
 
 
 class HandShaper:
@@ -183,7 +188,7 @@ class HandShaper:
         """
         vertices_m = np.asarray(hand.vertices_m, dtype=np.float32)
         in_image = np.concatenate([hand.vertices_px, vertices_m[:, 2:]], axis=1, dtype=np.float32)
-        std_mm = hand.vertex_std_mm[:, None]
+        std_mm = np.zeros((len(vertices_m), 1)) if hand.vertex_std_mm is None else hand.vertex_std_mm[:, None]
         lifted = self._surface.lift(np.concatenate([vertices_m, in_image, std_mm], axis=1, dtype=np.float32))
         normals = self._normals(lifted[:, :3])
         if hand.handedness == "left":

@@ -12,6 +12,8 @@ from handviz.core.records import FloatArray, ModelId
 ColourMode = Literal["uncertainty", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
 UncertainMode = Literal["show", "fade", "hide"]
+DEFAULT_COMPARED: tuple[ModelId, ...] = ("prior", "amvur", "final")
+"""The models of a comparison unless others are chosen."""
 Background = Literal["picture", "none"]
 Fade = tuple[float, float, float]
 """Standard deviations in mm between which a surface fades, and the fraction of its opacity that is left above both."""
@@ -83,7 +85,7 @@ class DrawOptions:
     """``none``: the hands alone, in premultiplied colours with their opacity in alpha."""
     compare: bool = False
     """One pane for each of ``compared``."""
-    compared: tuple[ModelId, ...] = ("prior", "amvur", "final")
+    compared: tuple[ModelId, ...] = DEFAULT_COMPARED
     """Two to four models, in the order of their panes."""
     difference: bool = False
     """Difference map of ``difference_pair`` instead of ``colour``."""

@@ -20,7 +20,15 @@ from handviz.rendering.camera import (
 from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, name_of
 from handviz.rendering.ellipses import EllipsePass
-from handviz.rendering.hand_shape import HandShape, HandShaper, Surface, depth_range, orbit_centre, orbit_radius
+from handviz.rendering.hand_shape import (
+    HandShape,
+    HandShaper,
+    Surface,
+    all_stds_mm,
+    depth_range,
+    orbit_centre,
+    orbit_radius,
+)
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 from handviz.rendering.legend import MARGIN_PX, LegendPart, LegendPass, LegendRoom, notes_for
 from handviz.rendering.options import DrawOptions, KeyLight, fade_of
@@ -71,7 +79,7 @@ class Scene:
         self._result, self._distances, self._orbit_radius_m = result, distances, orbit_radius_m
         self._shaped_for = None
         if result is not None and result.hands:
-            self._follower.update(np.concatenate([hand.vertex_std_mm for hand in result.hands]))
+            self._follower.update(all_stds_mm(result.hands))
 
     def set_highlight(self, highlight: Highlight | None) -> None:
         """Mark this point of the current result from the next ``draw`` on; None marks nothing."""

@@ -11,7 +11,7 @@ from handviz.core.records import FloatArray, FrameResult, ModelId
 from handviz.rendering.camera import OrbitCamera, Size
 from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, distances_of
-from handviz.rendering.hand_shape import Surface, orbit_centre, orbit_radius
+from handviz.rendering.hand_shape import Surface, all_stds_mm, orbit_centre, orbit_radius
 from handviz.rendering.highlight import Highlight, Pick
 from handviz.rendering.legend import LegendPart, LegendPass, LegendRoom, points_in
 from handviz.rendering.options import Difference, DrawOptions, KeyLight
@@ -200,8 +200,7 @@ class SplitScene:
         models = options.compared if options.compare else (self._single(options),)
         results = [result.of_model(model) for model in models]
         if options.compare and any(one.hands for one in results):
-            hands = [hand for one in results for hand in one.hands]
-            self._stds.update(np.concatenate([hand.vertex_std_mm for hand in hands]))
+            self._stds.update(all_stds_mm([hand for one in results for hand in one.hands]))
         radius_m = max(orbit_radius(one.hands, orbit_centre(one.hands)) for one in results)
         for one in results:
             distances = self._distances if self._is_measured(one.model) else None

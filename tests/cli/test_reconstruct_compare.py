@@ -9,8 +9,8 @@ import trimesh
 from PIL import Image
 
 from handviz.__main__ import main
-from handviz.core.records import VARIANTS
 from handviz.pipeline import pipeline as pipeline_module
+from handviz.rendering.options import DEFAULT_COMPARED
 from tests.hands import FakeLandmarker
 from tests.tiny_network import constant_hand, write_network
 
@@ -36,7 +36,7 @@ def reconstruct(image: Path, *options: str) -> int:
 
 def test_distances_are_those_between_the_models_own_meshes(image: Path) -> None:
     meshes = {}
-    for model in VARIANTS:
+    for model in DEFAULT_COMPARED:
         assert reconstruct(image, "--model", model, "--no-overlays") == 0
         (mesh,) = (image.parent / "out" / "meshes").iterdir()
         meshes[model] = np.asarray(trimesh.load(mesh, process=False).vertices)

@@ -9,13 +9,14 @@ import pytest
 from handviz.core.errors import ErrorCode
 from handviz.core.network_files import listed_checksums, loaded_file, network_file, shipped_checksums
 from handviz.core.paths import BACKBONE_FILE, CHECKSUM_FILE, LANDMARKER_FILE, MODELS, TEXTURE_NAME, model_file
-from handviz.core.records import VARIANTS, NetworkFile
+from handviz.core.records import NetworkFile
+from handviz.rendering.options import DEFAULT_COMPARED
 from tests.errors import raises
 
 
 @pytest.mark.parametrize(
     "path",
-    [*map(model_file, VARIANTS), LANDMARKER_FILE, MODELS / TEXTURE_NAME, BACKBONE_FILE],
+    [*map(model_file, DEFAULT_COMPARED), LANDMARKER_FILE, MODELS / TEXTURE_NAME, BACKBONE_FILE],
     ids=lambda path: path.name,
 )
 def test_shipped_files_are_shipped(path: Path, caplog: pytest.LogCaptureFixture) -> None:

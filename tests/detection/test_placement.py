@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handviz.core.geometry import project_points, projected, rescaled, rotated
-from handviz.core.records import Detection, Intrinsics, NetworkOutput, PositionUncertainty
+from handviz.core.geometry import project_points, rescaled, rotated
+from handviz.core.records import Detection, Intrinsics, NetworkOutput, PlacedHand, PositionUncertainty
 from handviz.detection.crop import (
     CropView,
     crop_from_image_affine,
@@ -87,11 +87,11 @@ def test_a_rescaled_image_has_a_rescaled_camera() -> None:
 
 
 def test_a_projected_hand_keeps_to_its_camera() -> None:
-    hand = dataclasses.replace(made_up_hand(), intrinsics=CAMERA, vertices_px=np.zeros((30, 2)))
+    hand = dataclasses.replace(made_up_hand(), intrinsics=CAMERA)
     expected, _ = cv2.projectPoints(hand.vertices_m, np.zeros(3), hand.wrist_camera_m, CAMERA.matrix, None)
-    np.testing.assert_allclose(projected(hand).vertices_px, expected[:, 0], atol=1e-9)
-    nearer = projected(dataclasses.replace(hand, wrist_camera_m=hand.wrist_camera_m / 2))
-    assert nearer.pixels_per_m > 1.5 * projected(hand).pixels_per_m
+    np.testing.assert_allclose(hand.vertices_px, expected[:, 0], atol=1e-9)
+    nearer = dataclasses.replace(hand, wrist_camera_m=hand.wrist_camera_m / 2)
+    assert nearer.pixels_per_m > 1.5 * hand.pixels_per_m
 
 
 def test_the_mesh_in_its_crop_lies_where_the_image_shows_it() -> None:
@@ -99,9 +99,9 @@ def test_the_mesh_in_its_crop_lies_where_the_image_shows_it() -> None:
     crop = crop_hand(np.zeros((480, 640, 3), np.uint8), Detection("left", 0.9, seen_px))
     flat = np.concatenate([points(), points(30)])
     answer = NetworkOutput(
-        flat, np.full_like(flat, 0.004), flat[:21], np.full((21, 3), 0.004), np.eye(3), 6.0, np.zeros(2)
+        flat, flat[:21], np.eye(3), 6.0, np.zeros(2), np.full_like(flat, 0.004), np.full((21, 3), 0.004)
     )
-    hand = hand_mesh_from_crop(answer, crop, intrinsics=CAMERA, model="final")
+    hand = hand_mesh_from_crop(PlacedHand(answer), crop, intrinsics=CAMERA, model="final")
     in_crop = mesh_in_crop(hand, crop)
     np.testing.assert_allclose(
         in_crop[:, :2], CropView(crop.crop_from_image, CAMERA).in_crop(hand.vertices_m + hand.wrist_camera_m)

@@ -39,7 +39,7 @@ def perfect(shards, template):
         ):
             keypoints = template.keypoint_regressor @ vertices
             std = np.full((778, 3), 0.005), np.full((21, 3), 0.005)
-            hands.append(NetworkOutput(vertices, std[0], keypoints, std[1], rotation, 8.0, np.zeros(2)))
+            hands.append(NetworkOutput(vertices, keypoints, rotation, 8.0, np.zeros(2), std[0], std[1]))
     return hands
 
 

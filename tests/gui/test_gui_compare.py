@@ -13,24 +13,22 @@ from PyQt6.QtGui import QImage
 from PyQt6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh, ModelId
+from handviz.core.records import Frame, FrameResult, HandMesh, ModelId
 from handviz.gui.main_window import SCREENSHOT_FOLDER, MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, wanted_of_pipeline
 from handviz.gui.widgets import choices
 from handviz.models.registry import list_models, model_ids
-from handviz.rendering.options import Difference
+from handviz.rendering.options import DEFAULT_COMPARED, Difference
 
 SIZES: dict[ModelId, float] = {"prior": 0.5, "amvur": 0.75, "final": 1.0}
 
 
 def sized(hand: HandMesh, size: float) -> HandMesh:
     """Return the hand scaled by ``size``; smaller hands are more uncertain."""
-    wrist = hand.keypoints_px[0]
     return replace(
         hand,
         vertices_m=hand.vertices_m * size,
-        vertices_px=(hand.vertices_px - wrist) * size + wrist,
         vertex_std_mm=np.full(3, 12.0 * (1 - size) + 1),
     )
 
@@ -43,7 +41,10 @@ class SizedPipeline(FakePipeline):
     def process(self, frame: Frame) -> FrameResult:
         """Return the results of FakePipeline, scaled for each model."""
         result = super().process(frame)
-        hands = {model: tuple(sized(hand, SIZES[model]) for hand in result.of_model(model).hands) for model in VARIANTS}
+        hands = {
+            model: tuple(sized(hand, SIZES[model]) for hand in result.of_model(model).hands)
+            for model in DEFAULT_COMPARED
+        }
         others = {model: hands[model] for model in result.others}
         errors = {}
         if self.misses_amvur and "amvur" in others:

@@ -24,9 +24,9 @@ from handviz.gui.session.messages import Answer
 from handviz.gui.session.settings import SettingsStore
 from handviz.rendering.highlight import AttentionShown, Pick
 from tests.gui.test_gui_window import press
-from tests.hands import made_up_detection
+from tests.hands import made_up_detection, shifted
 
-CROP = HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32), np.eye(2, 3), made_up_detection())
+CROP = HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8), np.eye(2, 3), made_up_detection())
 JOINTS = np.eye(21)[7] * 0.6 + np.eye(21)[3] * 0.4
 
 
@@ -140,9 +140,9 @@ def test_compared_models_show_the_same_point(window: MainWindow) -> None:
     result = FrameResult(frame(1), "final", hands=(hand(),), others=others)  # type: ignore[arg-type]
     window._controller.answered.emit(Answer(0, result, 0.0, 0.0, 0, ""))
     inspector.pick(Pick(0, vertex=2))
-    assert inspector.panel.networks.text() == "prior-net: ± 9.5, distance 5.0 mm"
+    assert inspector.panel.networks.text() == "Prior-net: ± 9.5 mm, distance 5.0 mm"
     inspector.pick(Pick(0, joint=3))
-    assert inspector.panel.networks.text() == "prior-net: ± 1.0, distance 0.0 mm"
+    assert inspector.panel.networks.text() == "Prior-net: ± 1.0 mm, distance 0.0 mm"
     inspector.deselect()
     assert inspector.panel.networks.isHidden()
 
@@ -164,7 +164,7 @@ def test_a_hand_that_leaves_comes_back_and_escape_deselects(qtbot: QtBot, window
     show(window, number=1)
     assert inspector.panel.name.text() == ABSENT
     assert window.viewport._highlight is None
-    far = replace(hand(), keypoints_px=hand().keypoints_px + 30)
+    far = shifted(hand(), 30, 30)
     show(window, far, number=2)
     qtbot.waitUntil(lambda: inspector.panel.name.text() == "Vertex 1")
     press(qtbot, window, "Esc")

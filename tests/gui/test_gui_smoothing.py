@@ -9,7 +9,6 @@ from pytestqt.qtbot import QtBot
 
 from handviz.cli.reconstruct import Arguments
 from handviz.core.options import parsed
-from handviz.core.records import VARIANTS
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore
@@ -17,6 +16,7 @@ from handviz.pipeline.kalman import KalmanSmoother
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.pipeline.smoothing import HandSmoother
+from handviz.rendering.options import DEFAULT_COMPARED
 from tests.gui.test_gui_window import controller, press, window  # noqa: F401 - fixtures
 from tests.gui_fakes import FakePipeline
 from tests.pipeline.test_pipeline import fake_landmarker, frame, networks  # noqa: F401 - fixtures
@@ -47,7 +47,7 @@ def test_the_pipeline_begins_with_kalman_and_changes_at_the_next_frame(networks:
         for kind in ("kalman", "one_euro"):
             pipeline.apply(replace(pipeline.settings, smoothing_kind=kind))  # type: ignore[arg-type]
             assert len(pipeline.process(frame(1)).hands) == 1
-            used |= {(type(smoother), smoother.strength) for smoother in map(pipeline._smoothers.of, VARIANTS)}
+            used |= {(type(smoother), smoother.strength) for smoother in map(pipeline._smoothers.of, DEFAULT_COMPARED)}
         assert used == {(KalmanSmoother, 0.4), (HandSmoother, 0.4)}
 
 

@@ -25,7 +25,7 @@ from handviz.inspection.inspection import Inspection, visible_fraction
 from handviz.inspection.store import InspectionStore, delete_old_inspections, signature_of
 from handviz.io.hand_pack import pack_hands, unpack_hands
 from tests.errors import raises
-from tests.hands import made_up_detection, textured_hand
+from tests.hands import made_up_detection, shifted, textured_hand
 
 
 class Processor:
@@ -368,8 +368,7 @@ def test_visible_fraction_is_that_of_what_the_image_and_the_hand_leave_open() ->
     assert visible_fraction(
         textured_hand(handedness="left", wrist_px=(150.0, 200.0)), faces, (320, 240)
     ) == pytest.approx(whole, abs=0.02)
-    shifted = replace(hand, vertices_px=hand.vertices_px - 1e4, keypoints_px=hand.keypoints_px - 1e4)
-    assert visible_fraction(shifted, faces, (320, 240)) == 0
+    assert visible_fraction(shifted(hand, -1e4, -1e4), faces, (320, 240)) == 0
 
 
 def test_only_the_last_inspections_are_kept(tmp_path: Path) -> None:

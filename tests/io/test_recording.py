@@ -348,7 +348,7 @@ def test_hands_that_hold_no_numbers_are_left_out() -> None:
 def test_what_waits_holds_no_images_and_names_are_text(tmp_path: Path) -> None:
     frame = Frame(0, np.zeros((4, 4, 3), np.uint8), 0.0, name=os.fsdecode(b"a\xff.png"))
     detection = Detection("right", 0.9, np.zeros((21, 2)))
-    crop = HandCrop(np.zeros((224, 224, 3), np.float32), np.eye(2, 3), detection)
+    crop = HandCrop(np.zeros((224, 224, 3), np.uint8), np.eye(2, 3), detection)
     hands = (made_up_hand(),)
     waiting = timed_result_of(
         FrameResult(frame, "final", hands=hands, crops=(crop,), others={"prior": hands}), os.fsdecode(b"\xff.mp4")

@@ -20,6 +20,7 @@ from handviz.models.amvur.attention_maps import (
     attention_of_vertex,
     attention_to_joint,
 )
+from handviz.models.onnx_session import float_images
 from handviz.training.checkpoint import load_checkpoint
 from tests.conftest import SmallModel
 from tests.errors import raises
@@ -28,7 +29,7 @@ from tests.tiny_network import write_network
 
 
 def noise_crop(seed: int = 0) -> HandCrop:
-    image = np.random.default_rng(seed).random((CROP_SIZE, CROP_SIZE, 3), dtype=np.float32)
+    image = np.random.default_rng(seed).integers(0, 256, (CROP_SIZE, CROP_SIZE, 3), np.uint8)
     return HandCrop(image, np.eye(2, 3), made_up_detection())
 
 
@@ -64,7 +65,7 @@ def test_attention_is_what_pytorch_computes(
     model = model.half().float().eval()
     monkeypatch.setattr(network, "attention", noting)
     with torch.no_grad():
-        model(torch.tensor(noise_crop().image.transpose(2, 0, 1)[None].copy()))
+        model(torch.tensor(float_images([noise_crop()])))
     to_joints, to_tokens = found
     np.testing.assert_allclose(small_maps.to_joints, to_joints.numpy(), atol=1e-5)
     np.testing.assert_allclose(small_maps.to_tokens, to_tokens.numpy(), atol=1e-5)

@@ -17,7 +17,7 @@ from handviz import __version__
 from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
 from handviz.core.gaussian import keypoints_from_vertices
-from handviz.core.records import VARIANTS, Detection, HandCrop
+from handviz.core.records import Detection, HandCrop
 from handviz.models.amvur import export
 from handviz.models.amvur.export import (
     OUTPUT_NAMES,
@@ -29,7 +29,7 @@ from handviz.models.amvur.export import (
     largest_difference_cm,
     rounded_to_half,
 )
-from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.models.amvur.model import VARIANTS, ModelConfig, build_model
 from handviz.models.amvur.onnx_file import store_as_half, write_onnx
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.models.reconstructor import OnnxReconstructor

@@ -8,11 +8,11 @@ import torch
 
 from handviz.core.errors import ErrorCode
 from handviz.core.paths import model_file
-from handviz.core.records import CROP_SIZE, VARIANTS, Detection, HandCrop
+from handviz.core.records import CROP_SIZE, Detection, HandCrop
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, ExportModel, export_onnx
 from handviz.models.amvur.from_onnx import NOT_IN_FILE, read_onnx
-from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.models.amvur.model import VARIANTS, ModelConfig, build_model
 from handviz.models.reconstructor import OnnxReconstructor
 from tests.errors import raises
 
@@ -22,12 +22,12 @@ SMALL = ModelConfig(feature_width=32, feature_layers=1, width=64, regressor_widt
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_shipped_file_becomes_the_module_that_answers_as_the_program_does(variant: str) -> None:
     exported = read_onnx(model_file(variant, Path("models")), load_open_hand())
-    image = np.random.default_rng(3).random((CROP_SIZE, CROP_SIZE, 3), np.float32)
+    image = np.random.default_rng(3).integers(0, 256, (CROP_SIZE, CROP_SIZE, 3), np.uint8)
     crop = HandCrop(image, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
     hand = OnnxReconstructor(model_file(variant, Path("models"))).reconstruct([crop])[0]
     module = ExportModel(exported.model, load_open_hand(), exported.metadata.std).eval()
     with torch.no_grad():
-        found = module(torch.from_numpy(image).permute(2, 0, 1)[None])
+        found = module(torch.from_numpy(image).permute(2, 0, 1)[None] / 255.0)
     assert exported.config.variant == variant
     assert np.abs(found.vertices_m[0].numpy() - hand.vertices_m).max() < 1e-6
     assert np.abs(found.vertex_std_m[0].numpy() - hand.vertex_std_m).max() < 1e-6

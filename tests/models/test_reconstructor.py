@@ -25,7 +25,7 @@ def network(tmp_path: Path) -> Path:
 
 def crop_of(grey: float) -> HandCrop:
     detection = Detection("right", 1.0, np.zeros((21, 2)))
-    return HandCrop(np.full((224, 224, 3), grey, np.float32), np.eye(3)[:2], detection)
+    return HandCrop(np.full((224, 224, 3), round(255 * grey), np.uint8), np.eye(3)[:2], detection)
 
 
 def test_every_crop_gets_its_hand(network: Path) -> None:

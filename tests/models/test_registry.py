@@ -5,12 +5,13 @@ import onnx
 import pytest
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import VARIANTS, HandCrop
+from handviz.core.records import HandCrop
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.attention_maps import AttentionReader
 from handviz.models.base import LoadContext, ModelSpec
 from handviz.models.reconstructor import LoadedModel
 from handviz.models.registry import list_models, model_spec
+from handviz.rendering.options import DEFAULT_COMPARED
 from tests.errors import raises
 from tests.hands import made_up_detection
 
@@ -23,7 +24,7 @@ def test_a_model_provides_what_the_registry_says(spec: ModelSpec) -> None:
     outputs = {output.name for output in onnx.load(spec.file).graph.output}
     assert {"vertex_std_m", "witness_m"} <= outputs
     crop = HandCrop(
-        np.random.default_rng(0).random((224, 224, 3), np.float32), np.eye(2, 3), made_up_detection("right")
+        np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8), np.eye(2, 3), made_up_detection("right")
     )
     std_m = LoadedModel(spec, LoadContext()).reconstruct([crop])[0].vertex_std_m
     provided = {"landmarks", "constant_uncertainty" if np.ptp(std_m) == 0 else "uncertainty"}
@@ -36,7 +37,7 @@ def test_a_model_provides_what_the_registry_says(spec: ModelSpec) -> None:
 
 
 def test_every_model_is_known_by_its_name() -> None:
-    assert tuple(f"{spec}" for spec in SPECS) == VARIANTS
+    assert tuple(f"{spec}" for spec in SPECS) == DEFAULT_COMPARED
     assert [model_spec(spec.id) for spec in SPECS] == list(SPECS)
     assert all(spec.file.is_file() and (spec.family, spec.hand_model) == ("amvur", "open_hand") for spec in SPECS)
     with raises(ErrorCode.UNKNOWN_NAME, match="prior, amvur, final"):

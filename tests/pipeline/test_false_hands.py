@@ -1,12 +1,10 @@
 """Hands of a still image that the network shows to be none, or the same once more."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from handviz.core.records import Detection, HandMesh, NetworkOutput
 from handviz.pipeline.false_hands import Candidate, indices_of_true_hands
-from tests.hands import made_up_hand
+from tests.hands import made_up_hand, shifted
 from tests.tiny_network import constant_hand
 
 
@@ -23,7 +21,7 @@ def candidate(
     box_px = float(np.ptp(mesh.keypoints_px, axis=0).max())
     detection = Detection(mesh.handedness, 0.9, mesh.keypoints_px, support)
     # The distance is in fractions of the detection's box.
-    moved = replace(mesh, keypoints_px=mesh.keypoints_px + np.array([distance * box_px, 0.0]))
+    moved = shifted(mesh, distance * box_px)
     fields = constant_hand()
     fields["scale"] = float(fields["scale"])
     landmarks_m = np.zeros((21, 3)) if heads else None

@@ -1,13 +1,11 @@
 """A ruler's number scales the hand and its distance, and nothing that is seen."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
 from handviz.core.camera_model import HandSize
-from handviz.core.records import CROP_SIZE, Detection, FloatArray, HandCrop, Intrinsics, NetworkOutput
+from handviz.core.records import CROP_SIZE, Detection, FloatArray, HandCrop, Intrinsics, NetworkOutput, PlacedHand
 from handviz.detection.crop import crop_from_image_affine, hand_mesh_from_crop, points_in_crop
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.open_hand import load_open_hand
@@ -41,19 +39,22 @@ def test_bending_changes_the_length_little() -> None:
 @pytest.mark.parametrize("size", [HandSize("length", 170.0), HandSize("breadth", 75.0)])
 def test_metres_are_those_of_the_ruler_and_pixels_stay(size: HandSize) -> None:
     before = hand()
-    after = scale_to_measured_size(before, size)
+    measured = scale_to_measured_size(before, size)
+    after = measured.hand
     found_m = (length_m if size.measure == "length" else width_m)(after.keypoints_m)
     assert found_m * 1000 == pytest.approx(size.millimetres, rel=1e-5)
     np.testing.assert_allclose(
         points_in_crop(after.vertices_m, after), points_in_crop(before.vertices_m, before), atol=1e-5
     )
     crop = HandCrop(
-        np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32),
+        np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8),
         crop_from_image_affine(np.random.default_rng(0).uniform(100, 300, (21, 2)), "left"),
         Detection("left", 1.0, np.zeros((21, 2))),
     )
     camera = Intrinsics(600.0, 320.0, 240.0)
-    meshes = [hand_mesh_from_crop(one, crop, intrinsics=camera, model="final") for one in (before, after)]
+    meshes = [
+        hand_mesh_from_crop(one, crop, intrinsics=camera, model="final") for one in (PlacedHand(before), measured)
+    ]
     factor = length_m(after.keypoints_m) / length_m(before.keypoints_m)
     np.testing.assert_allclose(meshes[1].wrist_camera_m, meshes[0].wrist_camera_m * factor, rtol=1e-4)
     np.testing.assert_allclose(meshes[1].vertices_px, meshes[0].vertices_px, atol=0.05)
@@ -75,5 +76,5 @@ def test_a_poorer_ruler_leaves_more_uncertainty() -> None:
 
 def test_without_a_ruler_nothing_changes() -> None:
     one = hand()
-    assert scale_to_measured_size(one, HandSize()) is one
-    assert dataclasses.replace(one).size_std_fraction is None
+    unchanged = scale_to_measured_size(one, HandSize())
+    assert (unchanged.hand is one, unchanged.size_std_fraction) == (True, None)

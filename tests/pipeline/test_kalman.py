@@ -8,7 +8,7 @@ import pytest
 from scipy.linalg import solve_discrete_are
 from scipy.spatial.transform import Rotation
 
-from handviz.core.geometry import axis_angle_from_rotation, projected
+from handviz.core.geometry import axis_angle_from_rotation
 from handviz.core.records import HandMesh
 from handviz.pipeline.kalman import (
     MAX_REJECTED_S,
@@ -95,7 +95,7 @@ def run(hands: list[HandMesh], strength: float = 0.3, *, times_ms: list[float] |
 
 def moved(hand: HandMesh, metres: tuple[float, float, float] | np.ndarray) -> HandMesh:
     """Move the hand, its pixels by a pinhole camera."""
-    return projected(dataclasses.replace(hand, wrist_camera_m=hand.wrist_camera_m + metres))
+    return dataclasses.replace(hand, wrist_camera_m=hand.wrist_camera_m + metres)
 
 
 def test_strength_0_changes_nothing() -> None:
@@ -124,8 +124,7 @@ def test_steady_rotation_has_no_lag() -> None:
     def turned(angle: float) -> HandMesh:
         turn, rest = Rotation.from_rotvec([0.2 * angle, angle, 0]).as_matrix(), made_up_hand()
         vertices_m, keypoints_m = rest.vertices_m @ turn.T, rest.keypoints_m @ turn.T
-        hand = dataclasses.replace(rest, camera_from_wrist=turn, vertices_m=vertices_m, keypoints_m=keypoints_m)
-        return projected(hand)
+        return dataclasses.replace(rest, camera_from_wrist=turn, vertices_m=vertices_m, keypoints_m=keypoints_m)
 
     hands = [turned(0.06 * index) for index in range(60)]
     last = run(hands, 0.5)[-1]
@@ -146,7 +145,7 @@ def test_a_sudden_start_is_followed_at_once() -> None:
 
 def noisy_hands(count: int, std_m: float, *, std_mm: float = 8.0) -> list[HandMesh]:
     random, hand = np.random.default_rng(1), made_up_hand(std_mm=std_mm)
-    return [projected(shaken(hand, random.normal(0, std_m, (30, 3)))) for _ in range(count)]
+    return [shaken(hand, random.normal(0, std_m, (30, 3))) for _ in range(count)]
 
 
 def jitter_m(hands: list[HandMesh]) -> float:
@@ -212,7 +211,7 @@ def test_texture_score_and_side_are_passed_on() -> None:
 def test_hands_are_followed_by_side_and_position() -> None:
     smoother = KalmanSmoother(0.8)
     left, right = made_up_hand(handedness="left", wrist_px=(250, 200)), made_up_hand(wrist_px=(260, 200))
-    hands = [projected(hand) for hand in (left, right, made_up_hand(wrist_px=(600, 200)))]
+    hands = [left, right, made_up_hand(wrist_px=(600, 200))]
     smoother.smooth(hands, 0.0)
     answers = smoother.smooth(hands[::-1], STEP_MS)
     for answer, hand in zip(answers, hands[::-1], strict=True):

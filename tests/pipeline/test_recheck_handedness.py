@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handviz.core.records import HandCrop, ModelId, NetworkFile, NetworkOutput
+from handviz.core.records import HandCrop, NetworkOutput
 from handviz.detection.crop import crop_hand
+from handviz.models.registry import model_spec
 from handviz.pipeline.refinement import reconstruct_with_recheck
 from tests.hands import made_up_detection
 from tests.tiny_network import constant_hand
@@ -18,9 +19,7 @@ IMAGE = np.full((240, 320, 3), 90, np.uint8)
 class LandmarkHead:
     """A network whose certainty of right hands is ``sure``, for crops called right and left."""
 
-    model: ModelId = "final"
-    provider = "none"
-    file = NetworkFile("none.onnx", "", "own")
+    spec = model_spec("final")
 
     def __init__(self, right: float, left: float) -> None:
         self.sure, self.asked = {"right": right, "left": left}, 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handviz.core.geometry import apply_affine, invert_affine, rotation_from_axis_angle
-from handviz.core.records import CROP_SIZE, Detection, FloatArray, HandCrop, Intrinsics, NetworkOutput
+from handviz.core.records import CROP_SIZE, Detection, FloatArray, HandCrop, Intrinsics, NetworkOutput, PlacedHand
 from handviz.detection.crop import (
     CropView,
     as_the_detector_marks_them,
@@ -25,19 +25,20 @@ VIEW = CropView(AFFINE, CAMERA)
 def crop_marked(marks: FloatArray) -> HandCrop:
     """Return a crop in whose [-1, 1] the detector found keypoints (21, 2)."""
     keypoints_px = apply_affine(invert_affine(AFFINE), (marks + 1) * CROP_SIZE / 2)
-    return HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32), AFFINE, Detection("left", 1.0, keypoints_px))
+    return HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8), AFFINE, Detection("left", 1.0, keypoints_px))
 
 
-def camera_points(hand: NetworkOutput) -> FloatArray:
+def camera_points(placed: NetworkOutput | PlacedHand) -> FloatArray:
     """Keypoints (21, 3), as the detector marks them, in the camera's frame."""
-    position_m = hand.wrist_camera_m
+    placed = PlacedHand(placed) if isinstance(placed, NetworkOutput) else placed
+    hand, position_m = placed.hand, placed.wrist_camera_m
     if position_m is None:
         position_m = wrist_from_network(hand, crop_marked(np.zeros((21, 2))), CAMERA)
     marked_m = as_the_detector_marks_them(hand.keypoints_m - hand.keypoints_m[0])
     return marked_m @ (camera_from_crop(AFFINE, CAMERA) @ hand.rotation).T + position_m
 
 
-def projected(hand: NetworkOutput) -> FloatArray:
+def projected(hand: NetworkOutput | PlacedHand) -> FloatArray:
     """Keypoints (21, 2), as the detector marks them, in the crop's [-1, 1]."""
     return VIEW.in_crop(camera_points(hand))
 
@@ -63,9 +64,9 @@ def crop_that_sees(hand: NetworkOutput) -> HandCrop:
 
 
 def test_a_camera_that_agrees_already_stays(hand: NetworkOutput) -> None:
-    moved = refine_camera(hand, crop_that_sees(hand), CAMERA)
-    np.testing.assert_allclose(moved.rotation, hand.rotation, atol=1e-9)
-    assert moved.scale == pytest.approx(hand.scale)
+    moved = refine_camera(PlacedHand(hand), crop_that_sees(hand), CAMERA)
+    np.testing.assert_allclose(moved.hand.rotation, hand.rotation, atol=1e-9)
+    assert moved.hand.scale == pytest.approx(hand.scale)
     np.testing.assert_allclose(camera_points(moved), camera_points(hand), atol=1e-9)
 
 
@@ -73,26 +74,28 @@ def test_a_wrong_camera_moves_onto_the_detector(hand: NetworkOutput) -> None:
     crop = crop_that_sees(hand)
     turn = rotation_from_axis_angle(np.array([0.05, -0.08, 0.1]))
     wrong = replace(hand, rotation=turn @ hand.rotation, scale=6.6, translation=hand.translation + 0.08)
-    moved = refine_camera(wrong, crop, CAMERA)
+    moved = refine_camera(PlacedHand(wrong), crop, CAMERA)
     before = np.linalg.norm(projected(wrong) - projected(hand), axis=1).mean()
     after = np.linalg.norm(projected(moved) - projected(hand), axis=1).mean()
     assert after < 0.25 * before
-    assert np.linalg.det(moved.rotation) == pytest.approx(1)
-    np.testing.assert_array_equal(moved.vertices_m, wrong.vertices_m)
+    assert np.linalg.det(moved.hand.rotation) == pytest.approx(1)
+    np.testing.assert_array_equal(moved.hand.vertices_m, wrong.vertices_m)
 
 
 def test_one_wild_keypoint_does_not_pull_the_hand(hand: NetworkOutput) -> None:
     crop = crop_that_sees(hand)
     keypoints = crop.detection.keypoints_px.copy()
     keypoints[8] += 200
-    moved = refine_camera(hand, replace(crop, detection=replace(crop.detection, keypoints_px=keypoints)), CAMERA)
+    wild = replace(crop, detection=replace(crop.detection, keypoints_px=keypoints))
+    moved = refine_camera(PlacedHand(hand), wild, CAMERA)
     assert np.linalg.norm(projected(moved) - projected(hand), axis=1).mean() < 0.05
 
 
 def test_a_certain_camera_ignores_the_detector(hand: NetworkOutput) -> None:
     crop = crop_that_sees(replace(hand, translation=hand.translation + 0.3))
     certain = CameraPrior(rotation_rad=1e-6, log_depth=1e-6, shift=1e-6)
-    np.testing.assert_allclose(projected(refine_camera(hand, crop, CAMERA, certain)), projected(hand), atol=1e-4)
+    moved = refine_camera(PlacedHand(hand), crop, CAMERA, certain)
+    np.testing.assert_allclose(projected(moved), projected(hand), atol=1e-4)
 
 
 def test_the_detectors_knuckles_and_tips_lie_further_in(hand: NetworkOutput) -> None:
@@ -120,10 +123,10 @@ def test_jacobian_is_the_difference_quotient(hand: NetworkOutput) -> None:
 def test_true_perspective_tells_where_a_near_hand_is(hand: NetworkOutput) -> None:
     """Without the network's prior, an exact hand with exact keypoints gets the true camera."""
     position_m = np.array([-0.1, 0.04, 0.33])
-    true = replace(hand, wrist_camera_m=position_m)
+    true = PlacedHand(hand, wrist_camera_m=position_m)
     wrong = replace(hand, scale=hand.scale * 1.1, rotation=rotation_from_axis_angle(np.full(3, 0.05)) @ hand.rotation)
     loose = CameraPrior(rotation_rad=10, log_depth=10, shift=10, keypoint=0.1)
-    moved = refine_camera(wrong, crop_marked(projected(true)), CAMERA, loose)
+    moved = refine_camera(PlacedHand(wrong), crop_marked(projected(true)), CAMERA, loose)
     np.testing.assert_allclose(camera_points(moved), camera_points(true), atol=1e-3)
 
 
@@ -131,7 +134,7 @@ def test_the_covariance_of_the_position_is_that_of_noisy_keypoints(hand: Network
     """Keypoints of the stated noise move the wrist as much as the covariance says."""
     random = np.random.default_rng(5)
     loose = CameraPrior(rotation_rad=10, log_depth=10, shift=10, keypoint=0.02)
-    certain = replace(hand, keypoint_std_m=np.full((21, 3), 1e-6))
+    certain = PlacedHand(replace(hand, keypoint_std_m=np.full((21, 3), 1e-6)))
     found = [
         refine_camera(certain, crop_marked(projected(hand) + random.normal(0, 0.02, (21, 2))), CAMERA, loose)
         for _ in range(300)

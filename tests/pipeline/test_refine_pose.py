@@ -8,7 +8,7 @@ import torch
 
 from handviz.core import metrics
 from handviz.core.geometry import apply_affine, invert_affine, rotation_from_axis_angle
-from handviz.core.records import CROP_SIZE, Detection, FloatArray, HandCrop, Intrinsics, NetworkOutput
+from handviz.core.records import CROP_SIZE, Detection, FloatArray, HandCrop, Intrinsics, NetworkOutput, PlacedHand
 from handviz.detection.crop import (
     CropView,
     as_the_detector_marks_them,
@@ -103,13 +103,14 @@ AFFINE = crop_from_image_affine(np.random.default_rng(0).uniform(100, 300, (21, 
 TO_CAMERA = camera_from_crop(AFFINE, CAMERA)
 
 
-def in_camera(hand: NetworkOutput) -> FloatArray:
+def in_camera(placed: PlacedHand) -> FloatArray:
     """Return (21, 3) where MediaPipe would mark the hand, in the camera frame."""
-    assert hand.wrist_camera_m is not None
-    return as_the_detector_marks_them(hand.keypoints_m) @ (TO_CAMERA @ hand.rotation).T + hand.wrist_camera_m
+    assert placed.wrist_camera_m is not None
+    hand = placed.hand
+    return as_the_detector_marks_them(hand.keypoints_m) @ (TO_CAMERA @ hand.rotation).T + placed.wrist_camera_m
 
 
-def seen_by(hand: NetworkOutput) -> FloatArray:
+def seen_by(hand: PlacedHand) -> FloatArray:
     """Return the same (21, 2) in the crop's [-1, 1]."""
     return CropView(AFFINE, CAMERA).in_crop(in_camera(hand))
 
@@ -117,20 +118,20 @@ def seen_by(hand: NetworkOutput) -> FloatArray:
 def crop_with(marks: FloatArray) -> HandCrop:
     """Return a crop in which the detector marked (21, 2)."""
     keypoints_px = apply_affine(invert_affine(AFFINE), (marks + 1) * CROP_SIZE / 2)
-    return HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32), AFFINE, Detection("left", 1.0, keypoints_px))
+    return HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8), AFFINE, Detection("left", 1.0, keypoints_px))
 
 
-def placed() -> NetworkOutput:
+def placed() -> PlacedHand:
     """Return a hand at the network's position."""
     hand = hand_of(bent(0.3), bent(0.3))
-    return replace(hand, wrist_camera_m=wrist_from_network(hand, crop_with(np.zeros((21, 2))), CAMERA))
+    return PlacedHand(hand, wrist_camera_m=wrist_from_network(hand, crop_with(np.zeros((21, 2))), CAMERA))
 
 
 def test_a_detector_that_agrees_moves_nothing():
     hand = placed()
     moved = refine_in_2d(hand, crop_with(seen_by(hand)), CAMERA, LIFT)
-    np.testing.assert_allclose(moved.vertices_m, hand.vertices_m, atol=1e-6)
-    np.testing.assert_allclose(moved.translation, hand.translation, atol=1e-6)
+    np.testing.assert_allclose(moved.hand.vertices_m, hand.hand.vertices_m, atol=1e-6)
+    np.testing.assert_allclose(moved.hand.translation, hand.hand.translation, atol=1e-6)
 
 
 def test_keypoints_go_to_the_detector_s_in_the_image_and_keep_their_depth():
@@ -142,8 +143,9 @@ def test_keypoints_go_to_the_detector_s_in_the_image_and_keep_their_depth():
     # Each moves across its own line of sight.
     rays, displacements = in_camera(hand), in_camera(moved) - in_camera(hand)
     assert np.abs(np.einsum("kc,kc->k", rays, displacements)).max() < 0.02 * np.linalg.norm(displacements, axis=1).max()
-    np.testing.assert_allclose(moved.keypoints_m[0], 0, atol=1e-9)
-    np.testing.assert_allclose(TEMPLATE.keypoint_regressor @ moved.vertices_m, moved.keypoints_m, atol=1e-5)
+    np.testing.assert_allclose(moved.hand.keypoints_m[0], 0, atol=1e-9)
+    keypoints_m = TEMPLATE.keypoint_regressor @ moved.hand.vertices_m
+    np.testing.assert_allclose(keypoints_m, moved.hand.keypoints_m, atol=1e-5)
 
 
 def test_a_mark_far_off_does_not_tear_the_hand():
@@ -151,4 +153,7 @@ def test_a_mark_far_off_does_not_tear_the_hand():
     marks = seen_by(hand)
     marks[8] += 1.5
     moved = refine_in_2d(hand, crop_with(marks), CAMERA, LIFT)
-    assert hand.scale * np.linalg.norm(moved.keypoints_m[8] - hand.keypoints_m[8]) < 2.5 * DEFAULT_PRIOR.keypoint
+    assert (
+        hand.hand.scale * np.linalg.norm(moved.hand.keypoints_m[8] - hand.hand.keypoints_m[8])
+        < 2.5 * DEFAULT_PRIOR.keypoint
+    )

@@ -24,7 +24,6 @@ def textured(*, visible=1.0, albedo=TRUE, light=1.0, turned=False, **hand):
         hand,
         vertices_m=facing[::-1] if turned else facing,
         vertex_std_mm=np.full(3, hand.vertex_std_mm[0]),
-        wrist_camera_m=np.array([0.0, 0.0, 0.5]),
         texture=HandTexture(np.clip(albedo * light, 0, 1), albedo, seen, seen),
     )
 

@@ -168,7 +168,7 @@ def test_true_colours_cost_least_and_only_seen_pixels_count(batch, template):
 
 def given_crops(count, grey=0.5):
     nothing = Detection("right", 1.0, np.zeros((21, 2)))
-    image = np.full((224, 224, 3), grey, np.float32)
+    image = np.full((224, 224, 3), round(255 * grey), np.uint8)
     return [HandCrop(image, np.eye(2, 3), nothing)] * count
 
 

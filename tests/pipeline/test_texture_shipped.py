@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from handviz.core.metrics import decibel
 from handviz.core.paths import MODELS, TEXTURE_NAME
-from handviz.core.records import Detection, HandCrop
+from handviz.core.records import Detection, FloatArray, HandCrop
 from handviz.evaluation.evaluate import Crops
 from handviz.evaluation.texture_scores import Colours, projective_sampling, scenes, scores
 from handviz.pipeline.texture_fusion import Texturer, inside_image
@@ -50,12 +51,21 @@ def test_what_it_calls_seen_is_mostly_seen(texturer, scene):
     assert ((visible > 0.5) == scene.visible).mean() > 0.85
 
 
+def as_bytes(image: FloatArray) -> NDArray[np.uint8]:
+    """Return (3, S, S) in [0, 1] as the (S, S, 3) of a crop."""
+    return np.rint(255 * image.transpose(1, 2, 0)).astype(np.uint8)
+
+
 def test_a_hand_cut_by_the_border_has_no_black_holes(texturer, scene):
     """The image ends at 60 % of the crop; black lies beyond."""
     images = scene.float_images.copy()
     images[..., 134:] = 0
     whole, cut = (texturer.colours(part, scene.points) for part in (scene.float_images, images))
-    crop = HandCrop(images[0].transpose(1, 2, 0), np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
+    crop = HandCrop(
+        np.rint(255 * images[0].transpose(1, 2, 0)).astype(np.uint8),
+        np.eye(2, 3),
+        Detection("right", 1.0, np.zeros((21, 2))),
+    )
     judged = 0
     for row in range(HANDS):
         outside = inside_image(scene.points[row], crop, (134, 224)) == 0

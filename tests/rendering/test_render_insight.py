@@ -134,7 +134,8 @@ def test_attention_colours_its_hand_and_sizes_its_joints(draw: Draw, scene: Scen
     hand = square(side_px=40.0)
     keypoints_px = np.tile([60.0, 4.0], (21, 1))
     keypoints_px[4], keypoints_px[8] = [20.0, 24.0], [44.0, 24.0]
-    hand = replace(hand, keypoints_px=keypoints_px)
+    across_m = (keypoints_px - hand.keypoints_px[0]) / hand.pixels_per_m
+    hand = replace(hand, keypoints_m=np.pad(across_m, ((0, 0), (0, 1))))
     joints = np.zeros(21)
     joints[4], joints[8] = 0.9, 0.1
     to_joints, to_vertices = (

@@ -42,12 +42,10 @@ def square(*, depth_m: float = 0.5, std_mm: float = 5.0, handedness: str = "righ
         vertex_std_mm=np.full(4, std_mm),
         keypoints_m=np.zeros((21, 3)),
         keypoint_std_mm=np.zeros(21),
-        vertices_px=corners[:, :2] * side_px + centre,
-        keypoints_px=np.tile(centre, (21, 1)),
-        pixels_per_m=1000.0,
         camera_from_wrist=np.eye(3),
         wrist_camera_m=np.array([0.0, 0.0, depth_m]),
-        intrinsics=Intrinsics(500.0, *centre),
+        # A thousand pixels a metre at any depth.
+        intrinsics=Intrinsics(1000.0 * depth_m, *centre),
     )
 
 
@@ -105,8 +103,7 @@ def test_hand_covers_its_own_pixels_only(draw: Draw) -> None:
 
 def test_left_and_right_hands_are_lit_from_outside(draw: Draw) -> None:
     right = draw(result(square()))[24, 32]
-    flipped = replace(square(handedness="left"), vertices_px=square().vertices_px[[1, 0, 3, 2]])
-    flipped = replace(flipped, vertices_m=square().vertices_m[[1, 0, 3, 2]])
+    flipped = replace(square(handedness="left"), vertices_m=square().vertices_m[[1, 0, 3, 2]])
     left = draw(result(flipped))[24, 32]
     assert abs(right.sum() - left.sum()) < 40
 
@@ -258,14 +255,11 @@ def test_large_and_tiny_images_are_drawn(draw: Draw) -> None:
 
 def test_offscreen_draws_the_open_hand_with_its_legend() -> None:
     template = load_open_hand()
-    scale_px = 1200.0
     turned = template.vertices_m[:, [2, 0, 1]]
-    pixels = turned[:, :2] * scale_px
-    pixels = pixels - (pixels.min(axis=0) + pixels.max(axis=0)) / 2 + [160, 120]
     hand = replace(
         square(),
-        vertices_m=turned,
-        vertices_px=pixels,
+        vertices_m=turned - (turned.min(axis=0) + turned.max(axis=0)) / 2,
+        intrinsics=Intrinsics(600.0, 160.0, 120.0),
         vertex_std_mm=np.linspace(1, 9, template.vertex_count),
     )
     frame = Frame(0, np.zeros((240, 320, 3), dtype=np.uint8), 0.0)
@@ -273,7 +267,7 @@ def test_offscreen_draws_the_open_hand_with_its_legend() -> None:
         image = renderer.draw(FrameResult(frame, "final", hands=(hand,)))
         assert image.shape == (240, 320, 3)
         assert image.dtype == np.uint8
-        column, row = pixels.mean(axis=0).astype(int)
+        column, row = hand.vertices_px.mean(axis=0).astype(int)
         assert image[row, column].max() > 60
         assert image[225, 306].max() > 0
         plain = renderer.draw(FrameResult(frame, "final", hands=(hand,)), DrawOptions(colour="plain"))

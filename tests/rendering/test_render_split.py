@@ -7,14 +7,14 @@ import moderngl
 import numpy as np
 import pytest
 
-from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh, Intrinsics, ModelId
+from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, ModelId
 from handviz.rendering import legend, passes
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.colormap import distance_colours, uncertainty_colours
 from handviz.rendering.hand_shape import PlainSurface
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 from handviz.rendering.offscreen import MultisampleTarget
-from handviz.rendering.options import DrawOptions
+from handviz.rendering.options import DEFAULT_COMPARED, DrawOptions
 from handviz.rendering.split_scene import SplitScene
 
 SIZE = (638, 160)
@@ -40,19 +40,17 @@ def square(model: ModelId) -> HandMesh:
         vertex_std_mm=np.full(4, STD_MM[model]),
         keypoints_m=np.zeros((21, 3)),
         keypoint_std_mm=np.zeros(21),
-        vertices_px=corners[:, :2] * 12 + centre,
-        keypoints_px=np.tile(centre, (21, 1)),
-        pixels_per_m=1000.0,
         camera_from_wrist=np.eye(3),
         wrist_camera_m=np.array([0.0, 0.0, 0.5]),
-        intrinsics=Intrinsics(500.0, *centre),
+        # Twelve pixels wide, whatever its size in metres.
+        intrinsics=Intrinsics(12 / SIDE_M[model] * 0.5, *centre),
     )
 
 
 def compared(chosen: ModelId = "final", **changes: object) -> FrameResult:
     """Return one square of every model on a blue image."""
     image = np.full((IMAGE[1], IMAGE[0], 3), BLUE, dtype=np.uint8)
-    others = {model: (square(model),) for model in VARIANTS if model != chosen}
+    others = {model: (square(model),) for model in DEFAULT_COMPARED if model != chosen}
     result = FrameResult(Frame(0, image, 0.0), chosen, hands=(square(chosen),), others=others)
     return replace(result, **changes)  # type: ignore[arg-type]
 
@@ -95,11 +93,11 @@ def hue(colours: np.ndarray, fraction: float) -> np.ndarray:
     return np.asarray(colour / colour.max())
 
 
-@pytest.mark.parametrize("chosen", VARIANTS)
+@pytest.mark.parametrize("chosen", DEFAULT_COMPARED)
 def test_every_pane_shows_its_model_on_one_scale(draw: Draw, scene: SplitScene, chosen: ModelId) -> None:
     options = COMPARED.with_range((0.0, 12.0))
     image = draw(compared(chosen), options)
-    for colour, model in zip(centre_colours(image, scene), VARIANTS, strict=True):
+    for colour, model in zip(centre_colours(image, scene), DEFAULT_COMPARED, strict=True):
         np.testing.assert_allclose(colour, hue(uncertainty_colours(), STD_MM[model] / 12), atol=0.12)
     for pane in scene.panes(SIZE, options):
         assert tuple(image[120, pane.left_px + 8]) == BLUE, "the image lies behind every hand"

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.core.geometry import projected
 from handviz.core.records import HandMesh
 from tests.hands import INTRINSICS, made_up_hand
 from tools.motion_scores import ARRAYS, KnownMotion, load_motion, save_motion, scores
@@ -37,11 +36,11 @@ def motion(*, shake_m: float = 0.0, rests_s: float = 0.0) -> KnownMotion:
     rest, hands, truth = made_up_hand(), [], []
     for time_s in times_s:
         away = np.array([0.1 * np.sin(2 * np.pi * max(time_s - rests_s, 0)), 0, 0])
-        true = projected(dataclasses.replace(rest, wrist_camera_m=rest.wrist_camera_m + away))
+        true = dataclasses.replace(rest, wrist_camera_m=rest.wrist_camera_m + away)
         truth.append(true.keypoints_m + true.wrist_camera_m)
         error = random.normal(0, 1, (21, 3)) * shake_m
         error[0] = 0
-        hands.append(projected(dataclasses.replace(true, keypoints_m=true.keypoints_m + error)))
+        hands.append(dataclasses.replace(true, keypoints_m=true.keypoints_m + error))
     return KnownMotion(times_s, np.stack(truth), hands, INTRINSICS)
 
 

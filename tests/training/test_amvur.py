@@ -9,8 +9,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from handviz.__main__ import main
-from handviz.core.records import VARIANTS
-from handviz.models.amvur.model import build_model
+from handviz.models.amvur.model import VARIANTS, build_model
 from handviz.training.amvur import optimiser_groups, train, validation_errors
 from handviz.training.cache import load_cached
 from handviz.training.checkpoint import load_checkpoint

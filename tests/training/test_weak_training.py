@@ -7,8 +7,8 @@ import torch
 
 from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
-from handviz.core.records import VARIANTS
 from handviz.models.amvur.losses import Truth
+from handviz.models.amvur.model import VARIANTS
 from handviz.training.amvur import train, validation_errors
 from handviz.training.augmentation import LandmarkNoise
 from handviz.training.camera_prior import load_camera_prior

@@ -22,7 +22,7 @@ def read_onnx_session(path: Path) -> None:
     from handviz.models.reconstructor import OnnxReconstructor
 
     network = OnnxReconstructor(path, device="cpu")
-    image = np.full((CROP_SIZE, CROP_SIZE, 3), 0.5, np.float32)
+    image = np.full((CROP_SIZE, CROP_SIZE, 3), 128, np.uint8)
     hand = network.reconstruct([HandCrop(image, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))])[0]
     check_finite(hand.vertices_m, "a vertex")
     check(hand.keypoints_m.shape == (21, 3), "keypoints of another shape")

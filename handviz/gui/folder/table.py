@@ -33,7 +33,7 @@ class RowFilter:
             return False
         if self.side != "both" and (hand is None or hand.handedness != self.side):
             return False
-        if self.min_std_mm > 0 and (hand is None or hand.mean_std_mm < self.min_std_mm):
+        if self.min_std_mm > 0 and (hand is None or (hand.mean_std_mm or 0.0) < self.min_std_mm):
             return False
         if self.shown == "hands":
             return hand is not None

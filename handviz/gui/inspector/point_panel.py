@@ -12,7 +12,7 @@ from handviz.gui.session.settings import LIMITS, ViewSettings
 from handviz.gui.widgets.bind import bind, button_of, radio_group
 from handviz.gui.widgets.controls import Panel, named_label
 from handviz.inspection.point_reading import PointReading, joint_name
-from handviz.rendering.difference import display_name
+from handviz.models.registry import model_labels
 
 POINT_TITLE, UNCERTAINTY_TITLE = "Picked point", "Uncertainty"
 BEFORE = "Smoothing"
@@ -107,15 +107,15 @@ class PointPanel:
         for (name, _, _), triple in zip(ROWS, numbers, strict=True):
             for label, text in zip(self.values[name], _texts(triple), strict=True):
                 label.setText(text)
-        self.std.setText(f"± {reading.std_mm:.1f} mm")
+        self.std.setText(_std_text(reading.std_mm))
         self.visible.setText(_visible_text(reading))
         self.visible.setToolTip(VISIBLE_BY_TEXTURE if has_texture else VISIBLE_BY_SHAPE)
         self._table.setVisible(True)
 
-    def show_networks(self, others: Mapping[ModelId, tuple[float, float]]) -> None:
+    def show_networks(self, others: Mapping[ModelId, tuple[float | None, float]]) -> None:
         """Show the same point of the compared models; nothing where none are compared."""
         lines = [
-            f"{display_name(model)}: ± {std_mm:.1f}, distance {distance_mm:.1f} mm"
+            f"{model_labels().get(model, model)}: {_std_text(std_mm)}, distance {distance_mm:.1f} mm"
             for model, (std_mm, distance_mm) in others.items()
         ]
         self.networks.setText("\n".join(lines))
@@ -225,6 +225,10 @@ def _holder(part: QWidget | QHBoxLayout) -> QWidget:
     holder = part.parentWidget()
     assert holder is not None
     return holder
+
+
+def _std_text(std_mm: float | None) -> str:
+    return "no uncertainty" if std_mm is None else f"± {std_mm:.1f} mm"
 
 
 def _texts(triple: FloatArray | None) -> list[str]:

@@ -6,7 +6,7 @@ from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtGui import QCursor
 from PyQt6.QtWidgets import QComboBox, QMenu, QToolButton, QWidget
 
-from handviz.core.records import Frame
+from handviz.core.records import Frame, HandMesh
 from handviz.gui.calibration.panel import CameraModelControls, position_text, wrist_distance_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
@@ -150,7 +150,7 @@ class SourcePanel(Panel):
     def _show_hands(self, answer: Answer) -> None:
         lines = [
             f"{hand.handedness.capitalize()}, score {hand.detection_score:.2f}\n"
-            f"sigma mean {hand.vertex_std_mm.mean():.1f} mm, max {hand.vertex_std_mm.max():.1f} mm\n"
+            f"{uncertainty_text(hand)}\n"
             f"{position_text(hand)}"
             for hand in answer.result.hands
         ]
@@ -190,6 +190,16 @@ class SourcePanel(Panel):
             nothing = self.recent_menu.addAction("None yet")
             assert nothing is not None
             nothing.setEnabled(False)
+
+
+def uncertainty_text(hand: HandMesh) -> str:
+    """Return the mean and largest standard deviation of a hand, or that its model predicts none, or one for all."""
+    if hand.vertex_std_mm is None:
+        return "no uncertainty: the model predicts none"
+    mean_mm = f"sigma mean {hand.vertex_std_mm.mean():.1f} mm"
+    if hand.uncertainty == "constant":
+        return f"{mean_mm}, the same for all vertices"
+    return f"{mean_mm}, max {hand.vertex_std_mm.max():.1f} mm"
 
 
 def _no_hand_text(frame: Frame) -> str:

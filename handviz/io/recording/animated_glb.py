@@ -311,7 +311,7 @@ class _HandWriter:
         return properties
 
     def _colours(self, colour: AnimationColour) -> FloatArray:
-        if colour == "plain":
+        if colour == "plain" or self._track.vertex_std_mm is None:
             return np.tile(PLAIN_COLOURS[self._track.handedness], (self._surface.vertex_count, 1))
         std_mm = np.asarray(self._track.vertex_std_mm, np.float64).mean(axis=0)
         lifted = np.maximum(self._surface.lift(std_mm[:, None])[:, 0], 0)

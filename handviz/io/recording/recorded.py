@@ -37,8 +37,8 @@ class Track:
     """(N, 3) in the camera frame."""
     vertices_m: FloatArray
     """(N, V, 3) camera axes, wrist at the origin; V is 0 where the recording has no vertices."""
-    vertex_std_mm: FloatArray
-    """(N, V)"""
+    vertex_std_mm: FloatArray | None
+    """(N, V); None if the model predicts no uncertainty."""
     hand_model: str = ""
     """Fingerprint of the hand model of the vertices; empty: the open hand."""
 
@@ -117,7 +117,7 @@ def read_tracks(folder: Path) -> list[Track]:
     tracks = [_track(name, timed_hands, vertices, hand_model) for name, timed_hands in sorted(found.items())[::-1]]
     for track in tracks:
         numbers = (track.times_s, track.keypoints_m, track.wrists_m, track.vertices_m, track.vertex_std_mm)
-        if not all((np.abs(values) < MAX_NUMBER).all() for values in numbers):
+        if not all(values is None or (np.abs(values) < MAX_NUMBER).all() for values in numbers):
             raise HandvizError(
                 f"{folder} is damaged: record again ({track.name}: values that are not finite, or far too large).",
                 ErrorCode.FILE_DAMAGED,
@@ -159,7 +159,8 @@ def _track(name: str, timed_hands: TimedHands, vertices: FloatArray, hand_model:
         keypoints_m=np.array([hand.keypoints_camera_m for hand in hands], np.float64),
         wrists_m=np.array([hand.wrist_camera_m for hand in hands], np.float64),
         vertices_m=meshes[..., :3],
-        vertex_std_mm=meshes[..., 3],
+        # Written as not a number by a model without uncertainty.
+        vertex_std_mm=None if meshes.size and np.isnan(meshes[..., 3]).all() else meshes[..., 3],
         hand_model=hand_model,
     )
 

@@ -196,7 +196,8 @@ class Recording:
 
     def _add_vertices(self, hand: HandMesh) -> int | None:
         """Append the hand; returns its row in ``vertices.f32``, None if its vertex count is not the first hand's."""
-        rows = np.concatenate([hand.vertices_m, np.asarray(hand.vertex_std_mm)[:, None]], axis=1).astype("<f4")
+        std_mm = np.full(len(hand.vertices_m), np.nan) if hand.vertex_std_mm is None else hand.vertex_std_mm
+        rows = np.column_stack([hand.vertices_m, std_mm]).astype("<f4")
         if self._vertex_count == 0:
             self._vertex_count, self._hand_model = len(rows), hand.hand_model
             self._write_about()

@@ -58,7 +58,8 @@ def table_rows(entry: dict[str, Any]) -> bytes:
 
 
 def _cells(entry: dict[str, Any], hand: dict[str, Any]) -> list[Any]:
-    points = zip(hand["keypoints_camera_m"], hand["keypoint_std_mm"], hand["keypoints_image_px"], strict=True)
+    stds_mm = hand["keypoint_std_mm"] or [""] * len(KEYPOINT_NAMES)
+    points = zip(hand["keypoints_camera_m"], stds_mm, hand["keypoints_image_px"], strict=True)
     return [
         *(entry[name] for name in TIMED_RESULT_COLUMNS),
         *(hand[name] for name in HAND_COLUMNS),

@@ -52,9 +52,9 @@ def _hand_bundle(frame: int, hand: dict[str, Any]) -> bytes:
     values = {
         "wrist": hand["wrist_camera_m"],
         "keypoints": _flat(hand["keypoints_camera_m"]),
-        "keypoint_std_mm": hand["keypoint_std_mm"],
+        "keypoint_std_mm": hand["keypoint_std_mm"] or [],
         "keypoints_px": _flat(hand["keypoints_image_px"]),
-        "vertex_std_mm": [hand["vertex_std_mm"]["mean"], hand["vertex_std_mm"]["max"]],
+        "vertex_std_mm": list((hand["vertex_std_mm"] or {}).values()),
         "rotation": _flat(hand["camera_from_wrist"]),
         "score": [hand["detection_score"]],
     }

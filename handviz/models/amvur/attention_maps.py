@@ -17,7 +17,7 @@ from handviz.core.paths import model_file
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, FloatArray, HandCrop, ModelId
 from handviz.hand_models.choice import hand_model_for
 from handviz.hand_models.template import HandTemplate
-from handviz.models.onnx_session import CPU_PROVIDER, INPUT_NAME, ONNX_ERRORS, checked_model, open_session
+from handviz.models.onnx_session import CPU_PROVIDER, INPUT_NAME, ONNX_ERRORS, checked_model, float_images, open_session
 from handviz.models.reconstructor import HOW_TO_GET
 from handviz.rendering.highlight import AttentionShown
 
@@ -55,7 +55,7 @@ class AttentionReader:
 
     def maps(self, crop: HandCrop) -> AttentionMaps:
         """Return the attention for the hand in a crop; HandvizError if it is not finite."""
-        to_joints, to_tokens = (heads[0].mean(axis=0) for heads in self._run(crop.image.transpose(2, 0, 1)[None]))
+        to_joints, to_tokens = (heads[0].mean(axis=0) for heads in self._run(float_images([crop])))
         if not (np.isfinite(to_joints).all() and np.isfinite(to_tokens).all()):
             raise HandvizError(
                 f"{self._path.name} gave attention weights that are not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
