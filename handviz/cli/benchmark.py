@@ -22,8 +22,9 @@ from handviz.evaluation.performance.costs import output_costs_ms
 from handviz.evaluation.performance.live_run import LiveMeasures, LiveRun
 from handviz.hand_models.choice import display_mesh
 from handviz.models.registry import ModelChoice
-from handviz.pipeline.image_request import ModelChoices, compared_models
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.image_request import ModelChoices, compared_models, comparing
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import ColourMode, DrawOptions
 from handviz.sources.source import Source, open_source
@@ -69,16 +70,13 @@ def run(arguments: Arguments) -> int:
         source = open_source(arguments.source)
         resources.callback(source.close)
         settings = PipelineSettings(
-            arguments.model_dir,
             arguments.model,
-            max_hands=arguments.max_hands,
+            others=arguments.compared,
             texture=arguments.colour == "texture",
-            compare=bool(arguments.compared),
-            compared=arguments.compared,
-            hand_model=arguments.hand_model,
         )
+        config = PipelineConfig(arguments.model_dir, arguments.hand_model, max_hands=arguments.max_hands)
         alone_ms = _mediapipe_alone(source, arguments)
-        pipeline = resources.enter_context(Pipeline(settings))
+        pipeline = resources.enter_context(Pipeline(settings, config))
         renderer = resources.enter_context(
             OffscreenRenderer(display_mesh(pipeline.template), WIDTH, HEIGHT, samples=None)
         )
@@ -128,7 +126,7 @@ class Figures:
 
 
 def _draw_options(arguments: Arguments) -> DrawOptions:
-    return DrawOptions(colour=arguments.colour, compare=bool(arguments.compared))
+    return comparing(arguments.compared, DrawOptions(colour=arguments.colour))
 
 
 def _mediapipe_alone(source: Source, arguments: Arguments) -> list[float]:

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -28,7 +28,8 @@ from handviz.hand_models.choice import display_mesh
 from handviz.io.hands_json import fitting_stem, image_entry, output_stems
 from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh, usual_vertices
 from handviz.models.registry import ModelChoice, model_ids, model_spec
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import MAX_COMPARED, MIN_COMPARED, DrawOptions
 from handviz.sources.file_kinds import is_image_file
@@ -115,23 +116,25 @@ class ImageRequest:
         """
         return compared_models(self.model, self.compare_with) if self.compare or self.compare_with else ()
 
-    def settings(self) -> PipelineSettings:
-        """Return the settings of a pipeline for images that do not follow each other."""
-        return PipelineSettings(
-            model_dir=self.model_dir,
-            hand_model=self.hand_model,
-            model=self.model,
-            max_hands=self.max_hands,
-            video=False,
-            other_models=False,
-            align_to_detector=self.align_to_detector,
-            correct_pose=self.correct_pose,
-            texture=self.colour == "texture",
+    def settings(self) -> tuple[PipelineSettings, PipelineConfig]:
+        """Return what a pipeline needs for images that do not follow each other."""
+        settings = PipelineSettings(
+            self.model,
+            others=self.compared,
             hand_size=self.hand_size,
             side=self.side,
-            compare=bool(self.compared),
-            compared=self.compared,
+            texture=self.colour == "texture",
         )
+        config = PipelineConfig(
+            self.model_dir,
+            self.hand_model,
+            max_hands=self.max_hands,
+            video=False,
+            preload_others=False,
+            align_to_detector=self.align_to_detector,
+            correct_pose=self.correct_pose,
+        )
+        return settings, config
 
 
 def compared_models(model: ModelId, others: tuple[ModelId, ...] = ()) -> tuple[ModelId, ...]:
@@ -149,6 +152,11 @@ def compared_models(model: ModelId, others: tuple[ModelId, ...] = ()) -> tuple[M
             f"{MIN_COMPARED} to {MAX_COMPARED} models are compared, not {found}: choose again", ErrorCode.BAD_VALUE
         )
     return chosen
+
+
+def comparing(compared: tuple[ModelId, ...], options: DrawOptions) -> DrawOptions:
+    """Return options with a pane for each of these models; as they are if there is none."""
+    return replace(options, compare=True, compared=compared) if compared else options
 
 
 def listed_images(source: Path, *, recursive: bool, leave_out: Path) -> Iterator[ListedImage]:
@@ -222,8 +230,8 @@ def reconstructed(pipeline: Pipeline, frame: Frame, camera: ImageCamera) -> tupl
     result = pipeline.process_with(frame, intrinsics)
     if result.error:
         raise HandvizError(result.error, ErrorCode.NO_RESULT)
-    for error in result.other_errors.values():
-        _warn_once(error)
+    for model, error in result.other_errors.items():
+        _warn_once(f"{model} is not compared: {error}")
     if frame.name and not result.hands and (note := note_on_light(frame.image)):
         logger.warning("%s: %s", frame.name, note)
     return result, intrinsics
@@ -260,7 +268,7 @@ class ImageReconstructor:
         self._request, self._out = request, out
         self._renderer: OffscreenRenderer | None = None
         with ExitStack() as resources:
-            self._pipeline = resources.enter_context(Pipeline(request.settings()))
+            self._pipeline = resources.enter_context(Pipeline(*request.settings()))
             if overlays:
                 self._renderer = resources.enter_context(overlay_renderer(self._pipeline))
             self._resources = resources.pop_all()
@@ -297,7 +305,7 @@ def overlay_renderer(pipeline: Pipeline) -> OffscreenRenderer:
 def write_overlay(renderer: OffscreenRenderer, result: FrameResult, request: ImageRequest, path: Path) -> None:
     """Write the image with its hands drawn over it."""
     legend = min(result.frame.image.shape[:2]) >= MIN_SIDE_FOR_LEGEND_PX
-    drawn = renderer.draw(result, DrawOptions(colour=request.colour, legend=legend, compare=bool(request.compared)))
+    drawn = renderer.draw(result, comparing(request.compared, DrawOptions(colour=request.colour, legend=legend)))
     make_folder(path.parent)
     with open_atomic(path) as file:
         Image.fromarray(drawn).save(file, "PNG")

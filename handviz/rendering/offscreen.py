@@ -13,7 +13,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FrameResult
 from handviz.rendering.camera import OrbitCamera, Size
 from handviz.rendering.hand_shape import Surface
-from handviz.rendering.options import DEFAULT_COMPARED, DrawOptions
+from handviz.rendering.options import DrawOptions
 from handviz.rendering.panes import GAP_PX
 from handviz.rendering.split_scene import SplitScene
 
@@ -154,7 +154,7 @@ def _size_of(result: FrameResult, options: DrawOptions) -> Size:
     """Return the frame's size, or that of all panes side by side, at most ``MAX_SIDE_PX``."""
     height, width = result.frame.image.shape[:2]
     if options.compare:
-        count = len(result.compared or DEFAULT_COMPARED)
+        count = len(options.compared)
         width = count * width + (count - 1) * GAP_PX
     fraction = min(1.0, MAX_SIDE_PX / max(width, height))
     return max(1, round(width * fraction)), max(1, round(height * fraction))

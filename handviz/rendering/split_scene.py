@@ -14,7 +14,7 @@ from handviz.rendering.difference import Distances, distances_of
 from handviz.rendering.hand_shape import Surface, all_stds_mm, orbit_centre, orbit_radius
 from handviz.rendering.highlight import Highlight, Pick
 from handviz.rendering.legend import LegendPart, LegendPass, LegendRoom, points_in
-from handviz.rendering.options import DEFAULT_COMPARED, Difference, DrawOptions, KeyLight
+from handviz.rendering.options import Difference, DrawOptions, KeyLight
 from handviz.rendering.pane_label import pane_label, pane_lines
 from handviz.rendering.panes import Pane, PanePoint, pane_at, panes_of
 from handviz.rendering.passes import ImagePass, Rectangle
@@ -34,7 +34,7 @@ class _Drawn(NamedTuple):
 
 
 class SplitScene:
-    """Drawing of results by ``DrawOptions.compare`` and ``.difference``, with shared camera, light and colour scale."""
+    """Drawing of results in panes and as difference maps (``DrawOptions``), with shared camera, light and scale."""
 
     def __init__(self, ctx: moderngl.Context, surface: Surface) -> None:
         self._ctx, self._surface = ctx, surface
@@ -66,7 +66,7 @@ class SplitScene:
             return (Pane(self._single(options), 0, 0, *view_size),)
         height, width = self._result.frame.image.shape[:2]
         return panes_of(
-            view_size, self._models(), image_size=(width, height), view=options.view, pixel_ratio=pixel_ratio
+            view_size, options.compared, image_size=(width, height), view=options.view, pixel_ratio=pixel_ratio
         )
 
     def pane_at(
@@ -97,14 +97,8 @@ class SplitScene:
         return scene.pick(point, found.size_px, options, orbit=orbit, pixel_ratio=pixel_ratio)
 
     def _scene_of(self, model: ModelId, options: DrawOptions) -> Scene:
-        models = self._models() if options.compare else (model,)
-        self._make_scenes(len(models))
-        return self._scenes[models.index(model)]
-
-    def _models(self) -> tuple[ModelId, ...]:
-        """Return the models of the panes; a result that is not compared yet has the usual ones."""
-        assert self._result is not None
-        return self._result.compared or DEFAULT_COMPARED
+        self._make_scenes(len(options.compared) if options.compare else 1)
+        return self._scenes[options.compared.index(model) if options.compare else 0]
 
     def draw(
         self,
@@ -148,7 +142,7 @@ class SplitScene:
         scene.set_highlight(self._highlight_of(pane.model, options))
         scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, pane=pane)
         shown = scene.image_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
-        lines = pane_lines(self._result, pane, options.difference, self._distances)
+        lines = pane_lines(self._result, pane, options.shown_difference, self._distances)
         label, rectangle = pane_label(lines, pane, shown, pixel_ratio)
         if options.background != "none":
             self._label_pass(pane.model).set_image(label)
@@ -182,18 +176,18 @@ class SplitScene:
     def _single(self, options: DrawOptions) -> ModelId:
         """Return the model drawn without panes: the active one, or the first of a difference without it."""
         assert self._result is not None
-        chosen, difference = self._result.model, options.difference
+        chosen, difference = self._result.model, options.shown_difference
         if difference is None or chosen in difference.pair or self._distances is None:
             return chosen
         return difference.first
 
     def _distribute(self, options: DrawOptions) -> None:
         """Set every scene's part of the result."""
-        wanted = (options.compare, options.difference)
+        wanted = (options.compare and options.compared, options.shown_difference)
         if wanted == self._shown_for:
             return
         self._shown_for = wanted
-        result, difference = self._result, options.difference
+        result, difference = self._result, options.shown_difference
         if difference != self._measured:
             self._measured, self._distances_seen = difference, RangeFollower()
         self._distances = distances_of(result, difference) if result is not None and difference is not None else None
@@ -203,7 +197,7 @@ class SplitScene:
             return
         if self._distances is not None:
             self._distances_seen.update(np.concatenate(self._distances.hands_mm))
-        models = self._models() if options.compare else (self._single(options),)
+        models = options.compared if options.compare else (self._single(options),)
         results = [result.of_model(model) for model in models]
         if options.compare and any(one.hands for one in results):
             self._stds.update(all_stds_mm([hand for one in results for hand in one.hands]))
@@ -218,17 +212,17 @@ class SplitScene:
     def _options_of(self, model: ModelId, options: DrawOptions) -> DrawOptions:
         """Return a pane's options: one scale for all, and plain if distances are shown but not of this model."""
         own = replace(options, legend=False)
-        if options.difference is None:
-            return replace(own, std_range_mm=self.range_mm(options))
+        if not options.difference:
+            return own.with_range(self.range_mm(options))
         if self._is_measured(model):
             range_mm = options.std_range_mm or (0.0, self._distances_seen.range_mm[1])
-            return replace(own, colour="uncertainty", std_range_mm=range_mm)
+            return replace(own, colour="uncertainty").with_range(range_mm)
         return replace(own, colour="plain")
 
     def _highlight_of(self, model: ModelId, options: DrawOptions) -> Highlight | None:
         """Return the same point in every pane; with attention for the active model only, and not with distances."""
         assert self._result is not None
-        if self._highlight is None or (model == self._result.model and options.difference is None):
+        if self._highlight is None or (model == self._result.model and not options.difference):
             return self._highlight
         return replace(self._highlight, attention=None)
 

@@ -21,6 +21,8 @@ from tests.hands import FakeLandmarker
 from tests.made_up_families import MadeUpModel, installed, made_up_family, plain_hand
 from tests.tiny_network import constant_hand, write_network
 
+THREE = ("--compare-with", "prior", "amvur")
+"""Beside final."""
 SIZES = {"prior": 0.8, "amvur": 1.0, "final": 1.2}
 
 
@@ -48,7 +50,7 @@ def test_distances_are_those_between_the_models_own_meshes(image: Path) -> None:
         (mesh,) = (image.parent / "out" / "meshes").iterdir()
         meshes[model] = np.asarray(trimesh.load(mesh, process=False).vertices)
         mesh.unlink()
-    assert reconstruct(image, "--compare", "--no-overlays") == 0
+    assert reconstruct(image, *THREE, "--no-overlays") == 0
     (entry,) = json.loads((image.parent / "out" / "hands.json").read_text())
     (hand,) = entry["hands"]
     assert set(hand["distances_mm"]) == {"prior_amvur", "prior_final", "amvur_final"}
@@ -62,7 +64,7 @@ def test_distances_are_those_between_the_models_own_meshes(image: Path) -> None:
 
 
 def test_overlays_are_three_images_wide(image: Path) -> None:
-    assert reconstruct(image, "--compare", "--mesh", "none") == 0
+    assert reconstruct(image, *THREE, "--mesh", "none") == 0
     overlay = np.asarray(Image.open(image.parent / "out" / "overlays" / "hand.png")).astype(int)
     assert overlay.shape == (240, 3 * 320 + 4, 3)
     panes = [overlay[:, start : start + 320] for start in (0, 322, 644)]
@@ -73,7 +75,7 @@ def test_a_missing_model_is_named_and_the_others_have_their_hands(
     image: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (image.parent / "handviz_amvur.onnx").unlink()
-    assert reconstruct(image, "--compare", "--mesh", "none") == 0
+    assert reconstruct(image, *THREE, "--mesh", "none") == 0
     entry = entry_of(image)
     assert set(entry["compare_errors"]) == {"amvur"}
     assert "handviz_amvur.onnx is missing" in entry["compare_errors"]["amvur"]
@@ -91,6 +93,15 @@ def test_a_missing_model_that_is_asked_for_is_an_error_of_the_command(
     (image.parent / "handviz_amvur.onnx").unlink()
     assert reconstruct(image, "--model", "amvur", "--compare") == 1
     assert "handviz_amvur.onnx is missing" in capsys.readouterr().err
+
+
+def test_all_models_up_to_four_are_compared_unless_some_are_named(image: Path) -> None:
+    assert reconstruct(image, "--compare", "--mesh", "none") == 0
+    entry = entry_of(image)
+    # The files of these tests have no landmarks of MediaPipe.
+    assert set(entry["compare_errors"]) == {"mediapipe"}
+    assert len(entry["hands"][0]["distances_mm"]) == 6
+    assert overlay_size(image) == (4 * 320 + 3 * 2, 240)
 
 
 def test_a_chosen_subset_is_compared(image: Path) -> None:
@@ -132,7 +143,7 @@ def test_a_subset_that_is_none_is_refused(image: Path, names: tuple[str, ...]) -
 
 def test_at_most_four_models_are_compared() -> None:
     with installed(**{f"package_{name}": made_up_family(f"plain_{name}") for name in "abc"}):
-        assert compared_models("final") == (*DEFAULT_COMPARED, "plain_a")
+        assert compared_models("final") == (*DEFAULT_COMPARED, "mediapipe")
         assert compared_models("plain_c") == (*DEFAULT_COMPARED, "plain_c")
         assert compared_models("plain_c", ("amvur",)) == ("amvur", "plain_c")
         with raises(ErrorCode.BAD_VALUE, match="plain_c"):

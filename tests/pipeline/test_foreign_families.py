@@ -10,7 +10,9 @@ from handviz.core.errors import ErrorCode
 from handviz.core.records import Frame, NetworkOutput
 from handviz.models.base import LoadContext, Reconstructor
 from handviz.pipeline import pipeline as pipeline_module
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
+from handviz.rendering.options import DEFAULT_COMPARED
 from tests.errors import raises
 from tests.hands import FakeLandmarker
 from tests.made_up_families import MadeUpModel, installed, made_up_family, plain_hand, std_of
@@ -28,6 +30,10 @@ def fake_landmarker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     FakeLandmarker.made.clear()
     yield
     assert all(landmarker.closed for landmarker in FakeLandmarker.made)
+
+
+def config(networks: Path, *, video: bool = False) -> PipelineConfig:
+    return PipelineConfig(networks, video=video, preload_others=False)
 
 
 def frame(number: int = 0) -> Frame:
@@ -53,7 +59,8 @@ FAILING = {
 
 @pytest.mark.parametrize("family", FAILING.values(), ids=FAILING)
 def test_compared_with_a_failing_model_the_others_have_their_hands(networks: Path, family: object) -> None:
-    with installed(stranger=family), Pipeline(PipelineSettings(networks, compare=True, video=False)) as pipeline:
+    settings = PipelineSettings(others=(*DEFAULT_COMPARED, "failing"))
+    with installed(stranger=family), Pipeline(settings, config(networks)) as pipeline:
         result = pipeline.process(frame())
     assert set(result.other_errors) == {"failing"}
     assert "failing" in result.other_errors["failing"]
@@ -63,28 +70,26 @@ def test_compared_with_a_failing_model_the_others_have_their_hands(networks: Pat
 
 @pytest.mark.parametrize("family", FAILING.values(), ids=FAILING)
 def test_a_failing_model_in_use_is_an_error_and_the_next_frame_has_another(networks: Path, family: object) -> None:
-    settings = PipelineSettings(networks, other_models=False)
-    with installed(stranger=family), Pipeline(settings) as pipeline:
+    with installed(stranger=family), Pipeline(config=config(networks, video=True)) as pipeline:
         assert len(pipeline.process(frame(0)).hands) == 1
-        pipeline.set_model("failing")
+        pipeline.apply(PipelineSettings("failing"))
         with raises(ErrorCode.MODEL_FOREIGN, ErrorCode.NOT_FINITE, match="failing"):
             pipeline.process(frame(1))
-        pipeline.set_model("prior")
+        pipeline.apply(PipelineSettings("prior"))
         result = pipeline.process(frame(2))
     assert (result.model, len(result.hands)) == ("prior", 1)
 
 
 def test_a_pipeline_of_a_model_that_does_not_load_frees_the_detector(networks: Path) -> None:
     with installed(stranger=FAILING["load"]), raises(ErrorCode.MODEL_FOREIGN, match="failing"):
-        Pipeline(PipelineSettings(networks, "failing", other_models=False))
+        Pipeline(PipelineSettings("failing"), config(networks))
 
 
 @pytest.mark.parametrize("video", [True, False])
 def test_a_model_without_uncertainty_gets_its_own_crop_and_gives_hands_without_any(networks: Path, video: bool) -> None:
     model = MadeUpModel(lambda count: [plain_hand()] * count)
     family = made_up_family(load=lambda _: model)
-    settings = PipelineSettings(networks, "plain", other_models=False, video=video)
-    with installed(stranger=family), Pipeline(settings) as pipeline:
+    with installed(stranger=family), Pipeline(PipelineSettings("plain"), config(networks, video=video)) as pipeline:
         results = [pipeline.process(frame(number)) for number in range(3)]
     assert {crop.image.shape for crop in model.crops} == {(128, 128, 3)}
     assert {crop.image.dtype for crop in model.crops} == {np.dtype(np.uint8)}
@@ -99,8 +104,8 @@ def test_a_model_without_uncertainty_gets_its_own_crop_and_gives_hands_without_a
 def test_a_model_with_one_number_for_all_points_says_so(networks: Path) -> None:
     std = {"vertex_std_m": std_of(0.002, 778), "keypoint_std_m": std_of(0.002, 21)}
     family = made_up_family("steady", lambda count: [plain_hand(**std)] * count)
-    settings = PipelineSettings(networks, "steady", other_models=False, video=False, correct_pose=False)
-    with installed(stranger=family), Pipeline(settings) as pipeline:
+    setup = PipelineConfig(networks, video=False, preload_others=False, correct_pose=False)
+    with installed(stranger=family), Pipeline(PipelineSettings("steady"), setup) as pipeline:
         (hand,) = pipeline.process(frame()).hands
     assert hand.uncertainty == "constant"
     assert hand.vertex_std_mm == pytest.approx(2 * np.sqrt(3), rel=0.2)

@@ -37,7 +37,7 @@ def compared(*hands: HandMesh) -> FrameResult:
 @pytest.mark.parametrize("view_size", [(732, 650), (1412, 950), (320, 240), (400, 1200), (3, 3)])
 @pytest.mark.parametrize("view", ["overlay", "orbit"])
 def test_panes_divide_the_view_in_order_and_do_not_overlap(view_size: Size, view: str) -> None:
-    panes = panes_of(view_size, image_size=IMAGE, view=view)
+    panes = panes_of(view_size, DEFAULT_COMPARED, image_size=IMAGE, view=view)
     assert tuple(pane.model for pane in panes) == DEFAULT_COMPARED
     covered = np.zeros(view_size[::-1], int)
     for pane in panes:
@@ -60,12 +60,12 @@ def test_panes_divide_the_view_in_order_and_do_not_overlap(view_size: Size, view
     ],
 )
 def test_panes_lie_where_they_show_more(view_size: Size, image_size: Size, view: str, is_row: bool) -> None:
-    first, second, _ = panes_of(view_size, image_size=image_size, view=view)
+    first, second, _ = panes_of(view_size, DEFAULT_COMPARED, image_size=image_size, view=view)
     assert (first.top_px == second.top_px) == is_row
 
 
 def test_a_point_belongs_to_the_pane_around_it() -> None:
-    panes = panes_of((1000, 300), image_size=IMAGE, pixel_ratio=2.0)
+    panes = panes_of((1000, 300), DEFAULT_COMPARED, image_size=IMAGE, pixel_ratio=2.0)
     _, second, last = panes
     found = pane_at(panes, second.left_px + 5.5, 20.0)
     assert found is not None
@@ -147,7 +147,7 @@ def test_labels_wrap_into_the_room_there_is() -> None:
 
 def test_labels_name_model_distances_and_errors() -> None:
     result = compared(made_up_hand(), made_up_hand(handedness="left", wrist_px=(100.0, 100.0)))
-    prior, amvur, final = panes_of((900, 300), image_size=IMAGE)
+    prior, amvur, final = panes_of((900, 300), DEFAULT_COMPARED, image_size=IMAGE)
     assert pane_lines(result, prior, None, None) == ("prior-net",)
     assert pane_lines(result, final, None, None) == ("final (active)",)
     assert pane_lines(result, amvur, DIFFERENCE, None) == ("AMVUR", "no such file")

@@ -4,16 +4,16 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from queue import SimpleQueue
 from typing import Protocol
 
 from PyQt6.QtCore import QThread, pyqtSignal
 
-from handviz.core.camera_model import CameraModel, HandSize
-from handviz.core.records import Frame, FrameResult, HandednessSetting, ModelId, SmoothingKind
+from handviz.core.records import Frame, FrameResult, ModelId
 from handviz.gui.session.messages import Answer, FrameRequest
 from handviz.gui.session.rates import RateMeter
-from handviz.gui.session.settings import ViewSettings
 from handviz.gui.session.tasks import attempt, lower_priority
+from handviz.pipeline.settings import PipelineSettings
 from handviz.sources.mailbox import Mailbox
 
 POLL_S = 0.5
@@ -32,40 +32,24 @@ class PipelineLike(Protocol):
         """Reconstruct the hands of a frame."""
         ...
 
-    def set_model(self, model: ModelId, /) -> None:
-        """Use this model from the next frame on."""
-        ...
-
-    def set_smoothing(self, strength: float, /) -> None:
-        """Set the strength, 0 to 1."""
-        ...
-
-    def set_smoothing_kind(self, kind: SmoothingKind, /) -> None:
-        """Use another filter, starting from its initial state."""
-        ...
-
-    def set_camera_model(self, camera_model: CameraModel, /) -> None:
-        """Use these intrinsics."""
-        ...
-
-    def set_hand_size(self, size: HandSize, /) -> None:
-        """Use this hand size."""
-        ...
-
-    def set_side(self, side: HandednessSetting, /) -> None:
-        """Detect or override handedness."""
-        ...
-
-    def set_compare(self, wanted: bool, /) -> None:
-        """Set whether all models run from the next frame on."""
-        ...
-
-    def set_texture(self, wanted: bool, /) -> None:
-        """Set whether hands get a texture from the next frame on."""
+    def apply(self, settings: PipelineSettings, /) -> None:
+        """Use these settings from the next frame on."""
         ...
 
     def forget_texture(self) -> None:
         """Discard the colours of earlier frames."""
+        ...
+
+    def flip_hand(self, track_id: int, /) -> None:
+        """Give one hand the other side from the next frame on."""
+        ...
+
+    def hide_hand(self, track_id: int, /) -> None:
+        """Leave one hand out from the next frame on."""
+        ...
+
+    def show_all_hands(self) -> None:
+        """Show hidden hands again from the next frame on."""
         ...
 
     def reset(self, *, video: bool | None = None, same_hands: bool = False) -> None:
@@ -77,7 +61,7 @@ class PipelineLike(Protocol):
         ...
 
 
-PipelineMaker = Callable[[ViewSettings], PipelineLike]
+PipelineMaker = Callable[[PipelineSettings], PipelineLike]
 
 
 class ReconstructThread(QThread):
@@ -88,7 +72,9 @@ class ReconstructThread(QThread):
     error = pyqtSignal(str)
     recovered = pyqtSignal()
 
-    def __init__(self, mailbox: Mailbox[FrameRequest], make_pipeline: PipelineMaker, settings: ViewSettings) -> None:
+    def __init__(
+        self, mailbox: Mailbox[FrameRequest], make_pipeline: PipelineMaker, settings: PipelineSettings
+    ) -> None:
         super().__init__()
         self._mailbox = mailbox
         self._make_pipeline = make_pipeline
@@ -98,16 +84,29 @@ class ReconstructThread(QThread):
         self._tried_for: tuple[int, ModelId] | None = None
         self._position: tuple[int, int] | None = None
         self._forgets_texture = False
+        self._requests: SimpleQueue[Callable[[PipelineLike], None]] = SimpleQueue()
         self._message = ""
         self._rate = RateMeter()
 
-    def apply(self, settings: ViewSettings) -> None:
+    def apply(self, settings: PipelineSettings) -> None:
         """Use these settings from the next frame on (any thread)."""
         self._wanted = settings
 
     def forget_texture(self) -> None:
         """Discard the colours of earlier frames before the next one (any thread)."""
         self._forgets_texture = True
+
+    def flip_hand(self, track_id: int) -> None:
+        """Give one hand the other side before the next frame (any thread)."""
+        self._requests.put(lambda pipeline: pipeline.flip_hand(track_id))
+
+    def hide_hand(self, track_id: int) -> None:
+        """Leave one hand out before the next frame (any thread)."""
+        self._requests.put(lambda pipeline: pipeline.hide_hand(track_id))
+
+    def show_all_hands(self) -> None:
+        """Show hidden hands again before the next frame (any thread)."""
+        self._requests.put(lambda pipeline: pipeline.show_all_hands())
 
     def stop(self) -> None:
         """Close the mailbox, end the loop and wait for it."""
@@ -166,27 +165,15 @@ class ReconstructThread(QThread):
         return self._pipeline
 
     def _apply_changes(self, pipeline: PipelineLike) -> None:
-        wanted, applied = self._wanted, self._applied
-        if wanted.model != applied.model:
-            pipeline.set_model(wanted.model)
-        if wanted.smoothing != applied.smoothing:
-            pipeline.set_smoothing(wanted.smoothing)
-        if wanted.smoothing_kind != applied.smoothing_kind:
-            pipeline.set_smoothing_kind(wanted.smoothing_kind)
-        if wanted.camera_model != applied.camera_model:
-            pipeline.set_camera_model(wanted.camera_model)
-        if wanted.hand_size != applied.hand_size:
-            pipeline.set_hand_size(wanted.hand_size)
-        if wanted.side != applied.side:
-            pipeline.set_side(wanted.side)
-        if wanted.wants_texture != applied.wants_texture:
-            pipeline.set_texture(wanted.wants_texture)
-        if wanted.wants_others != applied.wants_others:
-            pipeline.set_compare(wanted.wants_others)
-        self._applied = wanted
+        wanted = self._wanted
+        if wanted != self._applied:
+            self._applied = wanted
+            pipeline.apply(wanted)
         if self._forgets_texture:
             self._forgets_texture = False
             pipeline.forget_texture()
+        while not self._requests.empty():
+            self._requests.get()(pipeline)
 
     def _without_hands(self, request: FrameRequest) -> FrameResult:
         return FrameResult(frame=request.frame, model=self._wanted.model)
