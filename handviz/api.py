@@ -31,6 +31,8 @@ from handviz.core.records import (
     NetworkFile,
     NetworkRole,
     SmoothingKind,
+    UncertaintyKind,
+    uncertainty_kind,
 )
 from handviz.hand_models.choice import hand_model_for
 from handviz.io.mesh_export import export_mesh, usual_vertices
@@ -109,6 +111,11 @@ class Hand:
     track_id: str = ""
     """In clips the name of the same hand in all frames, such as "right" or "right_2" (one name for each side that it is
     taken for); empty in single images."""
+
+    @property
+    def uncertainty(self) -> UncertaintyKind:
+        """What the standard deviations are: "per_vertex"; "constant", one for all vertices; or "none", all are NaN."""
+        return uncertainty_kind(self.vertex_std_mm if np.isfinite(self.vertex_std_mm).all() else None)
 
     def save(self, path: str | os.PathLike[str], *, colour: Literal["uncertainty", "plain"] = "uncertainty") -> Path:
         """Write the mesh as .glb, .obj or .ply, as ``handviz reconstruct`` does; return the path.

@@ -160,6 +160,8 @@ def _report_stages(
     hands = np.mean([len(result.hands) for result in results])
     title = "one thread, %d frames, %.2f hands in each: ms, median and 95th percentile"
     figures.add("frames", len(results), title, len(results), hands)
+    for model, error in results[-1].other_errors.items():
+        figures.add(f"without {model}", error, "  without %s: %s", model, error)
     totals_ms = np.array(draw_ms)
     for stage in STAGES:
         stage_ms = _stage_ms(results, stage)

@@ -229,6 +229,13 @@ class HandTexture:
     """(V, 2) where the image was sampled, before any smoothing over frames; None: as drawn."""
 
 
+def uncertainty_kind(vertex_std_mm: FloatArray | None) -> UncertaintyKind:
+    """Return whether standard deviations (V,) differ from vertex to vertex, are all the same, or are None."""
+    if vertex_std_mm is None:
+        return "none"
+    return "constant" if np.ptp(vertex_std_mm) <= SAME_STD * np.max(vertex_std_mm) else "per_vertex"
+
+
 @dataclass(frozen=True, eq=False)
 class HandMesh:
     """One reconstructed hand, un-mirrored, in the camera's axes."""
@@ -282,9 +289,7 @@ class HandMesh:
     @cached_property
     def uncertainty(self) -> UncertaintyKind:
         """Whether each vertex has a standard deviation of its own, all have the same, or there is none."""
-        if self.vertex_std_mm is None:
-            return "none"
-        return "constant" if np.ptp(self.vertex_std_mm) <= SAME_STD * np.max(self.vertex_std_mm) else "per_vertex"
+        return uncertainty_kind(self.vertex_std_mm)
 
     @property
     def wrist_std_m(self) -> FloatArray | None:

@@ -89,6 +89,7 @@ def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[s
         "keypoints_image_px": _rounded(hand.keypoints_px, 3),
         "keypoint_std_mm": None if hand.keypoint_std_mm is None else _rounded(hand.keypoint_std_mm, 4),
         "vertex_std_mm": _mean_and_max(hand.vertex_std_mm),
+        "uncertainty": hand.uncertainty,
         "wrist_camera_m": _rounded(hand.wrist_camera_m, 6),
         "wrist_std_m": None if hand.wrist_std_m is None else _rounded(hand.wrist_std_m, 6),
         "assumed_focal_px": round(hand.intrinsics.focal_px, 3),

@@ -84,7 +84,7 @@ def test_the_report_names_every_figure(
         "age when shown",
     ):
         assert figure in printed
-    assert ("compared models" if compare else "model final") in printed
+    assert ("models prior, amvur, final, mediapipe" if compare else "model final") in printed
     for figure in ("peak memory", "memory drift", "ExecutionProvider", "frames dropped"):
         assert figure in printed
 

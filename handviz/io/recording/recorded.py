@@ -38,7 +38,7 @@ class Track:
     vertices_m: FloatArray
     """(N, V, 3) camera axes, wrist at the origin; V is 0 where the recording has no vertices."""
     vertex_std_mm: FloatArray | None
-    """(N, V); None if the model predicts no uncertainty."""
+    """(N, V); None if the model of some frames predicts no uncertainty."""
     hand_model: str = ""
     """Fingerprint of the hand model of the vertices; empty: the open hand."""
 
@@ -159,10 +159,19 @@ def _track(name: str, timed_hands: TimedHands, vertices: FloatArray, hand_model:
         keypoints_m=np.array([hand.keypoints_camera_m for hand in hands], np.float64),
         wrists_m=np.array([hand.wrist_camera_m for hand in hands], np.float64),
         vertices_m=meshes[..., :3],
-        # Written as not a number by a model without uncertainty.
-        vertex_std_mm=None if meshes.size and np.isnan(meshes[..., 3]).all() else meshes[..., 3],
+        vertex_std_mm=_known_std_mm(meshes[..., 3]),
         hand_model=hand_model,
     )
+
+
+def _known_std_mm(std_mm: FloatArray) -> FloatArray | None:
+    """Return the standard deviations (N, V), None if some frames have none at all: a model without uncertainty wrote
+    not a number for all of their vertices.
+
+    Single ones that are no numbers are left in: such a recording is damaged.
+    """
+    is_absent = np.isnan(std_mm).all(axis=1) if std_mm.size else np.zeros(len(std_mm), bool)
+    return None if is_absent.any() and np.isfinite(std_mm[~is_absent]).all() else std_mm
 
 
 def _read_vertices(folder: Path) -> tuple[FloatArray, str]:
