@@ -5,6 +5,7 @@ import shutil
 import onnx
 import pytest
 import torch
+from handviz.models.amvur.training_checkpoint import calibration_metadata, load_checkpoint
 from safetensors.torch import load_file
 
 from handviz.__main__ import main
@@ -12,13 +13,7 @@ from handviz.core.errors import HandvizError
 from handviz.evaluation.calibration import fit_variance_scale
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.training.checkpoint import (
-    VARIANCE_SCALES,
-    add_metadata,
-    calibration_metadata,
-    load_checkpoint,
-    read_metadata,
-)
+from handviz.training.checkpoint import VARIANCE_SCALES, add_metadata, read_metadata
 from tests.errors import wrong_usage
 
 pytestmark = pytest.mark.slow

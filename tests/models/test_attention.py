@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from handviz.models.amvur.training_checkpoint import load_checkpoint
 
 from handviz.core.errors import ErrorCode
 from handviz.core.paths import MODELS, PROJECT_ROOT, model_file
@@ -20,7 +21,6 @@ from handviz.models.amvur.attention_maps import (
     attention_of_vertex,
     attention_to_joint,
 )
-from handviz.training.checkpoint import load_checkpoint
 from tests.conftest import SmallModel
 from tests.errors import raises
 from tests.hands import made_up_detection

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from handviz.models.amvur.training_checkpoint import load_checkpoint
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -27,13 +28,12 @@ from handviz.models.amvur.export import (
     ExportOutput,
     export_onnx,
     largest_difference_cm,
-    rounded_to_half,
 )
 from handviz.models.amvur.model import ModelConfig, build_model
-from handviz.models.amvur.onnx_file import store_as_half, write_onnx
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
+from handviz.models.onnx_file import rounded_to_half, store_as_half, write_onnx
 from handviz.models.reconstructor import OnnxReconstructor
-from handviz.training.checkpoint import load_checkpoint, read_metadata
+from handviz.training.checkpoint import read_metadata
 from tests.errors import raises
 
 pytestmark = pytest.mark.slow
