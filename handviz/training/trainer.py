@@ -301,7 +301,7 @@ class Run(Trainer):
 
     def save(self) -> None:
         """Write the run's last checkpoint."""
-        task = self.task
+        task, family = self.task, self.task.architecture.family
         state = {"optimiser": self.optimiser.state_dict(), "step": self.step, "batch_size": self.batch_size}
         notes = {
             "step": self.step,
@@ -309,7 +309,6 @@ class Run(Trainer):
             "samples": len(task.samples),
             "train": as_metadata(task.config),
         }
-        family = task.architecture.family
         save_checkpoint(self.last, task.network, task.model_config, notes, task.template, state, family=family)
 
     def _stop(self) -> "AbstractContextManager[Stop]":

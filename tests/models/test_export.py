@@ -10,7 +10,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from handviz.models.amvur.training_checkpoint import load_checkpoint
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -30,6 +29,7 @@ from handviz.models.amvur.export import (
     largest_difference_cm,
 )
 from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.models.amvur.training_checkpoint import load_checkpoint
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.models.onnx_file import rounded_to_half, store_as_half, write_onnx
 from handviz.models.reconstructor import OnnxReconstructor
