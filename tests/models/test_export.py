@@ -109,7 +109,7 @@ def test_the_command_renews_the_checksums(small_model):
 
 def test_the_live_program_loads_it(small_model, exported, template):
     reconstructor = OnnxReconstructor(small_model.onnx, template=template)
-    assert reconstructor.variant == "final"
+    assert reconstructor.model == "final"
     two_images, nothing = images(2), Detection("right", 1.0, np.zeros((21, 2)))
     crops = [HandCrop(image.permute(1, 2, 0).numpy(), np.eye(2, 3), nothing) for image in two_images]
     with torch.no_grad():
