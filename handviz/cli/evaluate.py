@@ -35,7 +35,7 @@ from handviz.evaluation.card import (
     cell,
     uncertainty_of,
 )
-from handviz.evaluation.evaluate import Crops, Predictor, checkpoint_predictor, collect, mediapipe_by_part
+from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, mediapipe_by_part
 from handviz.evaluation.held_out import freeze, label_warnings, read_held_out, render_held_out
 from handviz.evaluation.plots import draw_reliability, draw_sparsification
 from handviz.evaluation.predictors import onnx_predictor, spec_predictor
@@ -44,7 +44,8 @@ from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
 from handviz.models.base import ModelSpec
 from handviz.models.registry import list_models, shipped_models
-from handviz.training.checkpoint import parsed_notes, read_metadata, supervision_of
+from handviz.training.checkpoint import parsed_notes, read_metadata
+from handviz.training.families import Predictor, family_of_checkpoint
 
 CROPS = "crops"
 FOR_RENDERED = ("calibration", "plots", "mediapipe", "freeze")
@@ -87,7 +88,7 @@ def _chosen(word: Path) -> Chosen:
 
 
 def _title(path: Chosen, taken: Container[str]) -> str:
-    """Return the file's or folder's name, with a mark for a checkpoint trained on 2D joints alone."""
+    """Return the model's, file's or folder's name, with what must be said of a checkpoint, such as "weak"."""
     if isinstance(path, ModelSpec):
         return path.id if path.id not in taken else path.label
     stem = path.stem.removeprefix("handviz_") if path.suffix == ".onnx" else _folder_title(path)
@@ -95,8 +96,8 @@ def _title(path: Chosen, taken: Container[str]) -> str:
 
 
 def _folder_title(path: Path) -> str:
-    weak = supervision_of(parsed_notes(path, read_metadata(path)["notes"])) == "weak"
-    return f"{path} (weak)" if weak else str(path)
+    remark = family_of_checkpoint(path).remark(parsed_notes(path, read_metadata(path)["notes"]))
+    return f"{path} ({remark})" if remark else str(path)
 
 
 def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: bool = False) -> list[Crops]:
