@@ -43,6 +43,7 @@ HAND_KEYS = {
     "keypoints_image_px",
     "keypoint_std_mm",
     "vertex_std_mm",
+    "uncertainty",
     "wrist_camera_m",
     "wrist_std_m",
     "assumed_focal_px",
