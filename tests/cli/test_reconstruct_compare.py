@@ -152,6 +152,15 @@ def test_at_most_four_models_are_compared() -> None:
             compared_models("plain_c", ("nobody",))
 
 
+def test_a_shard_of_a_model_without_a_file_is_done_and_knows_what_it_was_compared_with(image: Path) -> None:
+    shard = ("--shard", "1/1", "--model", "plain", "--no-overlays", "--mesh", "none")
+    with installed(stranger=made_up_family()):
+        assert reconstruct(image, *shard, "--compare-with", "final") == 0
+        assert set(entry_of(image)["hands"][0]["distances_mm"]) == {"final_plain"}
+        assert reconstruct(image, *shard, "--resume", "--compare-with", "final") == 0
+        assert reconstruct(image, *shard, "--resume", "--compare-with", "prior") == 1
+
+
 def overlay_size(image: Path) -> tuple[int, int]:
     with Image.open(image.parent / "out" / "overlays" / "hand.png") as overlay:
         return overlay.size
