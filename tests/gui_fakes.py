@@ -21,11 +21,13 @@ from handviz.core.records import (
     StageTimes,
 )
 from handviz.gui.session.settings import ViewSettings
-from handviz.rendering.hand_shape import PlainSurface
+from handviz.models.registry import model_labels
+from handviz.rendering.hand_shape import ModelDisplay, PlainSurface
 from handviz.rendering.options import DEFAULT_COMPARED
 
 UNPLUGGED = "camera 0 stopped delivering images: check that it is plugged in"
-TRIANGLE = PlainSurface(np.array([[0, 1, 2]], dtype=np.int32), 3)
+FACES = np.array([[0, 1, 2]], dtype=np.int32)
+TRIANGLE = ModelDisplay({"": PlainSurface(FACES, 3)}, model_labels())
 
 
 def frame(number: int = 0, name: str = "") -> Frame:

@@ -128,6 +128,8 @@ class Detection:
     """(21, 2) in image pixels."""
     support: float | None = None
     """Sum of the squared scores of the views of a still image that agree on the hand; None in a stream."""
+    track_id: int = 0
+    """Number of the hand over frames (``detection.tracking.HandTracker``), from 1; 0: not tracked."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +258,8 @@ class HandMesh:
     """None if it was not estimated."""
     hand_model: str = ""
     """Fingerprint of the vertices' hand model (``hand_models.choice``); empty: the open hand."""
+    track_id: int = 0
+    """Of its detection: the same number in all frames, from 1; 0: not tracked."""
 
     @cached_property
     def vertices_px(self) -> FloatArray:

@@ -75,18 +75,31 @@ class DrawOptions:
     background: Background = "picture"
     """``none``: the hands alone, in premultiplied colours with their opacity in alpha."""
     compare: bool = False
-    """One pane per model."""
+    """One pane for each of ``compared``."""
+    compared: tuple[ModelId, ...] = ("prior", "amvur", "final")
+    """Two to four models, in the order of their panes."""
     difference: Difference | None = None
     """Difference map instead of ``colour``."""
+    labels: bool = True
+    """On the image, each hand's number, side and score."""
+
+    @property
+    def shown_difference(self) -> Difference | None:
+        """The two models whose distance the colours show, None if no difference map is shown."""
+        return self.difference
 
     @property
     def light_can_move(self) -> bool:
         """Whether the light can be moved, which would falsify the colours of heatmaps."""
         return self.relight and self.colour != "uncertainty" and self.difference is None
 
+    def with_range(self, range_mm: tuple[float, float] | None) -> "DrawOptions":
+        """Return options with these ends of the colour map; None: automatic."""
+        return replace(self, std_range_mm=range_mm)
+
     def cut_out(self) -> "DrawOptions":
         """Return options for the same hands without background, opaque."""
-        return replace(self, background="none", opacity=1.0, legend=False, inset=False)
+        return replace(self, background="none", opacity=1.0, legend=False, inset=False, labels=False)
 
 
 def fade_of(options: DrawOptions) -> Fade | None:

@@ -11,10 +11,11 @@ from handviz.core.records import FloatArray, FrameResult, ModelId
 from handviz.rendering.camera import OrbitCamera, Size
 from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, distances_of
-from handviz.rendering.hand_shape import Surface, all_stds_mm, orbit_centre, orbit_radius
+from handviz.rendering.hand_shape import ModelDisplay, all_stds_mm, orbit_centre, orbit_radius
 from handviz.rendering.highlight import Highlight, Pick
 from handviz.rendering.legend import LegendPart, LegendPass, LegendRoom, points_in
-from handviz.rendering.options import DEFAULT_COMPARED, Difference, DrawOptions, KeyLight
+from handviz.rendering.legend import Rectangle as WholeRectangle
+from handviz.rendering.options import Difference, DrawOptions, KeyLight
 from handviz.rendering.pane_label import pane_label, pane_lines
 from handviz.rendering.panes import Pane, PanePoint, pane_at, panes_of
 from handviz.rendering.passes import ImagePass, Rectangle
@@ -31,20 +32,23 @@ class _Drawn(NamedTuple):
     parts: tuple[LegendPart, ...]
     occupied_px: FloatArray
     """(N, 2) in the view: the hands' vertices, and points all over the label."""
+    label: WholeRectangle
+    """In the pane."""
 
 
 class SplitScene:
-    """Drawing of results by ``DrawOptions.compare`` and ``.difference``, with shared camera, light and colour scale."""
+    """Drawing of results in panes and as difference maps (``DrawOptions``), with shared camera, light and scale."""
 
-    def __init__(self, ctx: moderngl.Context, surface: Surface) -> None:
-        self._ctx, self._surface = ctx, surface
-        self._scenes = [Scene(ctx, surface)]
+    def __init__(self, ctx: moderngl.Context, display: ModelDisplay) -> None:
+        self._ctx, self._display = ctx, display
+        self._scenes = [Scene(ctx, display)]
         self._labels: dict[ModelId, ImagePass] = {}
         self._legend = LegendPass(ctx)
         self._stds, self._distances_seen = RangeFollower(), RangeFollower()
         self._result: FrameResult | None = None
         self._distances: Distances | None = None
         self._highlight: Highlight | None = None
+        self._selected: int | None = None
         self._measured: Difference | None = None
         self._shown_for: tuple[object, ...] | None = None
 
@@ -66,7 +70,7 @@ class SplitScene:
             return (Pane(self._single(options), 0, 0, *view_size),)
         height, width = self._result.frame.image.shape[:2]
         return panes_of(
-            view_size, self._models(), image_size=(width, height), view=options.view, pixel_ratio=pixel_ratio
+            view_size, options.compared, image_size=(width, height), view=options.view, pixel_ratio=pixel_ratio
         )
 
     def pane_at(
@@ -78,6 +82,10 @@ class SplitScene:
     def set_highlight(self, highlight: Highlight | None) -> None:
         """Mark this point of the current result from the next ``draw`` on, in every pane; None marks nothing."""
         self._highlight = highlight
+
+    def select_hand(self, number: int | None) -> None:
+        """Mark the hand of this ``hand_number`` from the next ``draw`` on, in every pane; None marks none."""
+        self._selected = number
 
     def pick(
         self,
@@ -97,14 +105,8 @@ class SplitScene:
         return scene.pick(point, found.size_px, options, orbit=orbit, pixel_ratio=pixel_ratio)
 
     def _scene_of(self, model: ModelId, options: DrawOptions) -> Scene:
-        models = self._models() if options.compare else (model,)
-        self._make_scenes(len(models))
-        return self._scenes[models.index(model)]
-
-    def _models(self) -> tuple[ModelId, ...]:
-        """Return the models of the panes; a result that is not compared yet has the usual ones."""
-        assert self._result is not None
-        return self._result.compared or DEFAULT_COMPARED
+        self._make_scenes(len(options.compared) if options.compare else 1)
+        return self._scenes[options.compared.index(model) if options.compare else 0]
 
     def draw(
         self,
@@ -117,6 +119,8 @@ class SplitScene:
     ) -> None:
         """Draw into ``target``; ``pixel_ratio`` is physical pixels per logical one."""
         self._distribute(options)
+        for scene in self._scenes:
+            scene.select_hand(self._selected)
         if self._result is None or not (options.compare or options.difference):
             self._scenes[0].set_highlight(self._highlight)
             self._scenes[0].draw(target, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio)
@@ -130,8 +134,13 @@ class SplitScene:
             self._draw_pane(target, pane, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio) for pane in panes
         ]
         target.viewport = (0, 0, *target.size)
-        if options.legend:
-            self._draw_legend(drawn, target.size, pixel_ratio)
+        legend = self._draw_legend(drawn, target.size, pixel_ratio) if options.legend else None
+        for pane, one in zip(panes, drawn, strict=True):
+            target.viewport = pane.viewport(target.size)
+            taken = (one.label,) if legend is None else (one.label, _shifted(legend, -pane.left_px, -pane.top_px))
+            self._scene_of(pane.model, options).draw_labels(
+                pane.size_px, options, orbit=orbit, pixel_ratio=pixel_ratio, taken=taken
+            )
 
     def _draw_pane(
         self,
@@ -148,7 +157,7 @@ class SplitScene:
         scene.set_highlight(self._highlight_of(pane.model, options))
         scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, pane=pane)
         shown = scene.image_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
-        lines = pane_lines(self._result, pane, options.difference, self._distances)
+        lines = pane_lines(self._result, pane, options, self._distances, self._display)
         label, rectangle = pane_label(lines, pane, shown, pixel_ratio)
         if options.background != "none":
             self._label_pass(pane.model).set_image(label)
@@ -156,10 +165,13 @@ class SplitScene:
         hands_px = scene.hands_px(pane.size_px, own, orbit or OrbitCamera())
         parts = scene.legend_parts(own) if len(hands_px) else ()
         occupied_px = np.concatenate([hands_px, points_in(rectangle)])
-        return _Drawn(shown, parts, occupied_px + np.array([pane.left_px, pane.top_px]))
+        return _Drawn(shown, parts, occupied_px + np.array([pane.left_px, pane.top_px]), rectangle)
 
-    def _draw_legend(self, drawn: Sequence[_Drawn], view_size: Size, pixel_ratio: float) -> None:
-        """Draw one legend for all panes, away from hands and labels, and beside the images if they leave room."""
+    def _draw_legend(self, drawn: Sequence[_Drawn], view_size: Size, pixel_ratio: float) -> WholeRectangle | None:
+        """Draw one legend for all panes, away from hands and labels, and beside the images if they leave room.
+
+        Return where it is; None if there is none.
+        """
         parts = tuple(dict.fromkeys(part for one in drawn for part in one.parts))
         occupied_px = np.concatenate([one.occupied_px for one in drawn])
         image, beside = drawn[0].image, None
@@ -169,7 +181,7 @@ class SplitScene:
             beside = image[0], image[1]
         elif image is not None:
             box = image
-        self._legend.draw(parts, LegendRoom(box, view_size, pixel_ratio, beside, may_shrink=True), occupied_px)
+        return self._legend.draw(parts, LegendRoom(box, view_size, pixel_ratio, beside, may_shrink=True), occupied_px)
 
     def release(self) -> None:
         """Free all GPU resources; the first scene last, since the others share its image."""
@@ -182,18 +194,18 @@ class SplitScene:
     def _single(self, options: DrawOptions) -> ModelId:
         """Return the model drawn without panes: the active one, or the first of a difference without it."""
         assert self._result is not None
-        chosen, difference = self._result.model, options.difference
+        chosen, difference = self._result.model, options.shown_difference
         if difference is None or chosen in difference.pair or self._distances is None:
             return chosen
         return difference.first
 
     def _distribute(self, options: DrawOptions) -> None:
         """Set every scene's part of the result."""
-        wanted = (options.compare, options.difference)
+        wanted = (options.compare and options.compared, options.shown_difference)
         if wanted == self._shown_for:
             return
         self._shown_for = wanted
-        result, difference = self._result, options.difference
+        result, difference = self._result, options.shown_difference
         if difference != self._measured:
             self._measured, self._distances_seen = difference, RangeFollower()
         self._distances = distances_of(result, difference) if result is not None and difference is not None else None
@@ -203,7 +215,7 @@ class SplitScene:
             return
         if self._distances is not None:
             self._distances_seen.update(np.concatenate(self._distances.hands_mm))
-        models = self._models() if options.compare else (self._single(options),)
+        models = options.compared if options.compare else (self._single(options),)
         results = [result.of_model(model) for model in models]
         if options.compare and any(one.hands for one in results):
             self._stds.update(all_stds_mm([hand for one in results for hand in one.hands]))
@@ -218,17 +230,17 @@ class SplitScene:
     def _options_of(self, model: ModelId, options: DrawOptions) -> DrawOptions:
         """Return a pane's options: one scale for all, and plain if distances are shown but not of this model."""
         own = replace(options, legend=False)
-        if options.difference is None:
-            return replace(own, std_range_mm=self.range_mm(options))
+        if not options.difference:
+            return own.with_range(self.range_mm(options))
         if self._is_measured(model):
             range_mm = options.std_range_mm or (0.0, self._distances_seen.range_mm[1])
-            return replace(own, colour="uncertainty", std_range_mm=range_mm)
+            return replace(own, colour="uncertainty").with_range(range_mm)
         return replace(own, colour="plain")
 
     def _highlight_of(self, model: ModelId, options: DrawOptions) -> Highlight | None:
         """Return the same point in every pane; with attention for the active model only, and not with distances."""
         assert self._result is not None
-        if self._highlight is None or (model == self._result.model and options.difference is None):
+        if self._highlight is None or (model == self._result.model and not options.difference):
             return self._highlight
         return replace(self._highlight, attention=None)
 
@@ -239,4 +251,9 @@ class SplitScene:
 
     def _make_scenes(self, count: int) -> None:
         while len(self._scenes) < count:
-            self._scenes.append(Scene(self._ctx, self._surface, self._scenes[0].frame))
+            self._scenes.append(Scene(self._ctx, self._display, self._scenes[0].frame))
+
+
+def _shifted(rectangle: WholeRectangle, right_px: int, down_px: int) -> WholeRectangle:
+    left, top, right, bottom = rectangle
+    return left + right_px, top + down_px, right + right_px, bottom + down_px

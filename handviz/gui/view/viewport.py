@@ -19,7 +19,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import WINDOW_COMMAND
 from handviz.core.records import FrameResult
 from handviz.rendering.camera import OrbitCamera
-from handviz.rendering.hand_shape import Surface
+from handviz.rendering.hand_shape import ModelDisplay
 from handviz.rendering.highlight import Highlight, Pick
 from handviz.rendering.offscreen import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 from handviz.rendering.options import DrawOptions, KeyLight
@@ -104,9 +104,9 @@ class Viewport(QOpenGLWidget):
     failed = pyqtSignal(str)
     """message why nothing can be drawn"""
 
-    def __init__(self, surface: Surface, parent: QWidget | None = None) -> None:
+    def __init__(self, display: ModelDisplay, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._surface = surface
+        self._display = display
         self._ctx: moderngl.Context | None = None
         self._scene: SplitScene | None = None
         self._smooth_target: MultisampleTarget | None = None
@@ -120,6 +120,7 @@ class Viewport(QOpenGLWidget):
         self._pressed_at: QPointF | None = None
         self._drawn_size = (0, 0)
         self._highlight: Highlight | None = None
+        self._selected: int | None = None
         self.image_taker: ImageTaker | None = None
         self.setMinimumSize(QSize(320, 240))
 
@@ -145,6 +146,13 @@ class Viewport(QOpenGLWidget):
         self._highlight = highlight
         if self._scene is not None:
             self._scene.set_highlight(highlight)
+        self.update()
+
+    def select_hand(self, number: int | None) -> None:
+        """Mark the hand that labels call by this number from now on, or none."""
+        self._selected = number
+        if self._scene is not None:
+            self._scene.select_hand(number)
         self.update()
 
     def pick_at(self, position: QPointF) -> Pick | None:
@@ -225,12 +233,13 @@ class Viewport(QOpenGLWidget):
         try:
             self._samples = affordable_samples(self._ctx)
             self._smooth_target = MultisampleTarget(self._ctx, self._samples)
-            self._scene = SplitScene(self._ctx, self._surface)
+            self._scene = SplitScene(self._ctx, self._display)
         except moderngl.Error as error:
             self._give_up(error)
             return
         self._scene.show(self._result)
         self._scene.set_highlight(self._highlight)
+        self._scene.select_hand(self._selected)
         logger.info("Drawing with %s", self._ctx.info["GL_RENDERER"])
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
