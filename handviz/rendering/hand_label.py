@@ -16,14 +16,14 @@ from handviz.rendering.passes import ImagePass
 
 GAP_PX, EDGE_PX = 6, 3
 """Between a hand's box and its label, and between labels and everything else."""
-MAX_WIDTH_FRACTION = 0.5
+MAX_WIDTH_FRACTION = 0.35
 """Of the view: labels that are wider are reduced to the number."""
 GRID = (7, 9)
 """Rows and columns of places all over the view, for labels that find none beside their hand."""
 ALL_OVER = 100
 """Number of the first of these places; those beside the hand count from 0."""
-STAYING, COVERING = 0.1, 3.0
-"""What staying in place, and covering all vertices, count; the view's diagonal counts 1."""
+STAYING, COVERING, LATER = 0.1, 3.0, 0.01
+"""What staying in place, covering all vertices, and each place before it count; the view's diagonal counts 1."""
 
 
 def hand_number(hand: HandMesh, index: int) -> int:
@@ -108,7 +108,7 @@ class LabelPlacer:
                     continue
                 cost = COVERING * covered_points(points_px, rectangle) / len(points_px)
                 cost += _distance(rectangle, label.points_px) / float(np.hypot(*view_size))
-                cost -= STAYING * (self._places.get(label.number) == number)
+                cost += LATER * (number - first) - STAYING * (self._places.get(label.number) == number)
                 if best is None or cost < best[0]:
                     best = cost, number, rectangle
             if best is not None:

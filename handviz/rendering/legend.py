@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -242,6 +242,14 @@ def notes_for(options: DrawOptions, *, fades: bool, ellipses: bool) -> tuple[str
         sigmas = options.ellipse_sigmas
         lines += (f"Ellipses: {sigmas:g} sigma, {fraction_inside(sigmas):.0%}",)
     return lines
+
+
+def joined(parts: Iterable[LegendPart]) -> tuple[LegendPart, ...]:
+    """Return each legend once, and the lines of all notes in one."""
+    unique = tuple(dict.fromkeys(parts))
+    lines = tuple(dict.fromkeys(line for part in unique if part.kind == "notes" for line in part.lines))
+    others = tuple(part for part in unique if part.kind != "notes")
+    return (*others, LegendPart("notes", lines=lines)) if lines else others
 
 
 def stacked_size(parts: tuple[LegendPart, ...]) -> Size:

@@ -21,7 +21,7 @@ from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, name_of
 from handviz.rendering.ellipses import EllipsePass
 from handviz.rendering.hand_label import HandLabelPass, hand_label, hand_number
-from handviz.rendering.hand_notes import has_uncertainty, mesh_note, uncertainty_note
+from handviz.rendering.hand_notes import asks_for_uncertainty, has_uncertainty, mesh_note, uncertainty_note
 from handviz.rendering.hand_shape import (
     HandShape,
     HandShaper,
@@ -204,7 +204,7 @@ class Scene:
         self._labels.draw(labels, view_size, taken, pixel_ratio)
 
     def hands_px(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera) -> FloatArray:
-        """Return pixels (N, 2) of the hands' vertices in the view last drawn with these options."""
+        """Return pixels (N, 2) of the meshes' vertices in the view last drawn with these options."""
         if self._result is None or not self._shapes:
             return np.zeros((0, 2))
         return _points_px(self._matrices(view_size, options, orbit)[0], self._shapes, view_size)
@@ -287,9 +287,13 @@ class Scene:
         right, bottom = box.left_px + box.scale * width, box.top_px + box.scale * height
         return box.left_px, box.top_px, right, bottom
 
-    def legend_parts(self, options: DrawOptions) -> tuple[LegendPart, ...]:
-        """Return the legends of the colours, of inferred regions and of uncertain ones."""
-        assert self._result is not None
+    def legend_parts(self, options: DrawOptions, *, beside_label: bool = False) -> tuple[LegendPart, ...]:
+        """Return the legends of the colours, of inferred regions, of uncertain ones, and of what is not drawn.
+
+        ``beside_label``: in a pane whose label says what is not drawn.
+        """
+        if self._result is None or not self._shapes:
+            return ()
         hands, parts = self._result.hands, []
         if self._distances is not None:
             name = name_of(self._distances.difference, self._display)
@@ -303,15 +307,19 @@ class Scene:
         has_ellipses = any(shape.keypoint_covariance is not None for shape in self._shapes)
         fades = any(hand.uncertainty == "per_vertex" for hand in hands)
         lines = notes_for(options, fades=fades, ellipses=options.ellipses and has_ellipses)
-        if self._distances is None:
-            said = uncertainty_note(hands, options, self._display.label(self._result.model))
-            lines += note_lines(said) + note_lines(mesh_note(hands, self._display.surfaces))
+        label = self._display.label(self._result.model)
+        if not beside_label:
+            lines += note_lines(uncertainty_note(hands, options, label))
+            lines += note_lines(mesh_note(hands, self._display.surfaces))
+        elif hands and asks_for_uncertainty(options) and not has_uncertainty(hands):
+            lines += note_lines(f"no uncertainty: {label}")
         return (*parts, LegendPart("notes", lines=lines)) if lines else tuple(parts)
 
 
 def _points_px(clip_from_scene: Matrix, shapes: Sequence[HandShape], view_size: Size) -> FloatArray:
-    """Project all vertices to view pixels (N, 2)."""
-    return np.concatenate([project(clip_from_scene, shape.vertices[:, :3], view_size) for shape in shapes])
+    """Project the vertices of all drawn meshes to view pixels (N, 2)."""
+    drawn = [shape.vertices[:, :3] for shape in shapes if len(shape.surface.faces)]
+    return project(clip_from_scene, np.concatenate([np.zeros((0, 3), np.float32), *drawn]), view_size)
 
 
 def _shifted_backdrop(origin_px: tuple[int, int], backdrop_from_fragment: Rectangle) -> Rectangle:

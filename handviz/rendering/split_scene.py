@@ -13,7 +13,7 @@ from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, distances_of
 from handviz.rendering.hand_shape import ModelDisplay, all_stds_mm, orbit_centre, orbit_radius
 from handviz.rendering.highlight import Highlight, Pick
-from handviz.rendering.legend import LegendPart, LegendPass, LegendRoom, points_in
+from handviz.rendering.legend import LegendPart, LegendPass, LegendRoom, joined, points_in
 from handviz.rendering.legend import Rectangle as WholeRectangle
 from handviz.rendering.options import Difference, DrawOptions, KeyLight
 from handviz.rendering.pane_label import pane_label, pane_lines
@@ -163,7 +163,7 @@ class SplitScene:
             self._label_pass(pane.model).set_image(label)
             self._label_pass(pane.model).draw(pane.size_px, rectangle)
         hands_px = scene.hands_px(pane.size_px, own, orbit or OrbitCamera())
-        parts = scene.legend_parts(own) if len(hands_px) else ()
+        parts = scene.legend_parts(own, beside_label=True)
         occupied_px = np.concatenate([hands_px, points_in(rectangle)])
         return _Drawn(shown, parts, occupied_px + np.array([pane.left_px, pane.top_px]), rectangle)
 
@@ -172,7 +172,7 @@ class SplitScene:
 
         Return where it is; None if there is none.
         """
-        parts = tuple(dict.fromkeys(part for one in drawn for part in one.parts))
+        parts = joined(part for one in drawn for part in one.parts)
         occupied_px = np.concatenate([one.occupied_px for one in drawn])
         image, beside = drawn[0].image, None
         box: Rectangle = (0.0, 0.0, *view_size)

@@ -142,7 +142,7 @@ def test_compared_models_show_the_same_point(window: MainWindow) -> None:
     inspector.pick(Pick(0, vertex=2))
     assert inspector.panel.networks.text() == "Prior-net: ± 9.5 mm, distance 5.0 mm"
     inspector.pick(Pick(0, joint=3))
-    assert inspector.panel.networks.text() == "prior-net: ± 1.0, distance 0.0 mm"
+    assert inspector.panel.networks.text() == "Prior-net: ± 1.0 mm, distance 0.0 mm"
     inspector.deselect()
     assert inspector.panel.networks.isHidden()
 

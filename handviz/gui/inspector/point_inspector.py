@@ -199,7 +199,7 @@ class PointInspector(Feature):
         if pick is None or self._result is None or not self._numbers_are_old:
             return
         hand = self._result.hands[pick.hand]
-        self.panel.show_reading(read_point(hand, pick, _template_of(hand)), hand.texture is not None)
+        self.panel.show_reading(read_point(hand, pick, _template_of(hand)), hand)
         self.panel.show_networks(other_networks(self._result, pick))
         self._numbers_are_old = False
         self._numbers_timer.start(BETWEEN_NUMBERS_MS)
