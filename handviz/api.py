@@ -35,7 +35,7 @@ from handviz.core.records import (
 from handviz.hand_models.choice import hand_model_for
 from handviz.io.mesh_export import export_mesh, usual_vertices
 from handviz.io.mesh_io import faces_for
-from handviz.io.recording.tracks import Tracks
+from handviz.io.recording.tracks import TrackNames
 from handviz.models.base import LoadContext
 from handviz.models.onnx_session import Device, check_device
 from handviz.models.reconstructor import ModelCache
@@ -107,7 +107,8 @@ class Hand:
     hand_model: str
     """Fingerprint of the hand model that the vertices belong to; empty: the open hand."""
     track_id: str = ""
-    """In clips the name of the same hand in all frames, such as "right" or "right_2"; empty in single images."""
+    """In clips the name of the same hand in all frames, such as "right" or "right_2" (one name for each side that it is
+    taken for); empty in single images."""
 
     def save(self, path: str | os.PathLike[str], *, colour: Literal["uncertainty", "plain"] = "uncertainty") -> Path:
         """Write the mesh as .glb, .obj or .ply, as ``handviz reconstruct`` does; return the path.
@@ -302,11 +303,11 @@ class Model:
     def _tracked(
         self, source: SourceLike, open_pipeline: Callable[[], Pipeline], every: int, fps: float
     ) -> Generator[TrackedFrame, None, None]:
-        tracks = Tracks()
+        track_names = TrackNames()
         with closing(_opened(source, fps)) as opened, open_pipeline() as pipeline:
             for frame in timed_frames(opened, every, fps):
                 result, _ = reconstructed(pipeline, frame, self._request.camera)
-                names = tracks.names(result.hands)
+                names = track_names.names(result.hands)
                 hands = [self._hand(hand, name) for hand, name in zip(result.hands, names, strict=True)]
                 yield TrackedFrame(frame.number, frame.time_ms or 0.0, hands, frame.image, frame.name)
 

@@ -44,7 +44,9 @@ def texture(seen: float = 0.0) -> HandTexture:
     return HandTexture(np.tile(PHOTOGRAPHED, (3, 1)), np.tile(EVENLY_LIT, (3, 1)), fraction, fraction)
 
 
-def hand(model: ModelId = "final", *, handedness: Handedness = "right", textured: bool = False) -> HandMesh:
+def hand(
+    model: ModelId = "final", *, handedness: Handedness = "right", textured: bool = False, track_id: int = 1
+) -> HandMesh:
     """Return a hand of three vertices in the image's centre."""
     corners = np.array([[-1.0, 1, 0], [1, 1, 0], [0, -1, 0]])
     middle = np.array([32.0, 24.0])
@@ -60,6 +62,7 @@ def hand(model: ModelId = "final", *, handedness: Handedness = "right", textured
         wrist_camera_m=np.array([0.0, 0.0, 0.5]),
         intrinsics=Intrinsics(150.0, *middle),
         texture=texture() if textured else None,
+        track_id=track_id,
     )
 
 
@@ -173,6 +176,18 @@ class FakePipeline:
     def forget_texture(self) -> None:
         """Record the call."""
         self.told.append(("forget_texture", None))
+
+    def flip_hand(self, track_id: int, /) -> None:
+        """Record the call."""
+        self.told.append(("flip_hand", track_id))
+
+    def hide_hand(self, track_id: int, /) -> None:
+        """Record the call."""
+        self.told.append(("hide_hand", track_id))
+
+    def show_all_hands(self) -> None:
+        """Record the call."""
+        self.told.append(("show_all_hands", None))
 
     def reset(self, *, video: bool | None = None, same_hands: bool = False) -> None:
         """Record the call."""

@@ -17,7 +17,11 @@ TIPS = [4, 8, 12, 16, 20]
 
 
 def made_up_hand(
-    *, wrist_px: tuple[float, float] = (300.0, 200.0), handedness: Handedness = "right", std_mm: float = 5.0
+    *,
+    wrist_px: tuple[float, float] = (300.0, 200.0),
+    handedness: Handedness = "right",
+    std_mm: float = 5.0,
+    track_id: int = 1,
 ) -> HandMesh:
     """Return a hand of random points within 10 cm of the wrist, which projects to ``wrist_px``."""
     random = np.random.default_rng(0)
@@ -34,6 +38,7 @@ def made_up_hand(
         camera_from_wrist=np.eye(3),
         wrist_camera_m=np.array([(wrist_px[0] - 320) / 1000, (wrist_px[1] - 240) / 1000, 0.5]),
         intrinsics=INTRINSICS,
+        track_id=track_id,
     )
 
 

@@ -206,5 +206,5 @@ def load_motion(path: Path) -> KnownMotion:
         parts: dict[str, Any] = {name: values[name][row] for name in ARRAYS}
         parts |= {name: float(values[name][row]) for name in NUMBERS}
         parts |= {name: str(values[name][row]) for name in WORDS}
-        hands[index] = HandMesh(intrinsics=intrinsics, **parts)
+        hands[index] = HandMesh(intrinsics=intrinsics, track_id=1, **parts)
     return KnownMotion(values["times_s"], values["truth_m"], hands, intrinsics)

@@ -203,4 +203,5 @@ class Simulation:
             camera_from_wrist=rotation @ true.camera_from_wrist,
             wrist_camera_m=seen_palm_m - points_m[count:][PALM,].mean(axis=0),
             intrinsics=self._intrinsics,
+            track_id=1,
         )

@@ -15,7 +15,7 @@ from handviz.core.geometry import apply_affine
 from handviz.core.records import CROP_SIZE, Detection, FloatArray, Frame, HandednessSetting
 from handviz.detection.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine, cut_out
 from handviz.detection.landmarker import HandLandmarker
-from handviz.detection.tracking import override_handedness
+from handviz.detection.tracking import HandTracker, override_handedness
 from handviz.sources.source import ClipSource, Source
 
 ROTATION_STD_RAD, LOG_SIZE_SD, SHIFT_SD = 0.2, 0.1, 0.03
@@ -103,10 +103,11 @@ def crops_of_frames(frames: Iterable[Frame], *, follows: bool, side: HandednessS
     """Return ``crops_of`` frames; ``follows``: whether they follow each other."""
     hands: list[_Hand] = []
     read = 0
+    tracker = HandTracker(video=follows)
     with HandLandmarker(max_hands=2, video=follows) as landmarker:
         for frame in tqdm(frames, total=total, unit="image", desc="hands"):
             read += 1
-            detections = override_handedness(landmarker.detect(frame), side)
+            detections = override_handedness(tracker.update(landmarker.detect(frame)), side)
             if detections:
                 hands.append(_cut(frame, max(detections, key=lambda hand: hand.score)))
     hands = _of_one_side(hands) if follows and side == "detected" else hands

@@ -130,6 +130,8 @@ class Detection:
     """Sum of the squared scores of the views of a still image that agree on the hand; None in a stream."""
     track_id: int = 0
     """Number of the hand over frames (``detection.tracking.HandTracker``), from 1; 0: not tracked."""
+    side_is_stated: bool = False
+    """Whether the user stated the handedness of this hand, which then nothing else changes."""
 
 
 @dataclass(frozen=True)
@@ -338,6 +340,8 @@ class FrameResult:
     """In comparisons: all models that were asked, in the order of the registry, ``model`` among them."""
     networks: Mapping[NetworkRole, NetworkFile] = field(default_factory=dict)
     """The files that made these hands; without the texture net where there are no textures."""
+    hidden: int = 0
+    """How many of the hands found in the frame the user has hidden; they are not among ``hands``."""
 
     @property
     def is_compared(self) -> bool:

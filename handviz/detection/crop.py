@@ -278,6 +278,7 @@ def hand_mesh_from_crop(
         vertex_covariance_mm2=covariances_mm2(hand.vertex_std_m, rotation),
         position_uncertainty=uncertainty,
         hand_model=hand_model,
+        track_id=crop.detection.track_id,
     )
 
 

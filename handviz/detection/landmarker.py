@@ -2,9 +2,8 @@
 
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Self
@@ -22,10 +21,6 @@ from handviz.detection.still_search import STILL_PALM_SCORE, search_still
 from handviz.detection.tracking import without_duplicates
 
 UNUSED_MODULES = ("matplotlib", "matplotlib.pyplot", "sounddevice")
-SCORE_DECAY = 0.9
-"""Fraction of a track's score that is kept for the next frame: a memory of about ten frames."""
-SAME_TRACK_DISTANCE = 0.5
-MAX_FRAMES_UNSEEN = 5
 TASK_MEMBERS = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
 HOW_TO_GET = restore_or_build("build landmarker")
 MILLISECONDS_PER_FRAME = 33
@@ -60,57 +55,6 @@ with stand_ins():
 __all__ = ("BaseOptions", "mediapipe", "vision")
 
 
-class HandTrack:
-    """One hand over frames, and its summed handedness scores; positive means right."""
-
-    def __init__(self, detection: Detection) -> None:
-        self.latest = detection
-        self.right_score = 0.0
-        self.frames_unseen = 0
-
-    def add(self, detection: Detection) -> None:
-        """Add one frame's handedness, weighted by its score from 0.5 (a guess) to 1 (certain)."""
-        sign = 1.0 if detection.handedness == "right" else -1.0
-        self.right_score = SCORE_DECAY * self.right_score + sign * max(detection.score - 0.5, 0.01)
-        self.latest, self.frames_unseen = detection, 0
-
-    def distance(self, detection: Detection) -> float:
-        """Return the mean distance of the keypoints as a fraction of the hand's size."""
-        distances_px = np.linalg.norm(detection.keypoints_px - self.latest.keypoints_px, axis=1)
-        extent_px = max(float(np.ptp(detection.keypoints_px, axis=0).max()), 1e-6)
-        return float(distances_px.mean()) / extent_px
-
-
-class HandednessHistory:
-    """Decides the handedness of a stream's hands by the scores of all frames so far, not of one."""
-
-    def __init__(self) -> None:
-        self._tracks: list[HandTrack] = []
-
-    def settle(self, detections: Sequence[Detection]) -> tuple[Detection, ...]:
-        """Return the detections of the next frame with the handedness of their tracks."""
-        free, used, settled = list(self._tracks), [], []
-        for detection in detections:
-            track = _nearest(detection, free)
-            if track is None:
-                track = HandTrack(detection)
-            else:
-                free.remove(track)
-            track.add(detection)
-            used.append(track)
-            settled.append(replace(detection, handedness="right" if track.right_score > 0 else "left"))
-        for track in free:
-            track.frames_unseen += 1
-        self._tracks = used + [track for track in free if track.frames_unseen <= MAX_FRAMES_UNSEEN]
-        return tuple(settled)
-
-
-def _nearest(detection: Detection, tracks: Sequence[HandTrack]) -> HandTrack | None:
-    near = [(track.distance(detection), index) for index, track in enumerate(tracks)]
-    distance, index = min(near, default=(np.inf, -1))
-    return tracks[index] if distance <= SAME_TRACK_DISTANCE else None
-
-
 class HandLandmarker:
     """Detects hands; ``video`` tracks them over frames, otherwise each image is searched in several views.
 
@@ -129,7 +73,6 @@ class HandLandmarker:
         self._video = video
         self._max_hands = max_hands
         self._clock_ms = 0
-        self._history = HandednessHistory()
         self._has_warned = False
         """Whether MediaPipe has had its first hand to warn about, which it does once."""
         mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
@@ -150,9 +93,12 @@ class HandLandmarker:
             ) from error
 
     def detect(self, frame: Frame) -> tuple[Detection, ...]:
-        """Return the hands of a frame, best first, without duplicates; () for images below 8 pixels."""
+        """Return the hands of a frame, best first, without duplicates; () for images below 8 pixels.
+
+        Which hand of an earlier frame each is, and its side over frames, is decided by ``tracking.HandTracker``.
+        """
         if self._video:
-            return self._history.settle(without_duplicates(self.detect_image(frame.image)))
+            return without_duplicates(self.detect_image(frame.image))
         return search_still(frame.image, self.detect_image, max_hands=self._max_hands)
 
     def detect_image(self, rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:

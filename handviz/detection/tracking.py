@@ -1,18 +1,27 @@
-"""Matching a frame's hands with each other and with the hands of earlier frames."""
+"""Matching a frame's hands with each other and with the hands of earlier frames: the only place that decides it."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Protocol, TypeVar
+import threading
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
-from handviz.core.records import Detection, FloatArray, HandednessSetting, HandMesh
+from handviz.core.records import Detection, FloatArray, Handedness, HandednessSetting
 
 SAME_HAND_DISTANCE = 0.25
 SAME_HAND_COVER = 0.8
 SAME_HAND_UNION_FRACTION = 0.6
-SAME_HAND_EXTENTS = 1.0
+SCORE_DECAY = 0.9
+"""Fraction of a hand's summed handedness that is kept for the next frame: a memory of about ten frames."""
+SAME_TRACK_DISTANCE = 0.5
+"""Mean distance of the keypoints of one hand in two frames, as a fraction of its size; more is another hand."""
+OTHER_SIDE_DISTANCE = 0.25
+"""Added to that distance where the sides differ: of two hands that cross, each keeps the number of its side."""
+VELOCITY_FRACTION = 0.5
+"""Fraction of the last step in a hand's velocity."""
+MAX_FRAMES_UNSEEN = 5
+"""A hand that was away for longer has no place any more, only a side."""
 
 
 def without_duplicates(detections: Sequence[Detection]) -> tuple[Detection, ...]:
@@ -62,50 +71,187 @@ def _extent_px(detection: Detection) -> float:
 
 
 def override_handedness(detections: Sequence[Detection], setting: HandednessSetting) -> tuple[Detection, ...]:
-    """Return the detections with the user's handedness instead of the detector's, if it is set."""
+    """Return the detections with the user's handedness of all hands, if it is set; sides of single hands stay."""
     if setting == "detected":
         return tuple(detections)
-    return tuple(replace(detection, handedness=setting) for detection in detections)
+    return tuple(one if one.side_is_stated else replace(one, handedness=setting) for one in detections)
 
 
-class Track(Protocol):
-    """Any object that stores the latest state of a hand."""
+@dataclass(eq=False)
+class _TrackedHand:
+    """One hand over frames, and what the user stated of it."""
+
+    track_id: int
+    latest: Detection
+    """As the detector found it."""
+    side: Handedness
+    """By the scores of all frames so far."""
+    right_score: float = 0.0
+    """Those scores, summed; positive means right, 0 that there are none yet."""
+    frames_unseen: int = 0
+    velocity_px: FloatArray = field(default_factory=lambda: np.zeros(2))
+    """(2,) per frame, of the keypoints' centre"""
+    shown: Handedness | None = None
+    """The side that the last result gave it, or that the next one will."""
+    stated: Handedness | None = None
+    """The user's side."""
+    is_hidden: bool = False
 
     @property
-    def latest(self) -> HandMesh:
-        """The hand in the last frame that showed it."""
-        ...
+    def has_begun(self) -> bool:
+        """Whether there was a frame since the beginning."""
+        return self.right_score != 0
+
+    def add(self, detection: Detection) -> Detection:
+        """Add the next frame's detection, its side weighted by its score from 0.5 (a guess) to 1; return it settled."""
+        if self.has_begun:
+            step_px = (detection.keypoints_px - self.latest.keypoints_px).mean(axis=0) / (self.frames_unseen + 1)
+            self.velocity_px = self.velocity_px + VELOCITY_FRACTION * (step_px - self.velocity_px)
+        sign = 1.0 if detection.handedness == "right" else -1.0
+        self.right_score = SCORE_DECAY * self.right_score + sign * max(detection.score - 0.5, 0.01)
+        self.side = "right" if self.right_score > 0 else "left"
+        self.latest, self.frames_unseen = detection, 0
+        stated = self.stated is not None
+        return replace(detection, handedness=self.stated or self.side, track_id=self.track_id, side_is_stated=stated)
+
+    def begin_again(self) -> None:
+        """Keep number and overrides; the next frame's side is not judged by earlier ones, nor its motion."""
+        self.right_score, self.velocity_px = 0.0, np.zeros(2)
+
+    def distance(self, detection: Detection, *, any_side: bool) -> float:
+        """Return the distance to where the hand is expected, with that of the side; infinite for another hand."""
+        is_other_side = detection.handedness != self.side
+        if is_other_side and not any_side:
+            return np.inf
+        expected_px = self.latest.keypoints_px + self.velocity_px * (self.frames_unseen + 1)
+        distance = _mean_distance(detection, expected_px)
+        if min(distance, _mean_distance(detection, self.latest.keypoints_px)) > SAME_TRACK_DISTANCE:
+            return np.inf
+        return distance + OTHER_SIDE_DISTANCE * is_other_side
+
+    def returned_distance(self, detection: Detection) -> float:
+        """Return the distance of a hand that may be this one after an absence; infinite for the other side.
+
+        A hidden hand, which may be no hand, does not come back somewhere else after a while.
+        """
+        if detection.handedness != self.side or (self.is_hidden and self.frames_unseen > MAX_FRAMES_UNSEEN):
+            return np.inf
+        return _mean_distance(detection, self.latest.keypoints_px)
 
 
-AnyTrack = TypeVar("AnyTrack", bound=Track)
+def _mean_distance(detection: Detection, keypoints_px: FloatArray) -> float:
+    """Return the mean distance of a detection's keypoints to others (21, 2) as a fraction of the hand's size."""
+    distances_px = np.linalg.norm(detection.keypoints_px - keypoints_px, axis=1)
+    return float(distances_px.mean()) / max(_extent_px(detection), 1e-6)
 
 
-def nearest_track(hand: HandMesh, tracks: Sequence[AnyTrack]) -> AnyTrack | None:
-    """Return the nearest track of this handedness and hand model within one hand's size."""
-    distances = [_distance(hand, track) for track in tracks]
-    index = min(range(len(tracks)), key=distances.__getitem__, default=-1)
-    return tracks[index] if index >= 0 and distances[index] < SAME_HAND_EXTENTS else None
+class HandTracker:
+    """Numbers of hands over frames, from 1, their sides, and what the user states of single ones; for any thread.
+
+    In a stream a hand keeps its number while it moves, also where its side is mistaken for some frames; a hand that
+    was away gets the number of its side back. In images that do not follow each other hands are numbered in their
+    order; the same image again keeps numbers and overrides, another one starts anew.
+    """
+
+    def __init__(self, *, video: bool) -> None:
+        self._video = video
+        self._lock = threading.Lock()
+        self._hands: list[_TrackedHand] = []
+        self._frame_key: Hashable = None
+        self._hidden = 0
+
+    @property
+    def hidden(self) -> int:
+        """How many hands of the last frame are hidden."""
+        return self._hidden
+
+    def reset(self, *, video: bool, same_hands: bool = False) -> None:
+        """Start again; ``same_hands``: elsewhere in the same source, so that hands keep numbers and overrides."""
+        with self._lock:
+            keeps = same_hands and video == self._video
+            self._video, self._frame_key = video, None
+            self._hands = self._hands if keeps else []
+            for hand in self._hands:
+                hand.begin_again()
+
+    def update(self, detections: Sequence[Detection], *, frame_key: Hashable = None) -> tuple[Detection, ...]:
+        """Return the next frame's detections with numbers and sides, without hidden ones, in the same order.
+
+        ``frame_key`` tells images that do not follow each other apart; None: another one than the last.
+        """
+        with self._lock:
+            if not self._video and (frame_key is None or frame_key != self._frame_key):
+                self._hands = []
+            self._frame_key = frame_key
+            hands = self._hands_of(detections)
+            for hand in self._hands:
+                hand.frames_unseen += hand not in hands
+            found = [hand.add(detection) for hand, detection in zip(hands, detections, strict=True)]
+            self._hidden = sum(hand.is_hidden for hand in hands)
+            return tuple(one for one, hand in zip(found, hands, strict=True) if not hand.is_hidden)
+
+    def note_sides(self, detections: Iterable[Detection]) -> None:
+        """Note the sides that the frame's hands were given in the end, which ``flip`` turns."""
+        sides = {detection.track_id: detection.handedness for detection in detections}
+        with self._lock:
+            for hand in self._hands:
+                hand.shown = sides.get(hand.track_id, hand.shown)
+
+    def flip(self, track_id: int) -> None:
+        """Give a hand the other side than it was shown with, from the next frame on."""
+        with self._lock:
+            for hand in self._numbered(track_id):
+                hand.shown = "left" if (hand.shown or hand.side) == "right" else "right"
+                # In the same image the other side of the stated one is that which was found without it.
+                hand.stated = hand.shown if self._video or hand.stated is None else None
+
+    def hide(self, track_id: int) -> None:
+        """Leave a hand out from the next frame on."""
+        with self._lock:
+            for hand in self._numbered(track_id):
+                hand.is_hidden = True
+
+    def show_all(self) -> None:
+        """Show the hidden hands again from the next frame on."""
+        with self._lock:
+            for hand in self._hands:
+                hand.is_hidden = False
+
+    def _numbered(self, track_id: int) -> list[_TrackedHand]:
+        return [hand for hand in self._hands if hand.track_id == track_id]
+
+    def _hands_of(self, detections: Sequence[Detection]) -> list[_TrackedHand]:
+        """Return the tracked hand of every detection: by place, then by side, else a new one."""
+        found: dict[int, _TrackedHand] = {}
+        recent = [hand for hand in self._hands if hand.frames_unseen <= MAX_FRAMES_UNSEEN]
+        # Elsewhere in a clip another hand may be at the place: there the side comes first.
+        _match_nearest(found, detections, recent, lambda hand, one: hand.distance(one, any_side=hand.has_begun))
+        if self._video:
+            for hand in _match_nearest(found, detections, self._hands, _TrackedHand.returned_distance):
+                hand.begin_again()
+        _match_nearest(found, detections, recent, partial(_TrackedHand.distance, any_side=True))
+        # Images are judged alone: another one of the same name must not change a side.
+        for hand in () if self._video else found.values():
+            hand.begin_again()
+        return [found.get(row) or self._new(one) for row, one in enumerate(detections)]
+
+    def _new(self, detection: Detection) -> _TrackedHand:
+        number = 1 + max((hand.track_id for hand in self._hands), default=0)
+        self._hands.append(_TrackedHand(number, detection, detection.handedness))
+        return self._hands[-1]
 
 
-def matched_tracks(hands: Sequence[HandMesh], tracks: Sequence[AnyTrack]) -> list[AnyTrack | None]:
-    """Return the track of every hand, or None; nearest pairs are matched first, no track twice."""
-    pairs = sorted(
-        (_distance(hand, track), row, column) for row, hand in enumerate(hands) for column, track in enumerate(tracks)
-    )
-    found: list[AnyTrack | None] = [None] * len(hands)
-    taken: set[int] = set()
-    for distance, row, column in pairs:
-        if distance < SAME_HAND_EXTENTS and found[row] is None and column not in taken:
-            found[row] = tracks[column]
-            taken.add(column)
-    return found
-
-
-def _distance(hand: HandMesh, track: Track) -> float:
-    """Return the distance in extents of the hand; infinite for another handedness or hand model."""
-    latest = track.latest
-    if latest.handedness != hand.handedness or len(latest.vertices_m) != len(hand.vertices_m):
-        return math.inf
-    extent_px = float(np.ptp(hand.keypoints_px, axis=0).max())
-    distance_px = float(np.linalg.norm(latest.keypoints_px.mean(axis=0) - hand.keypoints_px.mean(axis=0)))
-    return distance_px / max(extent_px, 1e-6)
+def _match_nearest(
+    found: dict[int, _TrackedHand],
+    detections: Sequence[Detection],
+    hands: Sequence[_TrackedHand],
+    distance: Callable[[_TrackedHand, Detection], float],
+) -> list[_TrackedHand]:
+    """Add the nearest pairs to ``found``, by the detection's index, none of both twice; return the added hands."""
+    pairs = [(distance(hand, one), row, hand) for row, one in enumerate(detections) for hand in hands]
+    added = []
+    for apart, row, hand in sorted(pairs, key=lambda pair: pair[:2]):
+        if apart < np.inf and row not in found and hand not in found.values():
+            found[row] = hand
+            added.append(hand)
+    return added

@@ -13,6 +13,7 @@ from handviz.core.records import FrameResult
 from handviz.gui.calibration.feature import CameraFeature
 from handviz.gui.folder.feature import InspectionFeature
 from handviz.gui.inspector.compare import Compare
+from handviz.gui.inspector.hand_actions import HandActions
 from handviz.gui.inspector.point_inspector import PointInspector
 from handviz.gui.record.animation_export import AnimationExport
 from handviz.gui.record.output_panel import OutputPanel
@@ -138,6 +139,8 @@ class MainWindow(QMainWindow):
     def _make_features(self) -> list[Feature]:
         """Return the features, which add their own widgets; the layout is last, because it needs all groups."""
         self.inspection = InspectionFeature(self._controller, self.pages, self._display)
+        inspector = PointInspector(self._controller, self.viewport, self.view_panel)
+        hand_actions = HandActions(self._controller, inspector, self.source_panel)
         output = OutputPanel(self.source_panel)
         return [
             CameraFeature(self._controller, self.viewport, self.source_panel.camera_model),
@@ -147,7 +150,8 @@ class MainWindow(QMainWindow):
             TransparentExport(self._controller, self.viewport, output),
             Streaming(self._controller, output),
             AnimationExport(self._controller, self, output),
-            PointInspector(self._controller, self.viewport, self.view_panel),
+            inspector,
+            hand_actions,
             Compare(self._controller, self.viewport, self.view_panel),
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
         ]

@@ -37,6 +37,8 @@ def image_entry(file: str, result: FrameResult, intrinsics: Intrinsics, meshes: 
     height, width = result.frame.image.shape[:2]
     found = zip(result.hands, result.detections, meshes, strict=True)
     hands = [hand_entry(hand, detection, mesh) for hand, detection, mesh in found]
+    for hand, entry in zip(result.hands, hands, strict=True) if result.frame.time_ms is not None else ():
+        entry["track_id"] = hand.track_id
     for index, entry in enumerate(hands if result.others else []):
         entry["distances_mm"] = distances_entry(result, index)
     focal_of_longer_px = intrinsics.focals_px[int(height > width)]

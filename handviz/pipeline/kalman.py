@@ -26,8 +26,14 @@ from handviz.core.geometry import NEAREST_M, axis_angle_from_rotation, resized, 
 from handviz.core.records import PALM_KEYPOINTS as PALM
 from handviz.core.records import FloatArray, HandMesh, ModelId, SmoothingKind
 from handviz.core.units import MILLIMETRES_PER_METRE
-from handviz.detection.tracking import matched_tracks
-from handviz.pipeline.smoothing import MAX_GAP_S, MIN_STEP_S, HandSmoother, point_stds_mm
+from handviz.pipeline.smoothing import (
+    MIN_STEP_S,
+    HandSmoother,
+    TrackKey,
+    continued_track,
+    point_stds_mm,
+    track_key,
+)
 
 
 @dataclass(frozen=True)
@@ -288,34 +294,32 @@ class KalmanTrack:
 
 
 class KalmanSmoother:
-    """Smoothing of all hands of a stream; hands are followed by handedness and distance."""
+    """Smoothing of all hands of a stream, by their ``track_id``."""
 
     def __init__(self, strength: float = 0.3, noise: NoiseModel = DEFAULT_NOISE) -> None:
         self.strength = strength
         self._noise = noise
-        self._tracks: list[KalmanTrack] = []
+        self._tracks: dict[TrackKey, KalmanTrack] = {}
 
     def reset(self) -> None:
         """Remove all tracks: the source or the network changed."""
-        self._tracks = []
+        self._tracks = {}
 
     def smooth(self, hands: Sequence[HandMesh], time_ms: float) -> tuple[HandMesh, ...]:
-        """Return the hands of the frame taken at ``time_ms``, smoothed by ``strength`` 0 (off) to 1."""
+        """Return the hands of the frame taken at ``time_ms``, smoothed by ``strength`` 0 (off) to 1.
+
+        Hands that are not tracked stay as they are.
+        """
         strength = self.strength
         if strength <= 0:
             self.reset()
             return tuple(hands)
-        known = [track for track in self._tracks if 0 <= time_ms - track.time_ms <= MAX_GAP_S * 1000]
-        tracks, smoothed = [], []
-        for hand, track in zip(hands, matched_tracks(hands, known), strict=True):
+        smoothed = []
+        for hand in hands:
+            track = continued_track(hand, time_ms, self._tracks)
+            smoothed.append(hand if track is None else track.update(hand, time_ms, strength))
             if track is None:
-                tracks.append(KalmanTrack(hand, time_ms, strength, self._noise))
-                smoothed.append(hand)
-            else:
-                known.remove(track)
-                tracks.append(track)
-                smoothed.append(track.update(hand, time_ms, strength))
-        self._tracks = tracks + known
+                self._tracks[track_key(hand)] = KalmanTrack(hand, time_ms, strength, self._noise)
         return tuple(smoothed)
 
 

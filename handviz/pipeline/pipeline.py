@@ -39,7 +39,7 @@ from handviz.core.records import (
 )
 from handviz.detection.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detection.landmarker import HandLandmarker
-from handviz.detection.tracking import override_handedness
+from handviz.detection.tracking import HandTracker, override_handedness
 from handviz.hand_models.choice import hand_model, hand_model_for, which_file
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
@@ -118,6 +118,7 @@ class Pipeline:
         self._side: HandednessSetting = settings.side
         self._texturer: HandTexturer | None = None
         self._video = settings.video
+        self._tracker, self._new_hands_requested = HandTracker(video=settings.video), False
         self._camera_model, self._hand_size = settings.camera_model, settings.hand_size
         self._model = self._used_model = settings.model
         template = hand_model_for(settings.hand_model, settings.model_dir)
@@ -206,6 +207,18 @@ class Pipeline:
         with self._lock:
             self._texture_requested, self._texture_error = enabled, ""
 
+    def flip_hand(self, track_id: int, /) -> None:
+        """Give the hand of this number the other side than it was shown with, from the next frame on."""
+        self._tracker.flip(track_id)
+
+    def hide_hand(self, track_id: int, /) -> None:
+        """Reconstruct the hand of this number no more from the next frame on."""
+        self._tracker.hide(track_id)
+
+    def show_all_hands(self) -> None:
+        """Reconstruct hidden hands again from the next frame on."""
+        self._tracker.show_all()
+
     def forget_texture(self) -> None:
         """Reset the fused textures before the next frame."""
         with self._lock:
@@ -214,10 +227,11 @@ class Pipeline:
     def reset(self, *, video: bool | None = None, same_hands: bool = False) -> None:
         """Start again: the next frame does not follow the last one; ``video``: whether later ones follow each other.
 
-        ``same_hands``: it is another position in the same source, so that hands keep their fused textures.
+        ``same_hands``: it is another position in the same source, so that hands keep numbers, overrides and textures.
         """
         with self._lock:
             self._reset_requested = True
+            self._new_hands_requested = self._new_hands_requested or not same_hands
             self._forget_requested = self._forget_requested or not same_hands
             self._video = self._video if video is None else video
 
@@ -243,11 +257,13 @@ class Pipeline:
         with self._lock:
             model = self._model
             reset, self._reset_requested = self._reset_requested, False
+            new_hands, self._new_hands_requested = self._new_hands_requested, False
             forget, self._forget_requested = self._forget_requested, False
         if reset:
             self._landmarker.close()
             self._landmarker = self._new_landmarker()
             self._smoothers.reset()
+            self._tracker.reset(video=self._video, same_hands=not new_hands)
         if forget:
             self._texture_cache.forget()
         return model
@@ -256,7 +272,8 @@ class Pipeline:
         times_s = [time.perf_counter()]
         with self._lock:
             side = self._side
-        detections = override_handedness(self._landmarker.detect(frame), side)
+        tracked = self._tracker.update(self._landmarker.detect(frame), frame_key=_key_of(frame))
+        detections, hidden = override_handedness(tracked, side), self._tracker.hidden
         times_s.append(time.perf_counter())
         crops = [crop_hand(frame.image, detection, network.spec.crop) for detection in detections]
         times_s.append(time.perf_counter())
@@ -269,6 +286,7 @@ class Pipeline:
         )
         crops = [found_crops[index] for index in true_indices]
         detections = tuple(crop.detection for crop in crops)
+        self._tracker.note_sides(detections)
         times_s.append(time.perf_counter())
         time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
         others = {model: found_hands, **found}
@@ -293,7 +311,9 @@ class Pipeline:
         compared = tuple(name for name in model_ids() if name == model or name in others or name in errors)
         compared = compared if others or errors else ()
         crops_of = tuple(crops)
-        return FrameResult(frame, model, detections, hands, times, error, crops_of, others, errors, compared, files)
+        return FrameResult(
+            frame, model, detections, hands, times, error, crops_of, others, errors, compared, files, hidden
+        )
 
     def _cropped(
         self,
@@ -455,6 +475,11 @@ class Pipeline:
     def _new_landmarker(self) -> HandLandmarker:
         settings = self._settings
         return HandLandmarker(settings.landmarker, max_hands=settings.max_hands, video=self._video)
+
+
+def _key_of(frame: Frame) -> tuple[int, str, int] | None:
+    """Return what tells an image of a folder from others; None for images without a name."""
+    return (frame.number, frame.name, frame.rotation_deg) if frame.name else None
 
 
 def _with_textures_of(shown: Sequence[HandMesh], others: Sequence[HandMesh]) -> tuple[HandMesh, ...]:

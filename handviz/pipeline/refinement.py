@@ -250,9 +250,16 @@ def _jacobian(points_m: FloatArray, position_m: FloatArray, view: CropView) -> F
 def reconstruct_with_recheck(
     image: NDArray[np.uint8], crops: Sequence[HandCrop], network: LoadedModel
 ) -> tuple[list[HandCrop], list[NetworkOutput]]:
-    """Reconstruct crops of an RGB image (H, W, 3); as the other hand where that fits far better."""
+    """Reconstruct crops of an RGB image (H, W, 3); as the other hand where that fits far better.
+
+    Hands whose side the user stated stay as they are.
+    """
     chosen, hands = list(crops), network.reconstruct(crops)
-    rechecked = [index for index, hand in enumerate(hands) if hand.right_hand < RECHECK_BELOW]
+    rechecked = [
+        index
+        for index, (hand, crop) in enumerate(zip(hands, crops, strict=True))
+        if hand.right_hand < RECHECK_BELOW and not crop.detection.side_is_stated
+    ]
     others = [_crop_as_other_hand(image, crops[index], network.spec.crop) for index in rechecked]
     for index, crop, hand in zip(rechecked, others, network.reconstruct(others), strict=True):
         if hand.right_hand - hands[index].right_hand > MIN_IMPROVEMENT:

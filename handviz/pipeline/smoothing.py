@@ -7,13 +7,13 @@ move more slowly.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from handviz.core.geometry import resized
-from handviz.core.records import FloatArray, HandMesh
-from handviz.detection.tracking import nearest_track
+from handviz.core.records import FloatArray, Handedness, HandMesh
 
 MAX_CUTOFF_HZ, MIN_CUTOFF_HZ = 12.0, 0.3
 CUTOFF_HZ_PER_METRE_PER_SECOND = 25.0
@@ -21,6 +21,8 @@ SPEED_CUTOFF_HZ = 1.0
 REFERENCE_STD_MM = 5.0
 CERTAINTY_RANGE = (0.25, 4.0)
 MAX_GAP_S = 0.5
+MAX_STEP_EXTENTS = 1.0
+"""A hand that moves further from one frame to the next, in sizes of itself, is not the same motion."""
 MIN_STEP_S = 1 / 240
 
 
@@ -93,37 +95,68 @@ class HandTrack:
         return self.latest
 
 
+class SmoothedTrack(Protocol):
+    """A hand over time, as any smoother stores it."""
+
+    latest: HandMesh
+    """The smoothed hand of the last frame that showed it."""
+    time_ms: float
+
+
+AnyTrack = TypeVar("AnyTrack", bound=SmoothedTrack)
+
+
+TrackKey = tuple[int, Handedness]
+
+
+def track_key(hand: HandMesh) -> TrackKey:
+    """Return number and side: a hand whose side is mistaken for a frame goes on where it was before."""
+    return hand.track_id, hand.handedness
+
+
+def continued_track(hand: HandMesh, time_ms: float, tracks: Mapping[TrackKey, AnyTrack]) -> AnyTrack | None:
+    """Return the track of the hand's number and side if its motion goes on, None if it starts anew.
+
+    It starts anew with another hand model, half a second later, back in time, or further away than its size.
+    """
+    track = tracks.get(track_key(hand))
+    if track is None or hand.track_id == 0 or not 0 <= time_ms - track.time_ms <= MAX_GAP_S * 1000:
+        return None
+    latest = track.latest
+    hand_models = [(one.hand_model, len(one.vertices_m)) for one in (hand, latest)]
+    step_px = float(np.linalg.norm((hand.keypoints_px - latest.keypoints_px).mean(axis=0)))
+    extent_px = max(float(np.ptp(hand.keypoints_px, axis=0).max()), 1e-6)
+    return track if hand_models[0] == hand_models[1] and step_px < MAX_STEP_EXTENTS * extent_px else None
+
+
 class HandSmoother:
-    """Smoothing of all hands of a stream; hands are followed by handedness and distance."""
+    """Smoothing of all hands of a stream, by their ``track_id``."""
 
     def __init__(
         self, strength: float = 0.3, *, hz_per_metre_per_second: float = CUTOFF_HZ_PER_METRE_PER_SECOND
     ) -> None:
         self.strength = strength
         self._speed_weight = hz_per_metre_per_second
-        self._tracks: list[HandTrack] = []
+        self._tracks: dict[TrackKey, HandTrack] = {}
 
     def reset(self) -> None:
         """Remove all tracks: the source or the network changed."""
-        self._tracks = []
+        self._tracks = {}
 
     def smooth(self, hands: Sequence[HandMesh], time_ms: float) -> tuple[HandMesh, ...]:
-        """Return the hands of the frame taken at ``time_ms``, smoothed by ``strength`` 0 (off) to 1."""
+        """Return the hands of the frame taken at ``time_ms``, smoothed by ``strength`` 0 (off) to 1.
+
+        Hands that are not tracked stay as they are.
+        """
         if self.strength <= 0:
             self.reset()
             return tuple(hands)
-        known = [track for track in self._tracks if 0 <= time_ms - track.time_ms <= MAX_GAP_S * 1000]
-        tracks, smoothed = [], []
+        smoothed = []
         for hand in hands:
-            track = nearest_track(hand, known)
+            track = continued_track(hand, time_ms, self._tracks)
+            smoothed.append(hand if track is None else track.update(hand, time_ms, self.strength))
             if track is None:
-                track = HandTrack(hand, time_ms, self._speed_weight)
-                smoothed.append(hand)
-            else:
-                known.remove(track)
-                smoothed.append(track.update(hand, time_ms, self.strength))
-            tracks.append(track)
-        self._tracks = tracks + known
+                self._tracks[track_key(hand)] = HandTrack(hand, time_ms, self._speed_weight)
         return tuple(smoothed)
 
 

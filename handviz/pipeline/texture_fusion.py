@@ -16,9 +16,8 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.network_files import loaded_file
 from handviz.core.paths import RESTORE
-from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, HandMesh, HandTexture, NetworkFile
+from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, Handedness, HandMesh, HandTexture, NetworkFile
 from handviz.core.visibility import self_visible
-from handviz.detection.tracking import matched_tracks
 from handviz.hand_models.template import HandTemplate
 from handviz.models.onnx_session import FINGERPRINT_KEY, check_finite, float_images, metadata_of, open_session, warm_up
 from handviz.rendering.hand_shape import VertexNormals
@@ -136,15 +135,13 @@ def frame_weight(visible: FloatArray, facing: FloatArray, std_mm: FloatArray | N
 class FusedTexture:
     """The fused colours of one hand."""
 
-    latest: HandMesh
     albedo: FloatArray
     """(V, 3)"""
     weight: FloatArray
     """(V,) in frames"""
 
-    def add(self, hand: HandMesh, texture: HandTexture, weight: FloatArray) -> None:
+    def add(self, texture: HandTexture, weight: FloatArray) -> None:
         """Add a frame's colours with their weights (V,)."""
-        self.latest = hand
         total = self.weight + weight
         fraction = weight / np.maximum(total, 1e-9)
         self.albedo = self.albedo + fraction[:, None] * (texture.albedo - self.albedo)
@@ -164,54 +161,33 @@ class FusedTexture:
 
 
 class TextureCache:
-    """The fused textures of a stream's hands; a hand that returns gets its colours back, by handedness."""
+    """The fused textures of a stream's hands, by ``track_id`` and side: a hand that returns gets its own back."""
 
     def __init__(self, faces: NDArray[np.int32], vertex_count: int) -> None:
         self._normals = VertexNormals(faces, vertex_count)
-        self._textures: list[FusedTexture] = []
-        self._present: list[FusedTexture] = []
-        """Of the last frame's hands."""
+        self._textures: dict[tuple[int, Handedness], FusedTexture] = {}
 
     def forget(self) -> None:
         """Remove all colours."""
-        self._textures, self._present = [], []
+        self._textures = {}
 
     def fuse(self, hands: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
-        """Return the next frame's hands with the fused colours; those without texture stay."""
-        textured = [index for index, hand in enumerate(hands) if hand.texture is not None]
-        owners = self._owners([hands[index] for index in textured])
-        fused = list(hands)
-        for index, fused_texture in zip(textured, owners, strict=True):
-            fused[index] = self._fused(hands[index], fused_texture)
-        self._present = owners
-        return tuple(fused)
+        """Return the next frame's hands with the fused colours; those without texture or number stay."""
+        return tuple(self._fused(hand) for hand in hands)
 
-    def _owners(self, hands: Sequence[HandMesh]) -> list[FusedTexture]:
-        """Return each hand's fused colours: first of hands near their last position, then, by handedness, of hands that
-        were away."""
-        owners = matched_tracks(hands, self._textures)
-        away = [fused_texture for fused_texture in self._textures if fused_texture not in [*owners, *self._present]]
-        found = []
-        for hand, owner in zip(hands, owners, strict=True):
-            same_side = [fused_texture for fused_texture in away if fused_texture.latest.handedness == hand.handedness]
-            if owner is None and same_side:
-                owner = same_side[-1]
-                away.remove(owner)
-            found.append(owner or self._new(hand))
-        return found
-
-    def _new(self, hand: HandMesh) -> FusedTexture:
-        assert hand.texture is not None
-        count = len(hand.texture.albedo)
-        self._textures = [*self._textures, FusedTexture(hand, hand.texture.albedo, np.zeros(count))][-MAX_CACHED:]
-        return self._textures[-1]
-
-    def _fused(self, hand: HandMesh, fused_texture: FusedTexture) -> HandMesh:
-        assert hand.texture is not None
-        fused_texture.add(
-            hand, hand.texture, frame_weight(hand.texture.visible, self._facing(hand), hand.vertex_std_mm)
-        )
-        return replace(hand, texture=fused_texture.shown(hand.texture))
+    def _fused(self, hand: HandMesh) -> HandMesh:
+        texture, key = hand.texture, (hand.track_id, hand.handedness)
+        if texture is None or hand.track_id == 0:
+            return hand
+        # Of a hand whose side is mistaken for a while the colours lie elsewhere on the mesh.
+        fused_texture = self._textures.pop(key, None)
+        if fused_texture is None or len(fused_texture.albedo) != len(texture.albedo):
+            fused_texture = FusedTexture(texture.albedo, np.zeros(len(texture.albedo)))
+        fused_texture.add(texture, frame_weight(texture.visible, self._facing(hand), hand.vertex_std_mm))
+        self._textures[key] = fused_texture
+        if len(self._textures) > MAX_CACHED:
+            del self._textures[next(iter(self._textures))]
+        return replace(hand, texture=fused_texture.shown(texture))
 
     def _facing(self, hand: HandMesh) -> FloatArray:
         """Return the cosine (V,) between outward normals and the line to the camera."""

@@ -53,12 +53,12 @@ class HandLabel:
 
 
 def hand_label(
-    hand: HandMesh, index: int, points_px: FloatArray, view_size: Size, pixel_ratio: float, *, is_selected: bool
+    hand: HandMesh, index: int, points_px: FloatArray, view_size: Size, pixel_ratio: float, *, is_picked: bool
 ) -> HandLabel:
-    """Return a hand's label: all of it, or only the number in small views; bright if selected."""
+    """Return a hand's label: all of it, or only the number in small views; bright if a point of it is picked."""
     number = hand_number(hand, index)
     texts = hand_text(hand, index), f"{number}"
-    images = [label_image((text,), pixel_ratio, 10**4, is_inverse=is_selected) for text in texts]
+    images = [label_image((text,), pixel_ratio, 10**4, is_inverse=is_picked) for text in texts]
     fits = images[0].shape[1] <= MAX_WIDTH_FRACTION * view_size[0]
     return HandLabel(number, images[0 if fits else 1], points_px)
 

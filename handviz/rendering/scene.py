@@ -20,7 +20,7 @@ from handviz.rendering.camera import (
 from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, name_of
 from handviz.rendering.ellipses import EllipsePass
-from handviz.rendering.hand_label import HandLabelPass, hand_label, hand_number
+from handviz.rendering.hand_label import HandLabelPass, hand_label
 from handviz.rendering.hand_notes import asks_for_uncertainty, has_uncertainty, mesh_note, uncertainty_note
 from handviz.rendering.hand_shape import (
     HandShape,
@@ -63,7 +63,6 @@ class Scene:
         own = (self.frame,) if frame is None else ()
         for part in (*own, self._legend, self._mesh, self._skeleton, self._ellipses, self._labels):
             self._resources.callback(part.release)
-        self._selected: int | None = None
         self._highlight: Highlight | None = None
         self._result: FrameResult | None = None
         self._distances: Distances | None = None
@@ -90,10 +89,6 @@ class Scene:
     def set_highlight(self, highlight: Highlight | None) -> None:
         """Mark this point of the current result from the next ``draw`` on; None marks nothing."""
         self._highlight = highlight
-
-    def select_hand(self, number: int | None) -> None:
-        """Mark the hand of this ``hand_number`` by a bright label from the next ``draw`` on; None marks none."""
-        self._selected = number
 
     def pick(
         self, point_px: FloatArray, view_size: Size, options: DrawOptions, *, orbit: OrbitCamera, pixel_ratio: float
@@ -188,19 +183,19 @@ class Scene:
     ) -> None:
         """Draw the labels of the hands of the last ``draw`` into the bound framebuffer, off rectangles ``taken``.
 
-        The selected hand is labelled in every view.
+        In the 3D view only the hand with the picked point is labelled, whose label is bright.
         """
-        if self._result is None or options.background == "none":
+        if self._result is None or not options.labels or options.background == "none":
             return
-        wants_all = options.labels and options.view == "overlay"
+        highlight = self._current_highlight()
         clip_from_scene, _ = self._matrices(view_size, options, orbit or OrbitCamera())
         labels = []
         for index, (hand, shape) in enumerate(zip(self._result.hands, self._shapes, strict=True)):
-            is_selected = hand_number(hand, index) == self._selected
-            if wants_all or is_selected:
+            is_picked = highlight is not None and highlight.pick.hand == index
+            if is_picked or options.view == "overlay":
                 points = np.concatenate([shape.model_vertices[::LABEL_STEP], shape.keypoints])
                 points_px = project(clip_from_scene, points, view_size)
-                labels.append(hand_label(hand, index, points_px, view_size, pixel_ratio, is_selected=is_selected))
+                labels.append(hand_label(hand, index, points_px, view_size, pixel_ratio, is_picked=is_picked))
         self._labels.draw(labels, view_size, taken, pixel_ratio)
 
     def hands_px(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera) -> FloatArray:

@@ -48,7 +48,6 @@ class SplitScene:
         self._result: FrameResult | None = None
         self._distances: Distances | None = None
         self._highlight: Highlight | None = None
-        self._selected: int | None = None
         self._measured: Difference | None = None
         self._shown_for: tuple[object, ...] | None = None
 
@@ -83,10 +82,6 @@ class SplitScene:
         """Mark this point of the current result from the next ``draw`` on, in every pane; None marks nothing."""
         self._highlight = highlight
 
-    def select_hand(self, number: int | None) -> None:
-        """Mark the hand of this ``hand_number`` from the next ``draw`` on, in every pane; None marks none."""
-        self._selected = number
-
     def pick(
         self,
         point_px: tuple[float, float],
@@ -119,8 +114,6 @@ class SplitScene:
     ) -> None:
         """Draw into ``target``; ``pixel_ratio`` is physical pixels per logical one."""
         self._distribute(options)
-        for scene in self._scenes:
-            scene.select_hand(self._selected)
         if self._result is None or not (options.compare or options.difference):
             self._scenes[0].set_highlight(self._highlight)
             self._scenes[0].draw(target, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio)

@@ -228,6 +228,7 @@ def test_every_second_frame_of_a_clip(reconstruct: Callable[..., Any], tmp_path:
     assert [entry["file"] for entry in entries] == [f"clip.mp4#{number:06d}" for number in (0, 2, 4)]
     assert {entry["variant"] for entry in entries} == {"prior"}
     assert [entry["time_ms"] for entry in entries] == [0.0, 80.0, 160.0]
+    assert [[hand["track_id"] for hand in entry["hands"]] for entry in entries] == [[1]] * 3
 
 
 def test_times_are_those_of_the_clip_and_images_have_none(

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from handviz.core import records
-from handviz.core.paths import model_file
 
 
 def test_keypoint_parents_form_a_tree_of_five_fingers() -> None:
@@ -29,7 +28,3 @@ def test_records_with_arrays_compare_by_identity() -> None:
     frame = records.Frame(number=1, image=np.zeros((2, 2, 3), np.uint8), captured_ms=0.0)
     assert frame in [frame]
     assert frame != dataclasses.replace(frame)
-
-
-def test_every_model_has_its_file() -> None:
-    assert len({model_file(model).name for model in records.DEFAULT_COMPARED}) == 3

@@ -4,7 +4,6 @@ import gc
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from handviz.core.geometry import apply_affine
 from handviz.core.paths import CLIP_FILE, LANDMARKER_FILE
 from handviz.core.records import Detection, Frame
 from handviz.detection import landmarker
-from handviz.detection.landmarker import TASK_MEMBERS, HandednessHistory, HandLandmarker
+from handviz.detection.landmarker import TASK_MEMBERS, HandLandmarker
 from handviz.detection.still_search import search_still
 from handviz.detection.still_views import views_of
 from handviz.detection.tracking import box_cover, box_union_fraction, same_hand, without_duplicates
@@ -56,25 +55,6 @@ def test_the_clips_right_hand_is_called_right_and_left_in_a_mirror(video: bool) 
     for image, name in ((rgb.image, "right"), (rgb.image[:, ::-1], "left")):
         with HandLandmarker(video=video) as landmarker:
             assert [hand.handedness for hand in landmarker.detect(frame(image))] == [name]
-
-
-def test_a_hand_does_not_change_sides_for_a_frame() -> None:
-    memory = HandednessHistory()
-    right, left = made_up_detection(), made_up_detection("left", x=400.0)
-    for _ in range(5):
-        memory.settle([right, left])
-    slip = replace(right, handedness="left", score=0.9)
-    assert [hand.handedness for hand in memory.settle([left, slip])] == ["left", "right"]
-    names = [memory.settle([slip])[0].handedness for _ in range(20)]
-    assert names[0] == "right"
-    assert names[-1] == "left"
-
-
-def test_another_hand_somewhere_else_is_judged_anew() -> None:
-    memory = HandednessHistory()
-    for _ in range(10):
-        memory.settle([made_up_detection("right", x=100.0)])
-    assert memory.settle([made_up_detection("left", x=300.0)])[0].handedness == "left"
 
 
 @pytest.mark.slow

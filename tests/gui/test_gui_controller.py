@@ -103,6 +103,22 @@ def test_paused_image_gets_a_texture_that_can_be_reset(qtbot: QtBot, make: Make)
     assert messages[-1] == "Texture reset."
 
 
+def test_paused_image_is_processed_again_when_a_hand_is_flipped_or_hidden(qtbot: QtBot, make: Make) -> None:
+    controller = make({"picture.jpg": FakeSource(1, names=True, nominal_fps=1.0)})
+    with qtbot.waitSignal(controller.answered):
+        controller.start("picture.jpg")
+    pipeline = controller._reconstruct._pipeline
+    assert isinstance(pipeline, FakePipeline)
+    for ask, told in (
+        (lambda: controller.flip_hand(2), ("flip_hand", 2)),
+        (lambda: controller.hide_hand(1), ("hide_hand", 1)),
+        (controller.show_all_hands, ("show_all_hands", None)),
+    ):
+        with qtbot.waitSignal(controller.answered):
+            ask()
+        assert pipeline.told[-1] == told
+
+
 def test_what_concerns_only_the_display_processes_nothing(qtbot: QtBot, make: Make) -> None:
     controller = make({"picture.jpg": FakeSource(1, names=True, nominal_fps=1.0)})
     with qtbot.waitSignal(controller.answered):

@@ -16,7 +16,7 @@ from handviz.core.records import CROP_SIZE, FrameResult, HandCrop, HandMesh, Mod
 from handviz.gui import main_window
 from handviz.gui.inspector import attention
 from handviz.gui.inspector.attention import AttentionReader, AttentionRequest, rest_after
-from handviz.gui.inspector.point_inspector import NO_HAND, PointInspector
+from handviz.gui.inspector.point_inspector import NO_HAND, PickedHand, PointInspector
 from handviz.gui.inspector.point_panel import ABSENT, CLICK
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
@@ -123,10 +123,17 @@ def test_a_picked_point_shows_its_numbers_and_follows_the_stream(qtbot: QtBot, w
     assert window.viewport._highlight is not None
     assert window.viewport._highlight.pick == Pick(0, vertex=2)
     moved = certain_hand(vertices_m=hand().vertices_m + 0.01, vertex_std_mm=np.array([2.0, 4.0, 7.5]))
-    show(window, hand(handedness="left"), moved, number=1)
+    show(window, hand(track_id=2), replace(moved, handedness="left"), number=1)
     qtbot.waitUntil(lambda: shown_row(inspector, "wrist") == ["10.0", "-40.0", "10.0"])
     assert inspector.panel.std.text() == "± 7.5 mm"
     assert window.viewport._highlight.pick == Pick(1, vertex=2)
+
+
+def test_a_vertex_is_followed_on_its_hand_model_only_and_a_joint_on_any() -> None:
+    other_model = replace(hand(), hand_model="another")
+    assert PickedHand(hand(), 2, None).find([hand(track_id=3), hand()]) == Pick(1, vertex=2)
+    assert PickedHand(hand(), 2, None).find([other_model]) is None
+    assert PickedHand(hand(), None, 8).find([other_model]) == Pick(0, joint=8)
 
 
 def test_compared_models_show_the_same_point(window: MainWindow) -> None:

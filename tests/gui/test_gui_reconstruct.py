@@ -115,6 +115,20 @@ def test_texture_is_asked_for_in_its_colour_only_and_forgotten_before_the_next_f
     assert pipeline.told == [("texture", True), ("texture", False), ("forget_texture", None)]
 
 
+def test_requests_for_single_hands_reach_the_pipeline_before_the_next_frame(
+    qtbot: QtBot, start: Start, mailbox: Requests
+) -> None:
+    pipeline = FakePipeline(ViewSettings())
+    thread = start(pipeline)
+    answer_to(qtbot, thread, mailbox, request(0))
+    thread.flip_hand(2)
+    thread.hide_hand(1)
+    thread.show_all_hands()
+    answer_to(qtbot, thread, mailbox, request(1))
+    answer_to(qtbot, thread, mailbox, request(2))
+    assert pipeline.told == [("flip_hand", 2), ("hide_hand", 1), ("show_all_hands", None)]
+
+
 def test_pipeline_hears_where_frames_stop_following_each_other(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
     pipeline = FakePipeline(ViewSettings())
     thread = start(pipeline)

@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,8 +90,8 @@ def test_frames_without_hands_are_sent() -> None:
     assert json.loads(text)["hands"] == []
 
 
-def test_a_hand_keeps_its_name_when_another_comes_near() -> None:
-    near, far = made_up_hand(wrist_px=(300.0, 200.0)), made_up_hand(wrist_px=(500.0, 200.0))
+def test_a_hand_keeps_its_name_while_it_keeps_number_and_side() -> None:
+    near, far = made_up_hand(track_id=1), made_up_hand(track_id=2)
     datagrams = Datagrams("JSON")
 
     def tracks(*hands: HandMesh) -> list[str]:
@@ -100,6 +101,8 @@ def test_a_hand_keeps_its_name_when_another_comes_near() -> None:
     assert tracks(near, far) == ["right", "right_2"]
     assert tracks(far, near) == ["right_2", "right"]
     assert tracks(far) == ["right_2"]
+    assert tracks(replace(far, handedness="left"), near) == ["left", "right"]
+    assert tracks(far, made_up_hand(track_id=7)) == ["right_2", "right_3"]
 
 
 @pytest.mark.parametrize("address", ["nowhere.invalid", "", "1.2.3", "127.0.0.1; rm"])

@@ -112,6 +112,22 @@ for number in count():
 """
 
 
+def test_hands_have_their_number_and_a_name_for_each_side(tmp_path: Path) -> None:
+    """The same hand is called by the other side from some frame on, for which another track begins."""
+    first, second = made_up_hand(track_id=4), made_up_hand(track_id=2)
+    turned = dataclasses.replace(second, handedness="left")
+    with closing(Recording(tmp_path / "a", with_video=False)) as writer:
+        for number, hands in enumerate([(first, second), (second, first), (turned, first), (turned,)]):
+            result = dataclasses.replace(timed_result(number).result, hands=hands)
+            writer.add_result(dataclasses.replace(timed_result(number), result=result), number / 30)
+    lines = [[(hand["track_id"], hand["track"]) for hand in entry["hands"]] for entry in read_entries(tmp_path / "a")]
+    assert lines[0] == [(4, "right"), (2, "right_2")]
+    assert lines[1] == [(2, "right_2"), (4, "right")]
+    assert lines[2:] == [[(2, "left"), (4, "right")], [(2, "left")]]
+    tracks = {track.name: (track.handedness, len(track.times_s)) for track in read_tracks(tmp_path / "a")}
+    assert tracks == {"right": ("right", 3), "right_2": ("right", 2), "left": ("left", 2)}
+
+
 def test_recording_is_readable_up_to_two_seconds_before_the_program_was_killed(tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     program = [sys.executable, "-c", KILLED, str(folder)]

@@ -208,30 +208,6 @@ def test_texture_score_and_side_are_passed_on() -> None:
     assert (last.handedness, last.detection_score, last.model) == ("left", hand.detection_score, hand.model)
 
 
-def test_hands_are_followed_by_side_and_position() -> None:
-    smoother = KalmanSmoother(0.8)
-    left, right = made_up_hand(handedness="left", wrist_px=(250, 200)), made_up_hand(wrist_px=(260, 200))
-    hands = [left, right, made_up_hand(wrist_px=(600, 200))]
-    smoother.smooth(hands, 0.0)
-    answers = smoother.smooth(hands[::-1], STEP_MS)
-    for answer, hand in zip(answers, hands[::-1], strict=True):
-        assert answer.handedness == hand.handedness
-        np.testing.assert_allclose(answer.keypoints_px, hand.keypoints_px, atol=1e-6)
-    assert smoother.smooth([], 2 * STEP_MS) == ()
-
-
-@pytest.mark.parametrize("event", ["jump", "gap", "back in time", "reset"])
-def test_a_new_beginning_is_not_mixed_with_what_was_before(event: str) -> None:
-    smoother = KalmanSmoother(1.0)
-    for index in range(5):
-        smoother.smooth([made_up_hand(wrist_px=(100, 100))], 10_000 + index * STEP_MS)
-    hand = made_up_hand(wrist_px=(105, 100) if event != "jump" else (500, 400))
-    time_ms = {"gap": 12_000.0, "back in time": 100.0}.get(event, 10_000 + 5 * STEP_MS)
-    if event == "reset":
-        smoother.reset()
-    assert smoother.smooth([hand], time_ms)[0] is hand
-
-
 def test_a_hand_that_was_away_for_some_frames_goes_on() -> None:
     smoother, hands = KalmanSmoother(0.5), noisy_hands(40, 0.002)
     for index, hand in enumerate(hands[:30]):

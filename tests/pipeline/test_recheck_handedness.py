@@ -62,6 +62,13 @@ def test_a_left_hand_may_turn_out_right_and_others_stay():
     assert len(hands) == 2
 
 
+def test_a_side_that_the_user_stated_is_not_rechecked():
+    network = LandmarkHead(0.02, 0.9)
+    crop = crop_hand(IMAGE, replace(made_up_detection(), side_is_stated=True))
+    (kept,), _ = reconstruct_with_recheck(IMAGE, [crop], network)
+    assert (kept.detection.handedness, network.asked) == ("right", 1)
+
+
 def test_nothing_is_asked_without_crops():
     network = LandmarkHead(0.0, 1.0)
     assert reconstruct_with_recheck(IMAGE, [], network) == ([], [])

@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from handviz.core.records import HandMesh
+from handviz.pipeline.kalman import Smoother, make_smoother
 from handviz.pipeline.smoothing import (
     CUTOFF_HZ_PER_METRE_PER_SECOND,
     SPEED_CUTOFF_HZ,
@@ -102,24 +103,64 @@ def test_rotations_stay_rotations_and_follow() -> None:
     assert Rotation.from_matrix(last.T @ turns[-1]).magnitude() < 0.4
 
 
-def test_hands_are_followed_by_side_and_position() -> None:
-    smoother = HandSmoother(0.8)
-    left, right = made_up_hand(handedness="left", wrist_px=(250, 200)), made_up_hand(wrist_px=(260, 200))
-    far = made_up_hand(wrist_px=(600, 200))
-    smoother.smooth([left, right, far], 0.0)
-    answers = smoother.smooth([far, right, left], STEP_MS)
-    for answer, hand in zip(answers, (far, right, left), strict=True):
-        assert answer.handedness == hand.handedness
-        np.testing.assert_allclose(answer.keypoints_px, hand.keypoints_px, atol=1e-9)
+@pytest.fixture(params=["kalman", "one_euro"])
+def smoother(request: pytest.FixtureRequest) -> Smoother:
+    """Return a strong smoother of either kind."""
+    return make_smoother(request.param, 1.0)
 
 
-@pytest.mark.parametrize("event", ["jump", "gap", "back in time", "reset"])
-def test_a_new_beginning_is_not_mixed_with_what_was_before(event: str) -> None:
-    smoother = HandSmoother(1.0)
+def test_hands_are_followed_by_their_numbers(smoother: Smoother) -> None:
+    still = [made_up_hand(wrist_px=(200 + 60 * number, 200), track_id=number) for number in (1, 2, 3)]
+    smoother.smooth(still, 0.0)
+    shaky = [shaken(hand, np.full((30, 3), 0.002)) for hand in still]
+    answers = smoother.smooth([shaky[2], shaky[0], shaky[1]], STEP_MS)
+    for answer, hand, before in zip(
+        answers, (shaky[2], shaky[0], shaky[1]), (still[2], still[0], still[1]), strict=True
+    ):
+        assert answer.track_id == hand.track_id
+        assert np.abs(answer.vertices_m - before.vertices_m).max() < 0.0015, "smoothed with its own past"
+        np.testing.assert_allclose(answer.wrist_camera_m, hand.wrist_camera_m, atol=1e-3)
+    assert smoother.smooth([], 2 * STEP_MS) == ()
+
+
+def test_hands_that_are_not_tracked_are_not_smoothed(smoother: Smoother) -> None:
+    hand = made_up_hand(track_id=0)
+    smoother.smooth([hand], 0.0)
+    moved = made_up_hand(wrist_px=(305.0, 200.0), track_id=0)
+    assert smoother.smooth([moved], STEP_MS)[0] is moved
+
+
+@pytest.mark.parametrize("event", ["jump", "gap", "back in time", "reset", "side", "number", "vertices", "hand model"])
+def test_a_new_beginning_is_not_mixed_with_what_was_before(event: str, smoother: Smoother) -> None:
     for index in range(5):
         smoother.smooth([made_up_hand(wrist_px=(100, 100))], 10_000 + index * STEP_MS)
-    hand = made_up_hand(wrist_px=(150, 100) if event != "jump" else (500, 400))
+    near = made_up_hand(wrist_px=(105, 100))
+    changed = {
+        "jump": made_up_hand(wrist_px=(500, 400)),
+        "side": made_up_hand(wrist_px=(105, 100), handedness="left"),
+        "number": dataclasses.replace(near, track_id=2),
+        "vertices": dataclasses.replace(near, vertices_m=near.vertices_m[:20], vertex_std_mm=near.vertex_std_mm[:20]),
+        "hand model": dataclasses.replace(near, hand_model="another"),
+    }
+    hand = changed.get(event, near)
     time_ms = {"gap": 12_000.0, "back in time": 100.0}.get(event, 10_000 + 5 * STEP_MS)
     if event == "reset":
         smoother.reset()
     assert smoother.smooth([hand], time_ms)[0] is hand
+
+
+def test_a_hand_goes_on_after_a_frame_of_the_other_side(smoother: Smoother) -> None:
+    still, other = made_up_hand(), made_up_hand(handedness="left")
+    for index in range(5):
+        smoother.smooth([still], index * STEP_MS)
+    assert smoother.smooth([other], 5 * STEP_MS)[0] is other
+    shaky = shaken(still, np.full((30, 3), 0.002))
+    (answer,) = smoother.smooth([shaky], 6 * STEP_MS)
+    assert np.abs(answer.vertices_m - still.vertices_m).max() < 0.0015
+
+
+def test_without_an_event_the_hand_goes_on(smoother: Smoother) -> None:
+    for index in range(5):
+        smoother.smooth([made_up_hand(wrist_px=(100, 100))], 10_000 + index * STEP_MS)
+    hand = made_up_hand(wrist_px=(105, 100))
+    assert smoother.smooth([hand], 10_000 + 5 * STEP_MS)[0] is not hand

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handviz.core.records import HandTexture
-from handviz.pipeline.texture_fusion import TextureCache, frame_weight
+from handviz.pipeline.texture_fusion import MAX_CACHED, TextureCache, frame_weight
 from tests.hands import made_up_hand
 
 FACES = np.array([[0, 1, 2]], np.int32)
@@ -90,54 +90,52 @@ def test_forgetting_begins_anew(memory):
     np.testing.assert_allclose(last.albedo, np.tile(guess, (3, 1)))
 
 
-def test_two_hands_keep_their_own_colours_and_find_them_again(memory):
-    left, right = np.array([0.9, 0.2, 0.2]), np.array([0.2, 0.9, 0.2])
-    frame = [
-        textured(albedo=left, handedness="left", wrist_px=(100.0, 200.0)),
-        textured(albedo=right, handedness="right", wrist_px=(500.0, 200.0)),
-    ]
-    for _ in range(10):
-        memory.fuse(frame)
-    memory.fuse([])
-    grey = np.full(3, 0.5)
-    back = memory.fuse([textured(visible=0.0, albedo=grey, handedness="right", wrist_px=(50.0, 400.0))])
-    np.testing.assert_allclose(back[0].texture.albedo, np.tile(right, (3, 1)), atol=0.05)
+UNSEEN = {"visible": 0.0, "albedo": np.full(3, 0.5)}
 
 
-def test_two_hands_of_one_side_do_not_fraction_a_memory(memory):
-    first, second = np.array([0.9, 0.2, 0.2]), np.array([0.2, 0.9, 0.2])
-    frame = [textured(albedo=first, wrist_px=(100.0, 200.0)), textured(albedo=second, wrist_px=(500.0, 200.0))]
-    for _ in range(5):
-        found = memory.fuse(frame)
-    np.testing.assert_allclose(found[0].texture.albedo, np.tile(first, (3, 1)), atol=1e-6)
-    np.testing.assert_allclose(found[1].texture.albedo, np.tile(second, (3, 1)), atol=1e-6)
-
-
-@pytest.mark.parametrize("newcomer_is_first", [True, False])
-def test_a_newcomer_does_not_take_a_present_hand_s_colours(memory, newcomer_is_first):
+def test_two_hands_of_one_side_keep_their_own_colours_and_find_them_again(memory):
     red, green = np.array([0.9, 0.2, 0.2]), np.array([0.2, 0.9, 0.2])
-    fused(memory, *[textured(albedo=red, wrist_px=(500.0, 200.0))] * 10)
-    newcomer = textured(visible=0.0, albedo=green, wrist_px=(100.0, 200.0))
-    known = textured(visible=0.0, albedo=np.full(3, 0.5), wrist_px=(500.0, 200.0))
-    hands = [newcomer, known] if newcomer_is_first else [known, newcomer]
-    found = memory.fuse(hands)
-    of_newcomer, of_known = found if newcomer_is_first else found[::-1]
-    np.testing.assert_allclose(of_newcomer.texture.albedo, np.tile(green, (3, 1)))
-    np.testing.assert_allclose(of_known.texture.albedo, np.tile(red, (3, 1)), atol=0.05)
-
-
-def test_a_hand_that_is_called_by_the_other_side_for_a_frame_keeps_its_own(memory):
-    left, right = np.array([0.9, 0.2, 0.2]), np.array([0.2, 0.9, 0.2])
-    here, there = (100.0, 200.0), (500.0, 200.0)
     for _ in range(10):
-        memory.fuse([textured(albedo=left, handedness="left", wrist_px=here), textured(albedo=right, wrist_px=there)])
-    unseen = {"visible": 0.0, "albedo": np.full(3, 0.5)}
-    memory.fuse(
-        [textured(**unseen, handedness="left", wrist_px=there), textured(**unseen, handedness="left", wrist_px=here)]
+        memory.fuse([textured(albedo=red, track_id=1), textured(albedo=green, track_id=2)])
+    memory.fuse([])
+    (back,) = memory.fuse([textured(**UNSEEN, track_id=2, wrist_px=(50.0, 400.0))])
+    np.testing.assert_allclose(back.texture.albedo, np.tile(green, (3, 1)), atol=0.05)
+    found = memory.fuse([textured(**UNSEEN, track_id=2), textured(**UNSEEN, track_id=1)])
+    np.testing.assert_allclose(found[0].texture.albedo, np.tile(green, (3, 1)), atol=0.06)
+    np.testing.assert_allclose(found[1].texture.albedo, np.tile(red, (3, 1)), atol=0.06)
+
+
+def test_a_newcomer_does_not_take_a_present_hand_s_colours(memory):
+    red, green = np.array([0.9, 0.2, 0.2]), np.array([0.2, 0.9, 0.2])
+    fused(memory, *[textured(albedo=red, track_id=1)] * 10)
+    newcomer, known = memory.fuse(
+        [textured(visible=0.0, albedo=green, track_id=2), textured(**UNSEEN, track_id=1)],
     )
-    found = memory.fuse([textured(**unseen, handedness="left", wrist_px=here), textured(**unseen, wrist_px=there)])
-    np.testing.assert_allclose(found[0].texture.albedo, np.tile(left, (3, 1)), atol=0.06)
-    np.testing.assert_allclose(found[1].texture.albedo, np.tile(right, (3, 1)), atol=0.06)
+    np.testing.assert_allclose(newcomer.texture.albedo, np.tile(green, (3, 1)))
+    np.testing.assert_allclose(known.texture.albedo, np.tile(red, (3, 1)), atol=0.05)
+
+
+def test_colours_of_the_other_side_are_kept_apart(memory):
+    """The same vertex lies elsewhere on the image's hand while its side is mistaken."""
+    red = np.array([0.9, 0.2, 0.2])
+    fused(memory, *[textured(albedo=red)] * 10)
+    mistaken = fused(memory, textured(**UNSEEN, handedness="left"))
+    np.testing.assert_allclose(mistaken.texture.albedo, 0.5)
+    np.testing.assert_allclose(fused(memory, textured(**UNSEEN)).texture.albedo, np.tile(red, (3, 1)), atol=0.06)
+
+
+def test_only_the_colours_of_the_last_hands_are_kept(memory):
+    red = np.array([0.9, 0.2, 0.2])
+    fused(memory, *[textured(albedo=red, track_id=1)] * 10)
+    for number in range(2, MAX_CACHED + 2):
+        memory.fuse([textured(track_id=number)])
+    np.testing.assert_allclose(fused(memory, textured(**UNSEEN, track_id=1)).texture.albedo, 0.5)
+
+
+def test_hands_that_are_not_tracked_keep_the_frame_s_colours(memory):
+    fused(memory, *[textured(track_id=0)] * 5)
+    hand = textured(**UNSEEN, track_id=0)
+    assert fused(memory, hand) is hand
 
 
 def test_where_nothing_is_known_the_frame_s_own_colours_stay_even_with_a_black_albedo(memory):

@@ -6,7 +6,6 @@ from PyQt6.QtCore import QPointF, QTimer
 
 from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult, HandMesh, ModelId
-from handviz.detection.tracking import matched_tracks
 from handviz.gui.inspector.attention import (
     AttentionAnswer,
     AttentionReader,
@@ -41,30 +40,21 @@ MODE_MESSAGES = {
 
 
 class PickedHand:
-    """The last state of the hand that a point was picked on, followed through frames."""
+    """A point of the hand with a number, which it keeps through frames."""
 
     def __init__(self, hand: HandMesh, vertex: int | None, joint: int | None) -> None:
-        self.latest = hand
-        self.vertex, self.joint = vertex, joint
+        self._hand, self.vertex, self.joint = hand, vertex, joint
 
     def find(self, hands: Sequence[HandMesh]) -> Pick | None:
-        """Return the point in a frame's hands: on the same track, else on the only hand of that handedness, or None."""
-        index = self._index(hands)
-        if index is None:
-            return None
-        self.latest = hands[index]
-        return Pick(index, vertex=self.vertex, joint=self.joint)
+        """Return the point in a frame's hands: on the hand of that number, or None if it is not there."""
+        for index, hand in enumerate(hands):
+            if hand.track_id == self._hand.track_id and (self.vertex is None or self._has_same_vertices(hand)):
+                return Pick(index, vertex=self.vertex, joint=self.joint)
+        return None
 
-    def _index(self, hands: Sequence[HandMesh]) -> int | None:
-        for index, track in enumerate(matched_tracks(hands, [self])):
-            if track is self:
-                return index
-        same = [
-            index
-            for index, hand in enumerate(hands)
-            if hand.handedness == self.latest.handedness and len(hand.vertices_m) == len(self.latest.vertices_m)
-        ]
-        return same[0] if len(same) == 1 else None
+    def _has_same_vertices(self, hand: HandMesh) -> bool:
+        picked = self._hand
+        return (hand.hand_model, len(hand.vertices_m)) == (picked.hand_model, len(picked.vertices_m))
 
 
 class PointInspector(Feature):
@@ -113,6 +103,11 @@ class PointInspector(Feature):
     def has_attention(self) -> bool:
         """Whether the picked point's attention is on the screen."""
         return self._attention is not None
+
+    def picked_index(self, hands: Sequence[HandMesh]) -> int | None:
+        """Return the index of the picked hand among a frame's hands; None if none is picked, or it is not there."""
+        pick = None if self._picked is None else self._picked.find(hands)
+        return None if pick is None else pick.hand
 
     def toggle_attention(self) -> None:
         """Switch attention on or off; without a picked point a message says how to pick one."""

@@ -247,6 +247,21 @@ class Controller(QObject):
         else:
             self.notify("A texture can be reset in texture colour only (T).")
 
+    def flip_hand(self, track_id: int) -> None:
+        """Give the hand of this number the other side, also in a paused frame."""
+        self._reconstruct.flip_hand(track_id)
+        self._capture.repeat()
+
+    def hide_hand(self, track_id: int) -> None:
+        """Leave the hand of this number out, also in a paused frame."""
+        self._reconstruct.hide_hand(track_id)
+        self._capture.repeat()
+
+    def show_all_hands(self) -> None:
+        """Show hidden hands again, also in a paused frame."""
+        self._reconstruct.show_all_hands()
+        self._capture.repeat()
+
     def save_meshes(self, request: MeshRequest) -> None:
         """Write the meshes of a result in the background; a message reports the paths or the error."""
         has_begun = self._saver.begin(partial(write_meshes, request))

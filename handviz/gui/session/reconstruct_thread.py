@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from queue import SimpleQueue
 from typing import Protocol
 
 from PyQt6.QtCore import QThread, pyqtSignal
@@ -68,6 +69,18 @@ class PipelineLike(Protocol):
         """Discard the colours of earlier frames."""
         ...
 
+    def flip_hand(self, track_id: int, /) -> None:
+        """Give one hand the other side from the next frame on."""
+        ...
+
+    def hide_hand(self, track_id: int, /) -> None:
+        """Leave one hand out from the next frame on."""
+        ...
+
+    def show_all_hands(self) -> None:
+        """Show hidden hands again from the next frame on."""
+        ...
+
     def reset(self, *, video: bool | None = None, same_hands: bool = False) -> None:
         """Expect a discontinuity; ``video`` states whether the frames after it are consecutive."""
         ...
@@ -98,6 +111,7 @@ class ReconstructThread(QThread):
         self._tried_for: tuple[int, ModelId] | None = None
         self._position: tuple[int, int] | None = None
         self._forgets_texture = False
+        self._requests: SimpleQueue[Callable[[PipelineLike], None]] = SimpleQueue()
         self._message = ""
         self._rate = RateMeter()
 
@@ -108,6 +122,18 @@ class ReconstructThread(QThread):
     def forget_texture(self) -> None:
         """Discard the colours of earlier frames before the next one (any thread)."""
         self._forgets_texture = True
+
+    def flip_hand(self, track_id: int) -> None:
+        """Give one hand the other side before the next frame (any thread)."""
+        self._requests.put(lambda pipeline: pipeline.flip_hand(track_id))
+
+    def hide_hand(self, track_id: int) -> None:
+        """Leave one hand out before the next frame (any thread)."""
+        self._requests.put(lambda pipeline: pipeline.hide_hand(track_id))
+
+    def show_all_hands(self) -> None:
+        """Show hidden hands again before the next frame (any thread)."""
+        self._requests.put(lambda pipeline: pipeline.show_all_hands())
 
     def stop(self) -> None:
         """Close the mailbox, end the loop and wait for it."""
@@ -187,6 +213,8 @@ class ReconstructThread(QThread):
         if self._forgets_texture:
             self._forgets_texture = False
             pipeline.forget_texture()
+        while not self._requests.empty():
+            self._requests.get()(pipeline)
 
     def _without_hands(self, request: FrameRequest) -> FrameResult:
         return FrameResult(frame=request.frame, model=self._wanted.model)

@@ -160,7 +160,7 @@ class SourcePanel(Panel):
 
     def _show_hands(self, answer: Answer) -> None:
         lines = [
-            f"{hand.handedness.capitalize()}, score {hand.detection_score:.2f}\n"
+            f"{hand.track_id} · {hand.handedness.capitalize()}, score {hand.detection_score:.2f}\n"
             f"{uncertainty_text(hand)}\n"
             f"{position_text(hand)}"
             for hand in answer.result.hands

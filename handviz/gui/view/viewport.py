@@ -120,7 +120,6 @@ class Viewport(QOpenGLWidget):
         self._pressed_at: QPointF | None = None
         self._drawn_size = (0, 0)
         self._highlight: Highlight | None = None
-        self._selected: int | None = None
         self.image_taker: ImageTaker | None = None
         self.setMinimumSize(QSize(320, 240))
 
@@ -146,13 +145,6 @@ class Viewport(QOpenGLWidget):
         self._highlight = highlight
         if self._scene is not None:
             self._scene.set_highlight(highlight)
-        self.update()
-
-    def select_hand(self, number: int | None) -> None:
-        """Mark the hand that labels call by this number from now on, or none."""
-        self._selected = number
-        if self._scene is not None:
-            self._scene.select_hand(number)
         self.update()
 
     def pick_at(self, position: QPointF) -> Pick | None:
@@ -239,7 +231,6 @@ class Viewport(QOpenGLWidget):
             return
         self._scene.show(self._result)
         self._scene.set_highlight(self._highlight)
-        self._scene.select_hand(self._selected)
         logger.info("Drawing with %s", self._ctx.info["GL_RENDERER"])
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802

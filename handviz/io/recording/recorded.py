@@ -20,7 +20,7 @@ MAX_LINE_BYTES = 2**20
 GAP_S = 0.5
 """A hand that is missing for longer is absent."""
 TRACK_NAME = re.compile(r"(left|right)(_[0-9]{1,6})?")
-"""Names of ``Tracks``; checked because files are named after them."""
+"""Names of ``TrackNames``; checked because files are named after them."""
 
 
 @dataclass(frozen=True, eq=False)

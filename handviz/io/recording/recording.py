@@ -18,7 +18,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import not_writable, write_files
 from handviz.core.records import HandMesh, NetworkFile
 from handviz.io.recording.timed_results import TimedResult, ViewImage, recorded_hands, timed_result_entry
-from handviz.io.recording.tracks import Tracks, table_header, table_rows
+from handviz.io.recording.tracks import TrackNames, table_header, table_rows
 from handviz.io.recording.video import SteadyVideo
 
 FORMAT = 1
@@ -98,7 +98,7 @@ class Recording:
         self._video: SteadyVideo | None = None
         self._vertex_count, self._hand_model = 0, ""
         self._networks: dict[NetworkFile, None] = {}
-        self._tracks = Tracks()
+        self._names = TrackNames()
         self._started = datetime.now(UTC).isoformat(timespec="milliseconds")
         try:
             folder.mkdir(parents=True)
@@ -130,7 +130,7 @@ class Recording:
             "hands": recorded_hands(result),
         }
         self._networks |= dict.fromkeys(result.networks.values())
-        tracks = self._tracks.names(result.hands)
+        tracks = self._names.names(result.hands)
         # Vertices first: a line never refers to missing rows.
         for hand, hand_entry, track in zip(result.hands, entry["hands"], tracks, strict=True):
             hand_entry |= {"track": track, "vertices_row": self._add_vertices(hand)}

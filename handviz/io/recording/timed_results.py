@@ -102,6 +102,7 @@ def _entry(hand: HandMesh, detection: Detection | None) -> dict[str, Any]:
     del entry["mesh"]
     if detection is None:
         del entry["distance_from_detector"]
+    entry["track_id"] = hand.track_id
     entry["wrist_std_m"] = None if hand.wrist_std_m is None else _rounded(hand.wrist_std_m, 6)
     entry["camera_from_wrist"] = _rounded(hand.camera_from_wrist, 6)
     entry["focals_px"] = _rounded(hand.intrinsics.focals_px, 3)

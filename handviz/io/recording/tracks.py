@@ -1,13 +1,11 @@
-"""Tracks of hands over frames, such as "right" and "right_2", and the rows of ``keypoints.csv``."""
+"""Names of tracked hands, such as "right" and "right_2", and the rows of ``keypoints.csv``."""
 
 import csv
 import io
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from handviz.core.records import FloatArray, HandMesh
+from handviz.core.records import Handedness, HandMesh
 from handviz.io.recording.timed_results import KEYPOINT_NAMES
 
 TIMED_RESULT_COLUMNS = ("frame", "time", "monotonic_ms", "clip_ms", "recording_ms", "source", "picture", "variant")
@@ -23,28 +21,25 @@ COLUMNS = (
 """Keypoints are in the camera's axes with the wrist at the origin; add ``wrist_camera`` for the camera frame."""
 
 
-class Tracks:
-    """Names of hands by handedness and, among several of one side, by the nearest last wrist of a track."""
+class TrackNames:
+    """Names of hands, such as "right" and "right_2": by number and side, in the order in which they come."""
 
     def __init__(self) -> None:
-        self._wrists: dict[str, FloatArray] = {}
+        self._names: dict[tuple[int, Handedness, int], str] = {}
 
     def names(self, hands: Sequence[HandMesh]) -> list[str]:
-        """Assign a unique track to every hand of a frame."""
-        taken: list[str] = []
+        """Return a unique name for every hand of a frame; one whose side changes gets another name from there on."""
+        keys: list[tuple[int, Handedness, int]] = []
         for hand in hands:
-            known = [name for name in self._wrists if name.startswith(hand.handedness) and name not in taken]
-            name = min(known, key=lambda one: self._distance_m(one, hand), default="") or self._new_name(hand)
-            self._wrists[name] = np.asarray(hand.wrist_camera_m)
-            taken.append(name)
-        return taken
+            # Hands that are not tracked all have the number 0.
+            namesakes = sum(key[:2] == (hand.track_id, hand.handedness) for key in keys)
+            keys.append((hand.track_id, hand.handedness, namesakes))
+        return [self._names.get(key) or self._new(key) for key in keys]
 
-    def _distance_m(self, name: str, hand: HandMesh) -> float:
-        return float(np.linalg.norm(self._wrists[name] - hand.wrist_camera_m))
-
-    def _new_name(self, hand: HandMesh) -> str:
-        number = 1 + sum(name.startswith(hand.handedness) for name in self._wrists)
-        return hand.handedness if number == 1 else f"{hand.handedness}_{number}"
+    def _new(self, key: tuple[int, Handedness, int]) -> str:
+        number = 1 + sum(side == key[1] for _, side, _ in self._names)
+        self._names[key] = key[1] if number == 1 else f"{key[1]}_{number}"
+        return self._names[key]
 
 
 def table_header() -> bytes:

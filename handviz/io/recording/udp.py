@@ -11,7 +11,7 @@ from pythonosc.osc_message_builder import OscMessageBuilder
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.io.recording.timed_results import TimedResult, recorded_hands, timed_result_entry
-from handviz.io.recording.tracks import Tracks
+from handviz.io.recording.tracks import TrackNames
 
 StreamFormat = Literal["OSC", "JSON"]
 OscValue = tuple[str, Any]
@@ -24,12 +24,12 @@ class Datagrams:
 
     def __init__(self, kind: StreamFormat) -> None:
         self._kind = kind
-        self._tracks = Tracks()
+        self._names = TrackNames()
 
     def of(self, timed_result: TimedResult) -> list[bytes]:
         """Return a bundle for the frame and one per hand (OSC), or one object (JSON)."""
         entry = timed_result_entry(timed_result) | {"hands": recorded_hands(timed_result.result)}
-        for hand, track in zip(entry["hands"], self._tracks.names(timed_result.result.hands), strict=True):
+        for hand, track in zip(entry["hands"], self._names.names(timed_result.result.hands), strict=True):
             hand["track"] = track
         if self._kind == "JSON":
             return [json.dumps({"handviz": 1} | entry, separators=(",", ":")).encode("utf-8")]
