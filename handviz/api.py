@@ -268,14 +268,12 @@ class Model:
         It is for programs that need all of a ``FrameResult``; ``video``: frames follow each other.
         """
         self._check_open()
-        settings = dataclasses.replace(
-            self._request.settings(),
-            video=video,
-            smoothing=smoothing,
-            smoothing_kind=smoothing_kind,
-            max_hands=max_hands or self._request.max_hands,
+        settings, config = self._request.settings()
+        return Pipeline(
+            dataclasses.replace(settings, smoothing=smoothing, smoothing_kind=smoothing_kind),
+            dataclasses.replace(config, video=video, max_hands=max_hands or config.max_hands),
+            self._networks,
         )
-        return Pipeline(settings, self._networks)
 
     def close(self) -> None:
         """Free the network and the detector; may be called twice."""

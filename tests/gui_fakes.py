@@ -2,28 +2,25 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import fields
 
 import numpy as np
 from PyQt6.QtWidgets import QWidget
 
-from handviz.core.camera_model import CameraModel, HandSize
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import (
     Frame,
     FrameResult,
     Handedness,
-    HandednessSetting,
     HandMesh,
     HandTexture,
     Intrinsics,
     ModelId,
-    SmoothingKind,
     StageTimes,
 )
-from handviz.gui.session.settings import ViewSettings
 from handviz.models.registry import model_labels
+from handviz.pipeline.settings import PipelineSettings
 from handviz.rendering.hand_shape import ModelDisplay, PlainSurface
-from handviz.rendering.options import DEFAULT_COMPARED
 
 UNPLUGGED = "camera 0 stopped delivering images: check that it is plugged in"
 FACES = np.array([[0, 1, 2]], dtype=np.int32)
@@ -121,10 +118,8 @@ class FakePipeline:
 
     provider = "CPUExecutionProvider"
 
-    def __init__(self, settings: ViewSettings) -> None:
-        self.model: ModelId = settings.model
-        self.gives_texture = settings.wants_texture
-        self.compares = settings.wants_others
+    def __init__(self, settings: PipelineSettings | None = None) -> None:
+        self.settings = settings or PipelineSettings()
         self.error = ""
         self.told: list[tuple[str, object]] = []
         self.before_process: Callable[[Frame], None] = lambda _: None
@@ -133,45 +128,20 @@ class FakePipeline:
     def process(self, frame: Frame) -> FrameResult:
         """Return one hand."""
         self.before_process(frame)
-        times = StageTimes(20, 1, 14, 0.2, 4.5 if self.gives_texture else 0.0)
-        hands = (hand(self.model, textured=self.gives_texture),)
-        others = {other: (hand(other),) for other in DEFAULT_COMPARED if self.compares and other != self.model}
-        return FrameResult(frame, self.model, hands=hands, times=times, error=self.error, others=others)
+        model, has_texture = self.settings.model, self.settings.texture
+        times = StageTimes(20, 1, 14, 0.2, 4.5 if has_texture else 0.0)
+        hands = (hand(model, textured=has_texture),)
+        others = {other: (hand(other),) for other in self.settings.others if other != model}
+        return FrameResult(frame, model, hands=hands, times=times, error=self.error, others=others)
 
-    def set_model(self, model: ModelId, /) -> None:
-        """Record the call."""
-        self.model = model
-        self.told.append(("model", model))
-
-    def set_smoothing(self, strength: float, /) -> None:
-        """Record the call."""
-        self.told.append(("smoothing", strength))
-
-    def set_smoothing_kind(self, kind: SmoothingKind, /) -> None:
-        """Record the call."""
-        self.told.append(("smoothing_kind", kind))
-
-    def set_camera_model(self, camera_model: CameraModel, /) -> None:
-        """Record the call."""
-        self.told.append(("camera_model", camera_model))
-
-    def set_hand_size(self, size: HandSize, /) -> None:
-        """Record the call."""
-        self.told.append(("hand_size", size))
-
-    def set_side(self, side: HandednessSetting, /) -> None:
-        """Record the call."""
-        self.told.append(("side", side))
-
-    def set_compare(self, wanted: bool, /) -> None:
-        """Record the call."""
-        self.compares = wanted
-        self.told.append(("compare", wanted))
-
-    def set_texture(self, wanted: bool, /) -> None:
-        """Record the call."""
-        self.gives_texture = wanted
-        self.told.append(("texture", wanted))
+    def apply(self, settings: PipelineSettings, /) -> None:
+        """Record what is another value than before."""
+        before, self.settings = self.settings, settings
+        self.told += [
+            (item.name, getattr(settings, item.name))
+            for item in fields(PipelineSettings)
+            if getattr(settings, item.name) != getattr(before, item.name)
+        ]
 
     def forget_texture(self) -> None:
         """Record the call."""

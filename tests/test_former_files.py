@@ -35,7 +35,8 @@ def test_settings_with_the_former_key_and_value(settings_folder: Path) -> None:
     (settings_folder / "handviz.ini").write_text(SETTINGS_OF_0_1)
     store = SettingsStore()
     found = store.load()
-    assert (found.colour, found.camera_model, found.opacity) == ("uncertainty", CameraModel("angle", 72.0), 0.5)
+    assert (found.draw.colour, found.draw.opacity) == ("uncertainty", 0.5)
+    assert found.pipeline.camera_model == CameraModel("angle", 72.0)
     assert store.notice == ""
     store.save(found)
     assert SettingsStore().load() == found

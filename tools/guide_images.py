@@ -85,7 +85,7 @@ def compare(stage: Stage) -> Script:
 def difference(stage: Stage) -> Script:
     """Show the distances of two networks."""
     stage.controller.change(compare=False, difference=True)
-    yield stage.new_paint()
+    yield stage.new_results()
     return stage.window
 
 

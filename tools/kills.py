@@ -80,7 +80,7 @@ def check_settings(folder: Path, told: int) -> int:
     store = SettingsStore(folder)
     if store.notice:
         raise HandvizError(store.notice, ErrorCode.FILE_DAMAGED)
-    return round(2 * store.load().range_high_mm)
+    return round(2 * store.load().draw.range_high_mm)
 
 
 def check_synthesize(folder: Path, told: int) -> int:

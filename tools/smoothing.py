@@ -143,7 +143,8 @@ def rendered_motions(arguments: Arguments) -> list[KnownMotion]:
 
 def _render(seed: int, arguments: Arguments) -> KnownMotion:
     from handviz.data.synthetic import look
-    from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+    from handviz.pipeline.pipeline import Pipeline
+    from handviz.pipeline.settings import PipelineConfig, PipelineSettings
     from handviz.rendering.studio import open_studio
     from tools.build_clip import HEIGHT, WIDTH, Clip
     from tools.motion import motion_frames
@@ -151,9 +152,9 @@ def _render(seed: int, arguments: Arguments) -> KnownMotion:
     motion = HandMotion(seed, arguments.seconds, MotionPoser())
     times_s = _times(arguments.seconds)
     studio = open_studio(look.textures(), (WIDTH, HEIGHT))
-    settings = PipelineSettings(model=arguments.model, smoothing=0.0, max_hands=1, other_models=False)
+    settings = PipelineSettings(arguments.model, smoothing=0.0)
     hands = []
-    with Pipeline(settings) as pipeline:
+    with Pipeline(settings, PipelineConfig(max_hands=1, preload_others=False)) as pipeline:
         clip = Clip(studio)
         frames = tqdm(motion_frames(clip, motion, times_s), total=len(times_s), unit="frame", desc=f"clip {seed}")
         for number, image in enumerate(frames):

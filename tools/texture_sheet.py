@@ -28,7 +28,8 @@ from handviz.detection.crop import hand_mesh_from_crop, mesh_in_crop
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.reconstructor import OnnxReconstructor
 from handviz.pipeline.display import model_display
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.pipeline.texture_fusion import Texturer
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.offscreen import OffscreenRenderer
@@ -65,9 +66,9 @@ def held_out_hands(folders: Sequence[Path], count: int, model_dir: Path) -> Iter
 
 def rendered_hands(inputs: Sequence[str], model_dir: Path) -> Iterator[FrameResult]:
     """Yield one result for each hand found in images, folders and clips."""
-    settings = PipelineSettings(model_dir, video=False, texture=True, other_models=False)
+    config = PipelineConfig(model_dir, video=False, preload_others=False)
     with ExitStack() as resources:
-        pipeline = resources.enter_context(Pipeline(settings))
+        pipeline = resources.enter_context(Pipeline(PipelineSettings(texture=True), config))
         for text in inputs:
             source = open_source(text)
             resources.callback(source.close)

@@ -25,8 +25,9 @@ from handviz.data.synthetic.generator import render_samples
 from handviz.data.synthetic.sample import Sample
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.registry import ModelChoice
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.refinement import length_m
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 
 SAME_HAND = 0.35
 """Maximum distance of a detection from the true keypoints, in extents of the hand."""
@@ -74,9 +75,9 @@ class Arguments:
 
 def run(arguments: Arguments) -> int:
     """Render, find, compare; print errors and coverage."""
-    settings = PipelineSettings(arguments.model_dir, arguments.model, video=False, other_models=False)
+    config = PipelineConfig(arguments.model_dir, video=False, preload_others=False)
     found = []
-    with Pipeline(settings) as pipeline:
+    with Pipeline(PipelineSettings(arguments.model), config) as pipeline:
         for truth in tqdm(images(arguments.seed, arguments.count), total=arguments.count, unit="hand"):
             one = _found(pipeline, truth)
             found += [one] if one is not None else []

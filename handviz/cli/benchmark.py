@@ -22,7 +22,8 @@ from handviz.evaluation.performance.costs import output_costs_ms
 from handviz.evaluation.performance.live_run import LiveMeasures, LiveRun
 from handviz.models.registry import ModelChoice
 from handviz.pipeline.display import model_display
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import ColourMode, DrawOptions
 from handviz.sources.source import Source, open_source
@@ -42,7 +43,7 @@ class Arguments:
     colour: ColourMode = "uncertainty"
     """What is drawn."""
     compare: bool = False
-    """All three models of every frame, in three panes."""
+    """Prior, amvur and final of every frame, each in its pane."""
     frames: Count = 2000
     """Frames shown end to end."""
     stage_frames: Count = 200
@@ -62,19 +63,17 @@ def run(arguments: Arguments) -> int:
         source = open_source(arguments.source)
         resources.callback(source.close)
         settings = PipelineSettings(
-            arguments.model_dir,
             arguments.model,
-            max_hands=arguments.max_hands,
+            others=_draw_options(arguments).compared if arguments.compare else (),
             texture=arguments.colour == "texture",
-            compare=arguments.compare,
-            hand_model=arguments.hand_model,
         )
+        config = PipelineConfig(arguments.model_dir, arguments.hand_model, max_hands=arguments.max_hands)
         alone_ms = _mediapipe_alone(source, arguments)
-        pipeline = resources.enter_context(Pipeline(settings))
+        pipeline = resources.enter_context(Pipeline(settings, config))
         renderer = resources.enter_context(
             OffscreenRenderer(model_display(pipeline.template), WIDTH, HEIGHT, samples=None)
         )
-        shown = "all models" if arguments.compare else f"model {arguments.model}"
+        shown = "compared models" if arguments.compare else f"model {arguments.model}"
         figures = Figures(is_printed=not arguments.as_json)
         figures.add("source", source.description, "%s, %s, %s", source.description, _machine(), shown)
         figures.add("networks", pipeline.provider, "networks run by %s", pipeline.provider)

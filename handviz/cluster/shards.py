@@ -31,7 +31,6 @@ from handviz.hand_models.choice import hand_model_for
 from handviz.io.hands_json import unreadable_entry
 from handviz.io.journal import Entry, Journal, Line
 from handviz.models.onnx_session import limit_threads
-from handviz.models.registry import model_ids
 from handviz.pipeline.image_request import ImageReconstructor, ImageRequest, ListedImage, OutputError, listed_images
 from handviz.sources.file_kinds import IMAGE_SUFFIXES, left_out
 
@@ -186,7 +185,8 @@ def header_for(request: ImageRequest, files: Iterable[str], **more: object) -> d
 
 
 def _models_of(request: ImageRequest) -> list[Path]:
-    used = model_ids() if request.compare else (request.model,)
+    settings, _ = request.settings()
+    used = dict.fromkeys((settings.model, *settings.others))
     models = [LANDMARKER_FILE, *(model_file(model, request.model_dir) for model in used)]
     return models + ([request.model_dir / TEXTURE_NAME] if request.colour == "texture" else [])
 

@@ -30,13 +30,14 @@ from handviz.gui.main_window import MainWindow
 from handviz.gui.record.screenshot import save_image
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.reconstruct_thread import PipelineLike, PipelineMaker
-from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.session.settings import SettingsStore
 from handviz.gui.widgets.log_window import LogBuffer
 from handviz.gui.widgets.shortcuts import FocusKeyFilter
 from handviz.gui.widgets.theme import Theme
 from handviz.hand_models.choice import hand_model_for
 from handviz.models.registry import model_ids
 from handviz.pipeline.display import model_display
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.options import ColourMode
 
 MAX_HANDS = 2
@@ -106,25 +107,11 @@ def pipeline_maker(
 ) -> PipelineMaker:
     """Return the function that makes pipelines in the worker, where it loads the networks' libraries."""
 
-    def make(settings: ViewSettings) -> PipelineLike:
+    def make(settings: PipelineSettings) -> PipelineLike:
         on_stage("worker begins to load")
-        from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+        from handviz.pipeline.pipeline import Pipeline
 
-        pipeline = Pipeline(
-            PipelineSettings(
-                model_dir=model_dir,
-                model=settings.model,
-                camera_model=settings.camera_model,
-                hand_size=settings.hand_size,
-                smoothing=settings.smoothing,
-                smoothing_kind=settings.smoothing_kind,
-                max_hands=MAX_HANDS,
-                side=settings.side,
-                texture=settings.wants_texture,
-                compare=settings.wants_others,
-                hand_model=hand_model,
-            )
-        )
+        pipeline = Pipeline(settings, PipelineConfig(model_dir, hand_model, max_hands=MAX_HANDS))
         on_stage("networks loaded")
         return pipeline
 

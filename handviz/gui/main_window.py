@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from PyQt6.QtCore import Qt, pyqtSignal
@@ -30,11 +31,12 @@ from handviz.gui.record.streaming import Streaming
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.mesh_saver import MESH_FORMATS, MeshRequest
 from handviz.gui.session.messages import Answer, Status
-from handviz.gui.session.settings import ViewSettings
+from handviz.gui.session.settings import ViewSettings, value_of
 from handviz.gui.source.source_panel import SourceFeature, SourcePanel
 from handviz.gui.source.timeline import Timeline
 from handviz.gui.view.view_panel import ViewPanel
 from handviz.gui.view.viewport import Viewport
+from handviz.gui.widgets.choices import choices_of
 from handviz.gui.widgets.controls import ElidedLabel, named_label
 from handviz.gui.widgets.dropping import choose as choose_dropped
 from handviz.gui.widgets.dropping import dropped_paths, welcome
@@ -159,27 +161,31 @@ class MainWindow(QMainWindow):
     def _make_shortcuts(self) -> list[Shortcut]:
         controller = self._controller
 
-        def choose(text: str, name: str, value: str, *keys: str, menu: MenuName = "View") -> Shortcut:
-            return Shortcut(keys, text, lambda: controller.change(**{name: value}), menu, (name, value))
+        def choose(name: str, form: str = "{}", menu: MenuName = "View") -> list[Shortcut]:
+            return [
+                Shortcut(
+                    (choice.key,) if choice.key else (),
+                    form.format(choice.label),
+                    partial(controller.change, **{name: choice.value}),
+                    menu,
+                    (name, choice.value),
+                )
+                for choice in choices_of(name)
+            ]
 
         def switch(text: str, name: str, key: str, menu: MenuName = "View") -> Shortcut:
             def toggle() -> None:
-                controller.change(**{name: not getattr(controller.settings, name)})
+                controller.change(**{name: not value_of(controller.settings, name)})
 
             return Shortcut((key,), text, toggle, menu, (name, True))
 
         return [
-            choose("Prior-net", "model", "prior", "1", menu="Model"),
-            choose("AMVUR", "model", "amvur", "2", menu="Model"),
-            choose("Final (trained jointly)", "model", "final", "3", menu="Model"),
-            choose("Colour: uncertainty", "colour", "uncertainty", "V"),
-            choose("Colour: texture", "colour", "texture", "T"),
-            choose("Colour: shaded", "colour", "plain", "P"),
-            switch("Hatch unobserved regions (texture)", "mark_inferred", "I"),
-            switch("Studio light (texture, shaded)", "relight", "R"),
+            *choose("model", menu="Model"),
+            *choose("colour", "Colour: {}"),
+            *self.view_panel.shortcuts,
             Shortcut(("Ctrl+R",), "Reset texture", controller.forget_texture),
-            switch("Wireframe", "wireframe", "W"),
-            switch("Skeleton", "skeleton", "S"),
+            Shortcut(("Ctrl+Z",), "Undo change of settings", controller.undo),
+            Shortcut(("Ctrl+Shift+Z", "Ctrl+Y"), "Redo change of settings", controller.redo),
             Shortcut(("O", "F"), "Overlay / 3D view", self._toggle_view),
             Shortcut(("K",), "Kalman / One Euro smoothing", self._toggle_smoothing),
             switch("Mirror the display", "mirror", "M"),
@@ -195,19 +201,17 @@ class MainWindow(QMainWindow):
             Shortcut((), "Open image…", self.open_image, menu="Source"),
             Shortcut((), "Refresh camera list", controller.find_cameras, menu="Source"),
             Shortcut(("Ctrl+Q",), "Quit", self.close, menu="File"),
-            choose("Theme: System", "theme", "system"),
-            choose("Theme: Dark", "theme", "dark"),
-            choose("Theme: Light", "theme", "light"),
+            *choose("theme", "Theme: {}"),
             Shortcut(("F12",), "Log", self.show_log, menu="Tools"),
             Shortcut((), "Welcome", self.welcome.appear, menu="Help"),
             Shortcut(("F1",), "Keyboard shortcuts", self.show_shortcuts, menu="Help"),
         ]
 
     def _toggle_view(self) -> None:
-        self._controller.change(view="overlay" if self._controller.settings.view == "orbit" else "orbit")
+        self._controller.change(view="overlay" if self._controller.settings.draw.view == "orbit" else "orbit")
 
     def _toggle_smoothing(self) -> None:
-        kind = self._controller.settings.smoothing_kind
+        kind = self._controller.settings.pipeline.smoothing_kind
         self._controller.change(smoothing_kind="one_euro" if kind == "kalman" else "kalman")
 
     def welcome_once(self) -> None:
@@ -240,7 +244,7 @@ class MainWindow(QMainWindow):
         """Save the view, legend included, into the chosen folder or the user's folder for images."""
         folder = self._controller.store.text(SCREENSHOT_FOLDER)
         settings = self._controller.settings
-        stem = f"handviz_{settings.model}_{settings.colour}"
+        stem = f"handviz_{settings.pipeline.model}_{settings.draw.colour}"
         self._save_view(free_path(Path(folder) if folder else images_folder(), stem, datetime.now()))
 
     def save_screenshot_elsewhere(self) -> None:
@@ -262,7 +266,7 @@ class MainWindow(QMainWindow):
             return
         store = self._controller.store
         folder = store.text(MESH_FOLDER) or str(images_folder())
-        name = timed_name(f"handviz_{settings.model}_{colour}", datetime.now())
+        name = timed_name(f"handviz_{settings.pipeline.model}_{colour}", datetime.now())
         start, title = str(Path(folder) / name), "Save meshes"
         chosen, chosen_filter = QFileDialog.getSaveFileName(self, title, start, ";;".join(MESH_FORMATS))
         if chosen:
@@ -347,7 +351,7 @@ class MainWindow(QMainWindow):
         self._place_labels()
 
     def _apply_settings(self, settings: ViewSettings) -> None:
-        before, options = self.viewport.options, settings.draw_options()
+        before, options = self.viewport.options, settings.draw
         self.viewport.set_options(options)
         if options.mark_inferred and not before.mark_inferred and options.colour != "texture":
             self._controller.notify("Unobserved regions are hatched in texture colour (T).")

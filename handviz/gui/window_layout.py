@@ -7,7 +7,7 @@ from PyQt6.QtCore import QByteArray
 from PyQt6.QtWidgets import QMainWindow
 
 from handviz.gui.session.controller import Controller
-from handviz.gui.session.settings import ViewSettings
+from handviz.gui.session.settings import ViewSettings, flat
 from handviz.gui.widgets.controls import Group, Panel
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.gui.widgets.welcome import WELCOMED
@@ -67,7 +67,7 @@ class WindowLayout(Feature):
         """Reset settings and layout to the defaults; the old settings stay in a file beside the new ones."""
         backup = self._controller.store.set_aside()
         self._controller.store.save_text(WELCOMED, "true")
-        self._controller.change(**vars(ViewSettings()))
+        self._controller.change(**flat(ViewSettings()))
         self._controller.set_speed(1.0)
         if self._controller.rotation_deg:
             self._controller.rotate(-self._controller.rotation_deg)

@@ -34,6 +34,7 @@ from handviz.inspection.store import (
 )
 from handviz.io.hand_pack import pack_hands
 from handviz.io.mesh_io import faces_for
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.sources.images import image_frame
 from handviz.sources.source import FolderSource
 
@@ -66,20 +67,13 @@ ProcessorMaker = Callable[[InspectionRequest], ImageProcessor]
 def make_processor(request: InspectionRequest) -> ImageProcessor:
     """Return a request's pipeline, for images that do not follow each other."""
     # Imported here, so that stored results appear before the networks' libraries are loaded.
-    from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+    from handviz.pipeline.pipeline import Pipeline
 
-    return Pipeline(
-        PipelineSettings(
-            model_dir=request.model_dir,
-            model=request.model,
-            camera_model=request.camera_model,
-            hand_size=request.hand_size,
-            max_hands=MAX_HANDS,
-            side=request.side,
-            video=False,
-            other_models=False,
-        )
+    settings = PipelineSettings(
+        request.model, camera_model=request.camera_model, hand_size=request.hand_size, side=request.side
     )
+    config = PipelineConfig(request.model_dir, max_hands=MAX_HANDS, video=False, preload_others=False)
+    return Pipeline(settings, config)
 
 
 @dataclass(frozen=True, eq=False)

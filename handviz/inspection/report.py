@@ -64,7 +64,7 @@ def _painter(
     resources: ExitStack, settings: ReportSettings
 ) -> tuple[Callable[[ImageRow, Sequence[HandMesh]], list[bytes]], str]:
     """Return a function that draws one JPEG per row of an image, none if it cannot be read; and a message."""
-    options = DrawOptions(colour=settings.colour, std_range_mm=settings.range_mm, legend=False)
+    options = DrawOptions(colour=settings.colour, legend=False).with_range(settings.range_mm)
     renderer, note = None, ""
     try:
         renderer = resources.enter_context(

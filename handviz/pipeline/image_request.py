@@ -28,7 +28,8 @@ from handviz.io.hands_json import fitting_stem, image_entry, output_stems
 from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh, usual_vertices
 from handviz.models.registry import ModelChoice
 from handviz.pipeline.display import model_display
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
 from handviz.sources.file_kinds import is_image_file
@@ -93,7 +94,7 @@ class ImageRequest:
     align_to_detector: bool = True
     correct_pose: bool = True
     compare: bool = False
-    """Run every model, and report their differences; overlays get three panes."""
+    """Run prior, amvur and final, and report their differences; overlays get a pane for each."""
     mesh: MeshKind = "none"
     """Format of a mesh for every hand."""
     colour: ExportColour = "uncertainty"
@@ -101,22 +102,25 @@ class ImageRequest:
     mesh_vertices: MeshVertices | None = None
     """The hand model's own 778 or the 1609 that are drawn; without it the model's in ply and in obj without texture."""
 
-    def settings(self) -> PipelineSettings:
-        """Return the settings of a pipeline for images that do not follow each other."""
-        return PipelineSettings(
-            model_dir=self.model_dir,
-            hand_model=self.hand_model,
-            model=self.model,
-            max_hands=self.max_hands,
-            video=False,
-            other_models=False,
-            align_to_detector=self.align_to_detector,
-            correct_pose=self.correct_pose,
-            texture=self.colour == "texture",
+    def settings(self) -> tuple[PipelineSettings, PipelineConfig]:
+        """Return what a pipeline needs for images that do not follow each other."""
+        settings = PipelineSettings(
+            self.model,
+            others=DrawOptions().compared if self.compare else (),
             hand_size=self.hand_size,
             side=self.side,
-            compare=self.compare,
+            texture=self.colour == "texture",
         )
+        config = PipelineConfig(
+            self.model_dir,
+            self.hand_model,
+            max_hands=self.max_hands,
+            video=False,
+            preload_others=False,
+            align_to_detector=self.align_to_detector,
+            correct_pose=self.correct_pose,
+        )
+        return settings, config
 
 
 def listed_images(source: Path, *, recursive: bool, leave_out: Path) -> Iterator[ListedImage]:
@@ -224,7 +228,7 @@ class ImageReconstructor:
         self._request, self._out = request, out
         self._renderer: OffscreenRenderer | None = None
         with ExitStack() as resources:
-            self._pipeline = resources.enter_context(Pipeline(request.settings()))
+            self._pipeline = resources.enter_context(Pipeline(*request.settings()))
             if overlays:
                 self._renderer = resources.enter_context(overlay_renderer(self._pipeline))
             self._resources = resources.pop_all()

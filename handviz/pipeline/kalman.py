@@ -351,7 +351,7 @@ def make_smoother(kind: SmoothingKind, strength: float) -> Smoother:
 
 
 class ModelSmoothers:
-    """One smoother per model, so that their tracks do not mix."""
+    """One smoother per model, made when it is needed, so that their tracks do not mix."""
 
     def __init__(self, kind: SmoothingKind, strength: float) -> None:
         self._kind, self._strength = kind, strength

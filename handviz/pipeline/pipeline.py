@@ -5,19 +5,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize, intrinsics_of_frame
+from handviz.core.camera_model import intrinsics_of_frame
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.network_files import loaded_file
-from handviz.core.paths import LANDMARKER_FILE, MODELS, TEXTURE_NAME
+from handviz.core.paths import TEXTURE_NAME
 from handviz.core.records import (
     DEFAULT_CROP,
     Detection,
@@ -34,7 +33,6 @@ from handviz.core.records import (
     NetworkOutput,
     NetworkRole,
     PlacedHand,
-    SmoothingKind,
     StageTimes,
 )
 from handviz.detection.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
@@ -56,39 +54,8 @@ from handviz.pipeline.refinement import (
     refine_in_3d,
     scale_to_measured_size,
 )
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.pipeline.texture_fusion import HandTexturer, TextureCache, Texturer
-
-
-@dataclass(frozen=True)
-class PipelineSettings:
-    """A pipeline's initial settings."""
-
-    model_dir: Path = MODELS
-    model: ModelId = "final"
-    camera_model: CameraModel = ASSUMED_CAMERA
-    """Of the camera that took the frames."""
-    hand_size: HandSize = UNMEASURED
-    smoothing: float = 0.3
-    """0 (off) to 1; only where frames follow each other."""
-    smoothing_kind: SmoothingKind = "kalman"
-    max_hands: int = 2
-    video: bool = True
-    """Frames follow each other; otherwise each is an image of its own."""
-    other_models: bool = True
-    """Load the other models in the background too, so that switching takes no time."""
-    landmarker: Path = LANDMARKER_FILE
-    align_to_detector: bool = True
-    """Refine the camera by the detector's 2D keypoints (refinement.py)."""
-    correct_pose: bool = True
-    """Refine the network's pose by MediaPipe's landmarks (refinement.py)."""
-    side: HandednessSetting = "detected"
-    """Override for wrongly detected handedness."""
-    texture: bool = False
-    """Give hands a texture (texture_fusion.py)."""
-    compare: bool = False
-    """Run every model on every frame."""
-    hand_model: Path | None = None
-    """The user's MANO file; None: the hand model that the networks name, if it is known, or the open hand."""
 
 
 class _Reconstruction(NamedTuple):
@@ -101,38 +68,41 @@ class _Reconstruction(NamedTuple):
 
 
 class Pipeline:
-    """Detection and reconstruction of the hands of frames; ``process`` belongs to one thread, the setters to any."""
+    """Detection and reconstruction of the hands of frames; ``process`` belongs to one thread, ``apply`` to any."""
 
-    def __init__(self, settings: PipelineSettings, networks: ModelCache | None = None) -> None:
+    def __init__(
+        self,
+        settings: PipelineSettings | None = None,
+        config: PipelineConfig | None = None,
+        models: ModelCache | None = None,
+    ) -> None:
         """Load detector and chosen model (HandvizError if that fails); the others load in the background.
 
-        ``networks``: those of several pipelines, which their owner closes; None: its own.
+        ``models``: those of several pipelines, which their owner closes; None: its own.
         """
-        self._settings = settings
+        self._settings = self._current = settings = settings or PipelineSettings()
+        self._config = config = config or PipelineConfig()
         self._lock = threading.Lock()
         self._smoothers = ModelSmoothers(settings.smoothing_kind, settings.smoothing)
         self._reset_requested = False
-        self._texture_requested, self._forget_requested = settings.texture, False
+        self._forget_requested = False
         self._texture_error = ""
-        self._compares = settings.compare
-        self._side: HandednessSetting = settings.side
         self._texturer: HandTexturer | None = None
-        self._video = settings.video
-        self._tracker, self._new_hands_requested = HandTracker(video=settings.video), False
-        self._camera_model, self._hand_size = settings.camera_model, settings.hand_size
+        self._video = config.video
+        self._tracker, self._new_hands_requested = HandTracker(video=config.video), False
         self._model = self._used_model = settings.model
-        template = hand_model_for(settings.hand_model, settings.model_dir)
+        template = hand_model_for(config.hand_model, config.model_dir)
         self._displacements: dict[str, FloatArray] = {}
         open_hand = load_open_hand()
         self._texture_cache = TextureCache(open_hand.faces, open_hand.vertex_count)
-        self._owns_networks = networks is None
-        self._cache = networks or ModelCache(LoadContext(settings.model_dir, settings.hand_model))
+        self._owns_models = models is None
+        self._cache = models or ModelCache(LoadContext(config.model_dir, config.hand_model))
         first = self._cache.request(settings.model)
         try:
             # In parallel, since both take most of a second on a slow machine.
             self._vertices_from_displacements(template)
             self._landmarker = self._new_landmarker()
-            self._detector_file = loaded_file(settings.landmarker)
+            self._detector_file = loaded_file(config.landmarker)
             network = self._loaded(first)
             self.template = network.template
             """The hand model of the chosen model."""
@@ -142,11 +112,10 @@ class Pipeline:
             self.networks: Mapping[NetworkRole, NetworkFile] = self._files(network, with_texture=False)
             """The files in use, without the texture net; ``FrameResult.networks`` has it."""
         except BaseException:
-            self._close_networks()
+            self._close_models()
             raise
-        if settings.other_models or settings.compare:
-            for model in model_ids():
-                self._cache.request(model)
+        for model in (*settings.others, *(model_ids() if config.preload_others else ())):
+            self._cache.request(model)
 
     @property
     def model(self) -> ModelId:
@@ -154,58 +123,44 @@ class Pipeline:
         with self._lock:
             return self._model
 
+    @property
+    def settings(self) -> PipelineSettings:
+        """The settings of the next frame, as they were applied."""
+        with self._lock:
+            return self._settings
+
+    def apply(self, settings: PipelineSettings, /) -> None:
+        """Use these settings from the next frame on.
+
+        What differs from the settings before is requested anew: a model, or one of ``others``, that could not be loaded
+        is tried again then, and so is the texture. If ``model`` cannot be loaded, ``process`` raises and goes back.
+        """
+        with self._lock:
+            before, self._settings = self._settings, settings
+            if settings.model != before.model:
+                self._model = settings.model
+            if settings.texture != before.texture:
+                self._texture_error = ""
+        if settings.model != before.model:
+            self._cache.request(settings.model)
+        if settings.others != before.others:
+            for model in settings.others:
+                self._cache.request(model)
+        if settings.smoothing != before.smoothing:
+            self._smoothers.set_strength(settings.smoothing)
+        if settings.smoothing_kind != before.smoothing_kind:
+            self._smoothers.set_kind(settings.smoothing_kind)
+
     def process(self, frame: Frame) -> FrameResult:
         """Return all hands of a frame; HandvizError if the chosen model cannot be used (the last one comes back)."""
-        with self._lock:
-            camera_model = self._camera_model
-        return self.process_with(frame, intrinsics_of_frame(camera_model, frame))
+        model = self._begin()
+        intrinsics = intrinsics_of_frame(self._current.camera_model, frame)
+        return self._process(frame, self._network(model), model, intrinsics)
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
         """Process a frame with a K of its own."""
         model = self._begin()
         return self._process(frame, self._network(model), model, intrinsics)
-
-    def set_model(self, model: ModelId) -> None:
-        """Use another network from the next frame on; if it cannot be loaded, ``process`` raises and goes back."""
-        self._cache.request(model)
-        with self._lock:
-            self._model = model
-
-    def set_smoothing(self, strength: float) -> None:
-        """Set the strength, 0 (off) to 1."""
-        self._smoothers.set_strength(strength)
-
-    def set_smoothing_kind(self, kind: SmoothingKind) -> None:
-        """Switch to another filter, which starts again at the next frame."""
-        self._smoothers.set_kind(kind)
-
-    def set_camera_model(self, camera_model: CameraModel, /) -> None:
-        """Set the camera model from the next frame on."""
-        with self._lock:
-            self._camera_model = camera_model
-
-    def set_hand_size(self, size: HandSize, /) -> None:
-        """Set the size of the hands from the next frame on."""
-        with self._lock:
-            self._hand_size = size
-
-    def set_side(self, side: HandednessSetting, /) -> None:
-        """Set the handedness from the next frame on."""
-        with self._lock:
-            self._side = side
-
-    def set_compare(self, enabled: bool, /) -> None:
-        """Run every model, or not, from the next frame on; one that could not be loaded is tried again."""
-        if enabled:
-            for model in model_ids():
-                self._cache.request(model)
-        with self._lock:
-            self._compares = enabled
-
-    def set_texture(self, enabled: bool, /) -> None:
-        """Give hands a texture, or not, from the next frame on."""
-        with self._lock:
-            self._texture_requested, self._texture_error = enabled, ""
 
     def flip_hand(self, track_id: int, /) -> None:
         """Give the hand of this number the other side than it was shown with, from the next frame on."""
@@ -237,7 +192,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Free the detector and stop the loading thread, if it is the pipeline's own."""
-        self._close_networks()
+        self._close_models()
         self._landmarker.close()
 
     def __enter__(self) -> Self:
@@ -248,14 +203,14 @@ class Pipeline:
     ) -> None:
         self.close()
 
-    def _close_networks(self) -> None:
-        if self._owns_networks:
+    def _close_models(self) -> None:
+        if self._owns_models:
             self._cache.close()
 
     def _begin(self) -> ModelId:
-        """Carry out requested resets; return the model of this frame."""
+        """Carry out requested resets; return the model of this frame, whose settings are ``_current``."""
         with self._lock:
-            model = self._model
+            model, self._current = self._model, self._settings
             reset, self._reset_requested = self._reset_requested, False
             new_hands, self._new_hands_requested = self._new_hands_requested, False
             forget, self._forget_requested = self._forget_requested, False
@@ -270,8 +225,7 @@ class Pipeline:
 
     def _process(self, frame: Frame, network: LoadedModel, model: ModelId, intrinsics: Intrinsics) -> FrameResult:
         times_s = [time.perf_counter()]
-        with self._lock:
-            side = self._side
+        side = self._current.side
         tracked = self._tracker.update(self._landmarker.detect(frame), frame_key=_key_of(frame))
         detections, hidden = override_handedness(tracked, side), self._tracker.hidden
         times_s.append(time.perf_counter())
@@ -356,7 +310,7 @@ class Pipeline:
             hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, model=network.spec.id, hand_model=fingerprint)
             for hand, crop in zip(placed, crops, strict=True)
         )
-        if self._video or not self._settings.align_to_detector:
+        if self._video or not self._config.align_to_detector:
             return _Reconstruction(crops, hands, list(range(len(hands))))
         candidates = [
             Candidate(crop.detection, head, hand, other_side=crop is not before)
@@ -367,14 +321,14 @@ class Pipeline:
     def _reconstruct_others(
         self, model: ModelId, reconstruct: Callable[[LoadedModel], _Reconstruction]
     ) -> tuple[dict[ModelId, tuple[HandMesh, ...]], dict[ModelId, str]]:
-        """Return the hands of the other models where models are compared, and the errors of those that fail."""
+        """Return the hands of the other models that are requested, and the errors of those that fail."""
         hands: dict[ModelId, tuple[HandMesh, ...]] = {}
         errors: dict[ModelId, str] = {}
-        with self._lock:
-            networks = self._cache.requested() if self._compares else {}
-        for name, network in networks.items():
-            if name == model:
+        networks = self._cache.requested()
+        for name in self._current.others:
+            if name == model or name not in networks:
                 continue
+            network = networks[name]
             try:
                 # Raised for every frame, the loader's error would grow by a traceback each time.
                 failure = network.exception()
@@ -391,7 +345,7 @@ class Pipeline:
     ) -> list[HandTexture]:
         """Return one texture per hand; none if not requested or unavailable (then ``FrameResult.error`` says why)."""
         with self._lock:
-            if not self._texture_requested or self._texture_error or not crops:
+            if not self._settings.texture or self._texture_error or not crops:
                 return []
         height, width = frame.image.shape[:2]
         try:
@@ -402,13 +356,13 @@ class Pipeline:
                 )
             if network.spec.crop != DEFAULT_CROP:
                 crops = [crop_hand(frame.image, crop.detection) for crop in crops]
-            self._texturer = self._texturer or Texturer(self._settings.model_dir / TEXTURE_NAME, network.template)
+            self._texturer = self._texturer or Texturer(self._config.model_dir / TEXTURE_NAME, network.template)
             points = [mesh_in_crop(hand, crop) for hand, crop in zip(hands, crops, strict=True)]
             return self._texturer.texture(crops, points, (width, height))
         except HandvizError as error:
             with self._lock:
                 # Not tried again until textures are requested again.
-                self._texture_error = f"Without texture: {error}" if self._texture_requested else ""
+                self._texture_error = f"Without texture: {error}" if self._settings.texture else ""
             return []
 
     def _corrected(
@@ -422,16 +376,14 @@ class Pipeline:
     ) -> PlacedHand:
         """Refine the hand by the detector's and MediaPipe's landmarks, as far as the settings allow."""
         vertices_from_displacements = self._vertices_from_displacements(template)
-        settings = self._settings
-        with self._lock:
-            hand_size = self._hand_size
-        if settings.correct_pose:
+        config = self._config
+        if config.correct_pose:
             hand = refine_in_3d(hand, vertices_from_displacements)
-        placed = scale_to_measured_size(hand, hand_size)
-        use_keypoints = settings.align_to_detector and keypoints_valid
+        placed = scale_to_measured_size(hand, self._current.hand_size)
+        use_keypoints = config.align_to_detector and keypoints_valid
         if use_keypoints:
             placed = refine_camera(placed, crop, intrinsics)
-        if settings.correct_pose and use_keypoints:
+        if config.correct_pose and use_keypoints:
             placed = refine_in_2d(placed, crop, intrinsics, vertices_from_displacements)
         return placed
 
@@ -443,7 +395,7 @@ class Pipeline:
 
     def _check_hand_model(self, network: LoadedModel) -> None:
         """Raise HandvizError if the user gave a hand model and the chosen model is made for another one."""
-        path = self._settings.hand_model
+        path = self._config.hand_model
         if path is not None and hand_model(path).fingerprint != network.template.fingerprint:
             self._landmarker.close()
             raise HandvizError(
@@ -473,8 +425,8 @@ class Pipeline:
         return network
 
     def _new_landmarker(self) -> HandLandmarker:
-        settings = self._settings
-        return HandLandmarker(settings.landmarker, max_hands=settings.max_hands, video=self._video)
+        config = self._config
+        return HandLandmarker(config.landmarker, max_hands=config.max_hands, video=self._video)
 
 
 def _key_of(frame: Frame) -> tuple[int, str, int] | None:

@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
+from handviz.core.limits import Limits
 from handviz.core.records import FloatArray, ModelId
 
 ColourMode = Literal["uncertainty", "texture", "plain"]
@@ -25,6 +26,10 @@ PERIOD_PX, HALF_WIDTH_PX = 7.0, 1.0
 """Along a row of the view, to which stripes are fixed, so that they are nowhere too fine or too coarse."""
 SEEN_FROM, SEEN_TO = 0.4, 0.6
 """Values of ``seen`` between which the stripes fade: half at 0.5."""
+LEAST_RANGE_MM = 0.5
+"""Of a colour map whose upper end is not above the lower one."""
+MIN_COMPARED, MAX_COMPARED = 2, 4
+"""How many models stand side by side."""
 Direction = tuple[float, float, float]
 
 
@@ -52,12 +57,16 @@ class DrawOptions:
     """``overlay``: on the image; ``orbit``: the hands alone, from any side."""
     wireframe: bool = False
     skeleton: bool = False
+    skeleton_width: Annotated[float, Limits(0.5, 3.0)] = 1.0
+    """Of its bones and keypoints; 1 is the usual width."""
     mirror: bool = False
     """Flip the whole image left to right."""
-    opacity: float = 0.9
+    opacity: Annotated[float, Limits(0.1, 1.0)] = 0.9
     """Of the mesh over the image, 0 to 1; in the 3D view hands are always opaque."""
-    std_range_mm: tuple[float, float] | None = None
-    """Ends of the uncertainty's colour map; None: automatic."""
+    range_is_automatic: bool = True
+    """Fit the ends of the colour map to the data; otherwise they are the next two."""
+    range_low_mm: Annotated[float, Limits(0.0, 499.0)] = 0.0
+    range_high_mm: Annotated[float, Limits(0.5, 500.0)] = 10.0
     legend: bool = True
     inset: bool = True
     """In the 3D view, the image in a corner."""
@@ -67,35 +76,48 @@ class DrawOptions:
     """In texture and plain colour: the viewport's movable light instead of the image's."""
     uncertain: UncertainMode = "show"
     """Drawing of regions whose standard deviation is above ``uncertain_above_mm``."""
-    uncertain_above_mm: float = 10.0
+    uncertain_above_mm: Annotated[float, Limits(0.5, 30.0)] = 10.0
     ellipses: bool = False
     """Ellipses of the keypoints' Gaussians."""
-    ellipse_sigmas: float = 2.0
+    ellipse_sigmas: Annotated[float, Limits(1.0, 2.0)] = 2.0
     """Their half axes in standard deviations."""
     background: Background = "picture"
     """``none``: the hands alone, in premultiplied colours with their opacity in alpha."""
     compare: bool = False
     """One pane for each of ``compared``."""
-    compared: tuple[ModelId, ...] = ("prior", "amvur", "final")
+    compared: tuple[ModelId, ...] = DEFAULT_COMPARED
     """Two to four models, in the order of their panes."""
-    difference: Difference | None = None
-    """Difference map instead of ``colour``."""
+    difference: bool = False
+    """Difference map of ``difference_pair`` instead of ``colour``."""
+    difference_pair: tuple[ModelId, ModelId] = ("prior", "final")
+    difference_aligned: bool = False
+    """Align the hands first (Procrustes), which leaves differences of pose and shape."""
     labels: bool = True
     """On the image, each hand's number, side and score."""
 
     @property
+    def std_range_mm(self) -> tuple[float, float] | None:
+        """Ends of the uncertainty's colour map; None: automatic."""
+        if self.range_is_automatic:
+            return None
+        low_mm, high_mm = self.range_low_mm, self.range_high_mm
+        return low_mm, high_mm if high_mm > low_mm else low_mm + LEAST_RANGE_MM
+
+    @property
     def shown_difference(self) -> Difference | None:
         """The two models whose distance the colours show, None if no difference map is shown."""
-        return self.difference
+        return Difference(*self.difference_pair, aligned=self.difference_aligned) if self.difference else None
 
     @property
     def light_can_move(self) -> bool:
         """Whether the light can be moved, which would falsify the colours of heatmaps."""
-        return self.relight and self.colour != "uncertainty" and self.difference is None
+        return self.relight and self.colour != "uncertainty" and not self.difference
 
     def with_range(self, range_mm: tuple[float, float] | None) -> "DrawOptions":
         """Return options with these ends of the colour map; None: automatic."""
-        return replace(self, std_range_mm=range_mm)
+        if range_mm is None:
+            return replace(self, range_is_automatic=True)
+        return replace(self, range_is_automatic=False, range_low_mm=range_mm[0], range_high_mm=range_mm[1])
 
     def cut_out(self) -> "DrawOptions":
         """Return options for the same hands without background, opaque."""

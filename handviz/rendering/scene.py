@@ -154,7 +154,7 @@ class Scene:
             self._ellipses.draw(self._shapes, clip_from_scene, view_size, sigmas=sigmas, pixel_ratio=pixel_ratio)
         if options.skeleton:
             points = [project(clip_from_scene, shape.keypoints, view_size) for shape in self._shapes]
-            self._skeleton.draw(view_size, points, pixel_ratio)
+            self._skeleton.draw(view_size, points, pixel_ratio * options.skeleton_width)
         highlight = self._current_highlight()
         if highlight is not None:
             shape = self._shapes[highlight.pick.hand]

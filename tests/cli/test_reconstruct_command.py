@@ -28,6 +28,7 @@ from handviz.core.termination import Terminated
 from handviz.io import hands_json as report
 from handviz.models.reconstructor import ModelCache
 from handviz.pipeline import pipeline as pipeline_module
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.sources.images import read_image
 from tests.errors import wrong_usage
 from tests.hands import FakeLandmarker
@@ -169,9 +170,9 @@ def test_hands_json_names_the_network_that_was_used(reconstruct: Callable[..., A
 class Texturing(pipeline_module.Pipeline):
     """A pipeline whose hands have a grey texture if, and only if, one is asked for."""
 
-    def __init__(self, settings: pipeline_module.PipelineSettings, networks: ModelCache | None = None) -> None:
+    def __init__(self, settings: PipelineSettings, config: PipelineConfig, models: ModelCache | None = None) -> None:
         self.texture = settings.texture
-        super().__init__(dataclasses.replace(settings, texture=False), networks)
+        super().__init__(dataclasses.replace(settings, texture=False), config, models)
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
         result = super().process_with(frame, intrinsics)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from handviz.core.paths import CLIP_FILE
 from handviz.core.records import Frame, FrameResult
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.sources.images import read_image
 from handviz.sources.source import open_source
 
@@ -19,8 +20,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def pipeline() -> Iterator[Pipeline]:
-    settings = PipelineSettings(video=False, other_models=False, max_hands=10)
-    with Pipeline(settings) as opened:
+    settings = PipelineSettings(), PipelineConfig(video=False, preload_others=False, max_hands=10)
+    with Pipeline(*settings) as opened:
         yield opened
 
 

@@ -14,7 +14,8 @@ from handviz.core.process import peak_megabytes, resident_megabytes
 from handviz.core.records import FrameResult
 from handviz.evaluation.performance.live_run import LiveRun
 from handviz.pipeline import pipeline as pipeline_module
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.sources.source import open_source
 from tests.errors import wrong_usage
 from tests.hands import FakeLandmarker
@@ -43,7 +44,7 @@ def images(tmp_path: Path) -> Path:
 
 def test_a_live_run_shows_as_many_frames_as_wanted_in_order(images: Path, networks: Path) -> None:
     drawn: list[FrameResult] = []
-    with Pipeline(PipelineSettings(networks)) as pipeline:
+    with Pipeline(PipelineSettings(), PipelineConfig(networks)) as pipeline:
         run = LiveRun(open_source(str(images)), pipeline, drawn.append, capture_fps=1000)
         measures = run.run(10)
     assert len(drawn) == len(measures.age_ms) == len(measures.shown_ms) == 10
@@ -55,7 +56,7 @@ def test_a_live_run_shows_as_many_frames_as_wanted_in_order(images: Path, networ
 
 def test_what_a_worker_raises_comes_out(tmp_path: Path, networks: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"broken")
-    with Pipeline(PipelineSettings(networks)) as pipeline:
+    with Pipeline(PipelineSettings(), PipelineConfig(networks)) as pipeline:
         run = LiveRun(open_source(str(tmp_path / "broken.png")), pipeline, lambda _: None, capture_fps=1000)
         with pytest.raises(HandvizError, match=r"broken\.png"):
             run.run(5)
@@ -83,7 +84,7 @@ def test_the_report_names_every_figure(
         "age when shown",
     ):
         assert figure in printed
-    assert ("all models" if compare else "model final") in printed
+    assert ("compared models" if compare else "model final") in printed
     for figure in ("peak memory", "memory drift", "ExecutionProvider", "frames dropped"):
         assert figure in printed
 

@@ -17,7 +17,8 @@ from handviz.core.paths import CLIP_FILE, PROJECT_ROOT
 from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
-from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, wanted_of_pipeline
+from handviz.pipeline.settings import PipelineSettings
 from tests.errors import raises
 
 
@@ -39,13 +40,12 @@ def test_unknown_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_missing_model_folder_is_a_message_that_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(HandvizError, match=r"handviz_final\.onnx"):
-        app.pipeline_maker(tmp_path)(ViewSettings())
+        app.pipeline_maker(tmp_path)(PipelineSettings())
 
 
-def test_pipeline_begins_with_textures_only_where_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handviz.pipeline.pipeline.Pipeline", lambda settings: settings)
-    make = app.pipeline_maker(Path("models"))
-    assert [make(ViewSettings(colour=colour)).texture for colour in ("texture", "plain")] == [True, False]
+def test_pipeline_begins_with_textures_only_where_they_are_shown() -> None:
+    wanted = [wanted_of_pipeline(changed(ViewSettings(), colour=colour)) for colour in ("texture", "plain")]
+    assert [settings.texture for settings in wanted] == [True, False]
 
 
 def test_error_that_nobody_caught_is_a_message_and_a_log_entry(qtbot: QtBot, caplog: pytest.LogCaptureFixture) -> None:
@@ -129,15 +129,15 @@ import sys
 from pathlib import Path
 from handviz.core.camera_model import CameraModel, HandSize
 from handviz.gui import app
-from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.session.settings import SettingsStore, ViewSettings, changed
 from handviz.gui.session.source_memory import SourceMemory, save_camera_model
 from handviz.sources.camera import CameraInfo
 
 folder, clip = Path(sys.argv[1]), sys.argv[2]
 store = SettingsStore(folder)
-saved = ViewSettings(camera_model=CameraModel("angle", 70.0), hand_size=HandSize("breadth", 85.0, 2.0))
+saved = changed(ViewSettings(), camera_model=CameraModel("angle", 70.0), hand_size=HandSize("breadth", 85.0, 2.0))
 store.save(saved)
-save_camera_model(store, "all files", saved.camera_model)
+save_camera_model(store, "all files", saved.pipeline.camera_model)
 memory = SourceMemory(store)
 memory.save_opened(clip, None)
 memory.set_rotation(clip, None, 0)
@@ -146,7 +146,7 @@ shown = []
 def watch(window, controller):
     def see(answer):
         if answer.result.hands and not shown:
-            assert controller.settings.camera_model == saved.camera_model
+            assert controller.settings.pipeline.camera_model == saved.pipeline.camera_model
             shown.extend(name for name in ("pydantic", "torch") if name in sys.modules)
             shown.append("hands")
             window.close()

@@ -79,7 +79,7 @@ def test_the_image_states_what_is_assumed_until_it_is_known(window: MainWindow, 
     assert note.isVisibleTo(window.viewport)
     window.viewport.resize(500, 400)
     window.source_panel.camera_model.field_of_view.setValue(72.5)
-    assert controller.settings.camera_model == CameraModel("angle", 72.5)
+    assert controller.settings.pipeline.camera_model == CameraModel("angle", 72.5)
     assert not note.isVisibleTo(window.viewport)
     assert "72.5°" in window.source_panel.camera_model.known.text()
 
@@ -110,14 +110,14 @@ def test_presets_angles_and_sides(window: MainWindow, controller: Controller) ->
     row = [preset.name for preset in PRESETS].index("Logitech C920, C922") + 1
     page.presets.setCurrentIndex(row)
     page.presets.activated.emit(row)
-    assert controller.settings.camera_model == CameraModel("angle", 78.0, "diagonal")
+    assert controller.settings.pipeline.camera_model == CameraModel("angle", 78.0, "diagonal")
     assert (page.angle.value(), page.side.currentData()) == (78.0, "diagonal")
     page.angle.setValue(90.0)
     page.side.setCurrentIndex(page.side.findData("vertical"))
     page.side.activated.emit(page.side.currentIndex())
-    assert controller.settings.camera_model == CameraModel("angle", 90.0, "vertical")
+    assert controller.settings.pipeline.camera_model == CameraModel("angle", 90.0, "vertical")
     button(dialog_of(window), "Reset to default (60° assumed)").click()
-    assert controller.settings.camera_model == ASSUMED_CAMERA
+    assert controller.settings.pipeline.camera_model == ASSUMED_CAMERA
 
 
 def test_every_preset_is_a_camera_model() -> None:
@@ -134,16 +134,16 @@ def test_fx_fy_cx_cy_by_hand(window: MainWindow, controller: Controller) -> None
     page.width_box.setValue(640)
     page.height_box.setValue(480)
     page.use.click()
-    known = controller.settings.camera_model.known
+    known = controller.settings.pipeline.camera_model.known
     assert known is not None
     assert [*known.focals_px, *known.centre_px] == [600, 610, 330, 235]
     assert "fx 600.0, fy 610.0" in dialog.summary.text()
     assert "as stated" in dialog.summary.text()
-    before = controller.settings.camera_model
+    before = controller.settings.pipeline.camera_model
     page.boxes["cx"].setValue(2000.0)
     page.use.click()
     assert "outside" in dialog.error.text()
-    assert controller.settings.camera_model == before
+    assert controller.settings.pipeline.camera_model == before
     page.boxes["cx"].setValue(320.0)
     controller.change(wireframe=True)
     page.use.click()
@@ -172,7 +172,7 @@ def test_camera_models_are_saved_and_loaded(
     controller.change(camera_model=ASSUMED_CAMERA)
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "theirs.yml"), ""))
     button(dialog, "Load…").click()
-    loaded = controller.settings.camera_model.known
+    loaded = controller.settings.pipeline.camera_model.known
     assert loaded is not None
     assert MEASURED.known is not None
     np.testing.assert_allclose(loaded.matrix, MEASURED.known.matrix)
@@ -192,13 +192,13 @@ def test_every_camera_keeps_its_own_camera_model(qtbot: QtBot, window: MainWindo
     open_and_wait(qtbot, controller, "camera:2")
     controller.change(camera_model=CameraModel("angle", 90.0))
     open_and_wait(qtbot, controller, "clip.mp4")
-    assert controller.settings.camera_model == ASSUMED_CAMERA
+    assert controller.settings.pipeline.camera_model == ASSUMED_CAMERA
     controller.change(camera_model=MEASURED)
     open_and_wait(qtbot, controller, "camera:2")
-    assert controller.settings.camera_model == CameraModel("angle", 90.0)
+    assert controller.settings.pipeline.camera_model == CameraModel("angle", 90.0)
     open_and_wait(qtbot, controller, "other.mp4")
-    assert controller.settings.camera_model == MEASURED, "clips and images share one"
-    assert SettingsStore().load().camera_model == MEASURED, "and the next run begins with it"
+    assert controller.settings.pipeline.camera_model == MEASURED, "clips and images share one"
+    assert SettingsStore().load().pipeline.camera_model == MEASURED, "and the next run begins with it"
 
 
 def test_a_camera_s_camera_model_can_be_given_to_files(
@@ -213,7 +213,7 @@ def test_a_camera_s_camera_model_can_be_given_to_files(
     controller.change(camera_model=MEASURED)
     button(dialog, FOR_FILES).click()
     open_and_wait(qtbot, controller, "clip.mp4")
-    assert controller.settings.camera_model == MEASURED
+    assert controller.settings.pipeline.camera_model == MEASURED
     controller.answered.emit(answer_of(grey()))
     assert dialog.source.text() == "Applies to: all files"
     assert not button(dialog, FOR_FILES).isVisibleTo(dialog)
@@ -230,7 +230,7 @@ def test_damaged_saved_intrinsics_are_the_assumed_ones(
     controller.store.save_text("lens_of_clips, folders and pictures", '{"mode": "angle"}')
     controller.start("clip.mp4")
     qtbot.waitUntil(lambda: controller.source is not None)
-    assert controller.settings.camera_model == ASSUMED_CAMERA
+    assert controller.settings.pipeline.camera_model == ASSUMED_CAMERA
 
 
 def test_the_size_of_a_hand(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
@@ -239,12 +239,12 @@ def test_the_size_of_a_hand(qtbot: QtBot, window: MainWindow, controller: Contro
     choose_measure(page, "length")
     page.millimetres.setValue(192.0)
     page.std_mm.setValue(2.0)
-    assert controller.settings.hand_size == HandSize("length", 192.0, 2.0)
+    assert controller.settings.pipeline.hand_size == HandSize("length", 192.0, 2.0)
     choose_measure(page, "breadth")
-    assert controller.settings.hand_size == HandSize("breadth", 82.0, 2.0)
-    assert SettingsStore().load().hand_size == HandSize("breadth", 82.0, 2.0)
+    assert controller.settings.pipeline.hand_size == HandSize("breadth", 82.0, 2.0)
+    assert SettingsStore().load().pipeline.hand_size == HandSize("breadth", 82.0, 2.0)
     choose_measure(page, "none")
-    assert controller.settings.hand_size.measure == "none"
+    assert controller.settings.pipeline.hand_size.measure == "none"
     assert not page.millimetres.isEnabled()
 
 
@@ -267,12 +267,12 @@ def test_exif_offers_the_photograph_s_camera_model(
     qtbot.waitUntil(dialog.angle.exif.isEnabled)
     controller.answered.emit(answer_of(grey(64, 48), name="0.jpg"))
     dialog.angle.exif.click()
-    assert controller.settings.camera_model == CameraModel("angle", 79.5, "diagonal")
+    assert controller.settings.pipeline.camera_model == CameraModel("angle", 79.5, "diagonal")
     open_and_wait(qtbot, controller, text_of_images([tmp_path / "1.jpg", tmp_path / "0.jpg"]))
     controller.answered.emit(answer_of(grey(64, 48), name="0.jpg"))
     controller.change(camera_model=ASSUMED_CAMERA)
     dialog.angle.exif.click()
-    assert controller.settings.camera_model == CameraModel("angle", 79.5, "diagonal")
+    assert controller.settings.pipeline.camera_model == CameraModel("angle", 79.5, "diagonal")
     controller.answered.emit(answer_of(grey(64, 48), name="1.jpg"))
     dialog.angle.exif.click()
     assert "EXIF" in dialog.error.text()
@@ -296,7 +296,7 @@ def test_a_board_before_the_camera_becomes_its_camera_model(
     assert page.preview.pixmap().width() == 320
     assert page.use.isEnabled()
     page.use.click()
-    known = controller.settings.camera_model.known
+    known = controller.settings.pipeline.camera_model.known
     assert known is not None
     assert known.origin == "calibrated"
     np.testing.assert_allclose(known.focals_px, 615, rtol=0.01)
@@ -316,7 +316,7 @@ def test_a_folder_of_boards(
     page.folder.click()
     qtbot.waitUntil(lambda: "10 images, 9 views of the board used" in page.message.text())
     page.use.click()
-    assert controller.settings.camera_model.known is not None
+    assert controller.settings.pipeline.camera_model.known is not None
 
 
 def test_a_folder_without_boards_gets_a_message(

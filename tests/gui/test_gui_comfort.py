@@ -238,7 +238,7 @@ def test_settings_of_another_version_or_broken_ones_are_backed_up_and_reported(
 def test_settings_of_this_version_are_taken(window: MainWindow) -> None:
     window._controller.change(opacity=0.5)
     store = SettingsStore()
-    assert (store.notice, store.load().opacity) == ("", 0.5)
+    assert (store.notice, store.load().draw.opacity) == ("", 0.5)
 
 
 def test_status_line_sums_up_the_stages(window: MainWindow) -> None:
@@ -397,7 +397,7 @@ def test_handedness_can_be_overridden(window: MainWindow) -> None:
     box = window.source_panel.sides
     box.setCurrentIndex(1)
     box.activated.emit(1)
-    assert window._controller.settings.side == "left"
+    assert window._controller.settings.pipeline.side == "left"
     window._controller.change(side="right")
     assert box.currentText() == "Force right"
 
@@ -414,9 +414,9 @@ def test_menus_mark_what_is_on(qtbot: QtBot, window: MainWindow) -> None:
             menu.aboutToShow.emit()
         return {action.text() for action in window.actions() if action.isChecked()}
 
-    usual = {"Colour: uncertainty", "Loop", "Theme: System"}
+    usual = {"Colour: Uncertainty", "Loop", "Theme: System"}
     assert marked() == usual | {"AMVUR", "Wireframe"}
     press(qtbot, window, "2")
     press(qtbot, window, "W")
     press(qtbot, window, "C")
-    assert marked() == usual | {"AMVUR", "Compare all three models"}
+    assert marked() == usual | {"AMVUR", "Compare models side by side"}

@@ -1,5 +1,6 @@
 """Comparison of models and difference maps, through the real window."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,9 @@ from pytestqt.qtbot import QtBot
 from handviz.core.records import Frame, FrameResult, HandMesh, ModelId
 from handviz.gui.main_window import SCREENSHOT_FOLDER, MainWindow
 from handviz.gui.session.controller import Controller
-from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, wanted_of_pipeline
+from handviz.gui.widgets import choices
+from handviz.models.registry import list_models, model_ids
 from handviz.rendering.options import DEFAULT_COMPARED, Difference
 
 SIZES: dict[ModelId, float] = {"prior": 0.5, "amvur": 0.75, "final": 1.0}
@@ -91,35 +94,66 @@ def control(window: MainWindow):
 def test_keys_and_boxes_switch_compare_and_distances(window: MainWindow) -> None:
     controls = control(window)
     press_key(window, "C")
-    assert window._controller.settings.compare
+    assert window._controller.settings.draw.compare
     assert controls.compare.isChecked()
-    assert not controls.pair.isVisibleTo(window.view_panel)
+    assert not controls.first.isVisibleTo(window.view_panel)
     press_key(window, "D")
     assert controls.difference.isChecked()
-    assert controls.pair.isVisibleTo(window.view_panel)
-    controls.pair.setCurrentIndex(controls.pair.findData("amvur_final"))
+    assert controls.first.isVisibleTo(window.view_panel)
+    controls.first.setCurrentIndex(controls.first.findData("amvur"))
     controls.aligned.click()
-    assert window.viewport.options.difference == Difference("amvur", "final", aligned=True)
+    assert window.viewport.options.shown_difference == Difference("amvur", "final", aligned=True)
     controls.compare.click()
     press_key(window, "D")
-    assert window._controller.settings == ViewSettings(difference_pair="amvur_final", difference_aligned=True)
-    assert window.viewport.options.difference is None
+    assert window._controller.settings == changed(
+        ViewSettings(), difference_pair=("amvur", "final"), difference_aligned=True
+    )
+    assert window.viewport.options.shown_difference is None
 
 
-@pytest.mark.parametrize(
-    ("pair", "expected"),
-    [("prior_amvur", ("prior", "amvur")), ("prior_final", ("prior", "final")), ("amvur_final", ("amvur", "final"))],
-)
-def test_every_pair_is_offered_and_saved(window: MainWindow, pair: str, expected: tuple[ModelId, ModelId]) -> None:
+@pytest.mark.parametrize("pair", list(itertools.permutations(model_ids(), 2)))
+def test_every_pair_is_offered_and_saved(window: MainWindow, pair: tuple[ModelId, ModelId]) -> None:
     controls = control(window)
-    assert controls.pair.findData(pair) >= 0
     window._controller.change(difference=True, difference_pair=pair, compare=True)
-    assert controls.pair.currentData() == pair
+    assert (controls.first.currentData(), controls.second.currentData()) == pair
     found = SettingsStore().load()
-    assert (found.difference_pair, found.difference, found.compare) == (pair, True, True)
-    difference = found.draw_options().difference
-    assert difference is not None
-    assert difference.pair == expected
+    assert (found.draw.difference_pair, found.draw.difference, found.draw.compare) == (pair, True, True)
+    assert found.draw.shown_difference == Difference(*pair)
+
+
+def test_a_model_has_no_difference_from_itself(window: MainWindow) -> None:
+    controls = control(window)
+    window._controller.change(difference=True, difference_pair=("prior", "final"))
+    controls.first.setCurrentIndex(controls.first.findData("final"))
+    assert window._controller.settings.draw.difference_pair == ("final", "prior")
+
+
+@pytest.fixture
+def five_models(monkeypatch: pytest.MonkeyPatch) -> tuple[ModelId, ...]:
+    """Return the ids of five models: two more than handviz has."""
+    more = tuple(replace(list_models()[0], id=name, label=name) for name in ("fourth", "fifth"))
+    monkeypatch.setattr(choices, "list_models", lambda: (*list_models(), *more))
+    return ("prior", "amvur", "final", "fourth", "fifth")
+
+
+def test_two_to_four_models_have_panes(five_models: tuple[ModelId, ...], window: MainWindow) -> None:
+    controller, boxes = window._controller, control(window).compared
+    assert tuple(boxes) == five_models
+    assert not boxes["prior"].isVisibleTo(window.view_panel)
+    press_key(window, "C")
+    assert boxes["prior"].isVisibleTo(window.view_panel)
+    boxes["fourth"].click()
+    assert window.viewport.options.compared == five_models[:4]
+    boxes["fifth"].click()
+    assert window.viewport.options.compared == five_models[:4]
+    assert not boxes["fifth"].isChecked()
+    assert "clear one" in window.message.text()
+    for model in ("prior", "amvur", "final"):
+        boxes[model].click()
+    assert controller.settings.draw.compared == ("final", "fourth")
+    assert boxes["final"].isChecked()
+    assert "select another" in window.message.text()
+    assert wanted_of_pipeline(controller.settings).others == ("final", "fourth")
 
 
 def test_a_paused_image_is_reconstructed_again_for_the_others(qtbot: QtBot, window: MainWindow) -> None:
@@ -139,7 +173,7 @@ def test_the_page_for_folders_shows_its_one_model(window: MainWindow) -> None:
     window._controller.change(compare=True, difference=True)
     for view in (window.inspection.page.detail.large, window.inspection.page.detail.small):
         assert not view.options.compare
-        assert view.options.difference is None
+        assert not view.options.difference
 
 
 def rows_of_hands(window: MainWindow, above: int = 130) -> list[int]:
@@ -274,4 +308,4 @@ def test_a_click_on_a_missing_model_chooses_nothing(
         press_key(shown, "C")
     viewport = shown.viewport
     qtbot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=QPoint(viewport.width() // 2, viewport.height() // 2))
-    assert shown._controller.settings.model == "final"
+    assert shown._controller.settings.pipeline.model == "final"

@@ -12,7 +12,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FrameResult
 from handviz.gui.session.controller import LAST_SOURCE, Controller
 from handviz.gui.session.messages import Answer, Status
-from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.session.settings import SettingsStore, ViewSettings, changed
 from handviz.sources.source import CameraInfo
 
 Make = Callable[..., Controller]
@@ -129,20 +129,20 @@ def test_what_concerns_only_the_display_processes_nothing(qtbot: QtBot, make: Ma
 
 def test_settings_are_saved(make: Make) -> None:
     make().change(model="prior", smoothing=0.75, wireframe=True, range_high_mm=22.5)
-    assert make().settings == ViewSettings(model="prior", smoothing=0.75, wireframe=True, range_high_mm=22.5)
+    assert make().settings == changed(ViewSettings(), model="prior", smoothing=0.75, wireframe=True, range_high_mm=22.5)
 
 
 def test_settings_for_one_run_are_not_saved(make: Make) -> None:
     make().change(model="amvur", colour="plain")
     controller = make(for_this_run={"model": "prior", "colour": "uncertainty"})
-    assert (controller.settings.model, controller.settings.colour) == ("prior", "uncertainty")
+    assert (controller.settings.pipeline.model, controller.settings.draw.colour) == ("prior", "uncertainty")
     controller.change(wireframe=True)
-    assert make().settings == ViewSettings(model="amvur", colour="plain", wireframe=True)
+    assert make().settings == changed(ViewSettings(), model="amvur", colour="plain", wireframe=True)
 
 
 def test_choosing_what_the_run_began_with_is_saved(make: Make) -> None:
     make(for_this_run={"model": "prior"}).change(model="prior")
-    assert make().settings.model == "prior"
+    assert make().settings.pipeline.model == "prior"
 
 
 def test_only_a_source_that_the_user_opened_is_saved(qtbot: QtBot, make: Make) -> None:
@@ -159,7 +159,7 @@ def test_damaged_settings_become_defaults(settings_folder: Path) -> None:
     settings_folder.mkdir()
     text = "[view]\nvariant=best\nsmoothing=many\nopacity=7\nwireframe=perhaps\nskeleton=true\n"
     (settings_folder / "handviz.ini").write_text(text)
-    assert SettingsStore().load() == ViewSettings(skeleton=True)
+    assert SettingsStore().load() == changed(ViewSettings(), skeleton=True)
 
 
 def test_begins_with_the_last_source(qtbot: QtBot, make: Make, tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_keys_and_panel_choose_the_mode_of_uncertain_regions(qtbot: QtBot, windo
     panel, settings = inspector_of(window).panel, window._controller
     for mode in ("fade", "hide", "show"):
         press(qtbot, window, "H")
-        assert settings.settings.uncertain == window.viewport.options.uncertain == mode
+        assert settings.settings.draw.uncertain == window.viewport.options.uncertain == mode
         assert panel.choice("uncertain", mode).isChecked()
         assert panel.threshold.isVisibleTo(panel.uncertainty_group) == (mode != "show")
     panel.choice("uncertain", "hide").click()
@@ -298,7 +298,7 @@ def test_keys_and_panel_choose_the_ellipses(qtbot: QtBot, window: MainWindow) ->
 
 def test_the_choices_are_saved(window: MainWindow) -> None:
     window._controller.change(uncertain="fade", uncertain_above_mm=12.5, ellipses=True, ellipse_sigmas=1.0)
-    loaded = SettingsStore().load()
+    loaded = SettingsStore().load().draw
     assert (loaded.uncertain, loaded.uncertain_above_mm, loaded.ellipses, loaded.ellipse_sigmas) == (
         "fade",
         12.5,

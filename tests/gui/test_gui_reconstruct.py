@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 from gui_fakes import FakePipeline, frame
@@ -13,7 +12,8 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
 from handviz.gui.session.messages import Answer, FrameRequest
 from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
-from handviz.gui.session.settings import ViewSettings
+from handviz.gui.session.settings import ViewSettings, changed, wanted_of_pipeline
+from handviz.pipeline.settings import PipelineSettings
 from handviz.sources.mailbox import Mailbox
 from tests.waiting import LIMIT_S
 
@@ -34,7 +34,7 @@ def start(mailbox: Requests) -> Iterator[Start]:
 
     def start_one(pipeline: FakePipeline | PipelineMaker) -> ReconstructThread:
         maker = (lambda _: pipeline) if isinstance(pipeline, FakePipeline) else pipeline
-        threads.append(ReconstructThread(mailbox, maker, ViewSettings()))
+        threads.append(ReconstructThread(mailbox, maker, PipelineSettings()))
         threads[-1].start()
         return threads[-1]
 
@@ -56,13 +56,13 @@ def answer_to(qtbot: QtBot, thread: ReconstructThread, mailbox: Requests, sent: 
 
 
 def test_answers_carry_numbers_generation_and_provider(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
-    answer = answer_to(qtbot, start(FakePipeline(ViewSettings())), mailbox, request(5, generation=3))
+    answer = answer_to(qtbot, start(FakePipeline()), mailbox, request(5, generation=3))
     assert (answer.generation, answer.result.frame.number) == (3, 5)
     assert (answer.capture_rate_hz, answer.provider, len(answer.result.hands)) == (30.0, "CPUExecutionProvider", 1)
 
 
 def test_model_changes_with_the_next_frame(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
-    pipeline = FakePipeline(ViewSettings())
+    pipeline = FakePipeline()
     thread = start(pipeline)
     is_busy, may_go_on = threading.Event(), threading.Event()
 
@@ -75,7 +75,7 @@ def test_model_changes_with_the_next_frame(qtbot: QtBot, start: Start, mailbox: 
     thread.answered.connect(answers.append)
     mailbox.put(request(0))
     assert is_busy.wait(LIMIT_S)
-    thread.apply(replace(ViewSettings(), model="prior"))
+    thread.apply(PipelineSettings("prior"))
     mailbox.put(request(1))
     may_go_on.set()
     qtbot.waitUntil(lambda: len(answers) == 2)
@@ -83,30 +83,28 @@ def test_model_changes_with_the_next_frame(qtbot: QtBot, start: Start, mailbox: 
 
 
 def test_only_changed_settings_reach_the_pipeline(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
-    pipeline = FakePipeline(ViewSettings())
+    pipeline = FakePipeline()
     thread = start(pipeline)
     answer_to(qtbot, thread, mailbox, request(0))
     thread.apply(
-        ViewSettings(
-            smoothing=0.8, camera_model=CameraModel("angle", 75.0), hand_size=HandSize("length", 190.0), wireframe=True
-        )
+        PipelineSettings(smoothing=0.8, camera_model=CameraModel("angle", 75.0), hand_size=HandSize("length", 190.0))
     )
     answer_to(qtbot, thread, mailbox, request(1))
     answer_to(qtbot, thread, mailbox, request(2))
     assert pipeline.told == [
-        ("smoothing", 0.8),
         ("camera_model", CameraModel("angle", 75.0)),
         ("hand_size", HandSize("length", 190.0)),
+        ("smoothing", 0.8),
     ]
 
 
 def test_texture_is_asked_for_in_its_colour_only_and_forgotten_before_the_next_frame(
     qtbot: QtBot, start: Start, mailbox: Requests
 ) -> None:
-    pipeline = FakePipeline(ViewSettings())
+    pipeline = FakePipeline()
     thread = start(pipeline)
     for number, colour in enumerate(("uncertainty", "texture", "texture", "plain")):
-        thread.apply(ViewSettings(colour=colour))  # type: ignore[arg-type]
+        thread.apply(wanted_of_pipeline(changed(ViewSettings(), colour=colour)))
         has_texture = answer_to(qtbot, thread, mailbox, request(number)).result.hands[0].texture is not None
         assert has_texture == (colour == "texture")
     thread.forget_texture()
@@ -118,7 +116,7 @@ def test_texture_is_asked_for_in_its_colour_only_and_forgotten_before_the_next_f
 def test_requests_for_single_hands_reach_the_pipeline_before_the_next_frame(
     qtbot: QtBot, start: Start, mailbox: Requests
 ) -> None:
-    pipeline = FakePipeline(ViewSettings())
+    pipeline = FakePipeline()
     thread = start(pipeline)
     answer_to(qtbot, thread, mailbox, request(0))
     thread.flip_hand(2)
@@ -130,7 +128,7 @@ def test_requests_for_single_hands_reach_the_pipeline_before_the_next_frame(
 
 
 def test_pipeline_hears_where_frames_stop_following_each_other(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
-    pipeline = FakePipeline(ViewSettings())
+    pipeline = FakePipeline()
     thread = start(pipeline)
     for sent in (request(0), request(1), request(7, jump=1), request(0, generation=2), request(1, generation=2)):
         answer_to(qtbot, thread, mailbox, sent)
@@ -138,7 +136,7 @@ def test_pipeline_hears_where_frames_stop_following_each_other(qtbot: QtBot, sta
 
 
 def test_images_of_a_folder_never_follow_each_other(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
-    pipeline = FakePipeline(ViewSettings())
+    pipeline = FakePipeline()
     thread = start(pipeline)
     for sent in (request(0, jump=1, name="a.jpg"), request(1, jump=2, name="b.jpg"), request(0, generation=2)):
         answer_to(qtbot, thread, mailbox, sent)
@@ -150,7 +148,7 @@ def test_missing_model_is_said_once_and_looked_for_again_with_the_next_source(
 ) -> None:
     tries: list[int] = []
 
-    def make(settings: ViewSettings) -> FakePipeline:
+    def make(settings: PipelineSettings) -> FakePipeline:
         tries.append(1)
         if len(tries) == 1:
             raise HandvizError("models/handviz_final.onnx is missing: run git lfs pull", ErrorCode.CAMERA_MISSING)
@@ -168,20 +166,20 @@ def test_missing_model_is_said_once_and_looked_for_again_with_the_next_source(
 
 
 def test_another_model_is_tried_where_the_first_one_is_missing(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
-    def make(settings: ViewSettings) -> FakePipeline:
+    def make(settings: PipelineSettings) -> FakePipeline:
         if settings.model == "final":
             raise HandvizError("models/handviz_final.onnx is missing", ErrorCode.CAMERA_MISSING)
         return FakePipeline(settings)
 
     thread = start(make)
     assert answer_to(qtbot, thread, mailbox, request(0)).result.hands == ()
-    thread.apply(ViewSettings(model="prior"))
+    thread.apply(PipelineSettings("prior"))
     with qtbot.waitSignal(thread.recovered):
         assert answer_to(qtbot, thread, mailbox, request(1)).result.model == "prior"
 
 
 def test_frame_that_fails_is_reported_and_the_next_one_works(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
-    pipeline = FakePipeline(ViewSettings())
+    pipeline = FakePipeline()
 
     def fail_on_the_first(taken: Frame) -> None:
         if taken.number == 0:
@@ -200,18 +198,18 @@ def test_model_that_cannot_be_used_stays_on_the_screen_as_a_message(
     qtbot: QtBot, start: Start, mailbox: Requests
 ) -> None:
     class Refusing(FakePipeline):
-        def set_model(self, model: str, /) -> None:
+        def apply(self, settings: PipelineSettings, /) -> None:
             self.before_process = self.refuse
 
         def refuse(self, _: Frame) -> None:
             self.before_process = lambda _: None
             raise HandvizError("models/handviz_prior.onnx is missing", ErrorCode.CAMERA_MISSING)
 
-    thread = start(Refusing(ViewSettings()))
+    thread = start(Refusing())
     recoveries: list[int] = []
     thread.recovered.connect(lambda: recoveries.append(1))
     answer_to(qtbot, thread, mailbox, request(0))
-    thread.apply(ViewSettings(model="prior"))
+    thread.apply(PipelineSettings("prior"))
     with qtbot.waitSignal(thread.error):
         answer_to(qtbot, thread, mailbox, request(1))
     assert answer_to(qtbot, thread, mailbox, request(2)).result.model == "final"
@@ -219,7 +217,7 @@ def test_model_that_cannot_be_used_stays_on_the_screen_as_a_message(
 
 
 def test_pipeline_is_closed_with_the_thread(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
-    pipeline = FakePipeline(ViewSettings())
+    pipeline = FakePipeline()
     thread = start(pipeline)
     answer_to(qtbot, thread, mailbox, request(0))
     thread.stop()
@@ -227,7 +225,7 @@ def test_pipeline_is_closed_with_the_thread(qtbot: QtBot, start: Start, mailbox:
 
 
 def test_what_a_result_lacks_stays_reported_until_it_is_there(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
-    pipeline = FakePipeline(ViewSettings())
+    pipeline = FakePipeline()
     pipeline.error = "Without texture: its file is missing"
     thread = start(pipeline)
     said: list[str] = []

@@ -21,13 +21,24 @@ from handviz.gui.main_window import MainWindow
 from handviz.gui.session import settings as settings_module
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.former_settings import MAX_BYTES as MAX_FORMER_BYTES
-from handviz.gui.session.settings import FILE_NAME, FORMER_NAME, SettingsStore, ViewSettings
+from handviz.gui.session.settings import (
+    FILE_NAME,
+    FORMER_NAME,
+    SettingsStore,
+    ViewSettings,
+    changed,
+    flat,
+    wanted_of_pipeline,
+)
 from handviz.gui.session.settings_file import MAX_BYTES, MAX_TEXT
 from handviz.gui.session.source_memory import LAST_SOURCE, saved_camera_model
 from handviz.gui.window_layout import GEOMETRY
+from handviz.pipeline.settings import PipelineSettings
+from handviz.rendering.options import DrawOptions
 from tests.gui_fakes import TRIANGLE, FakePipeline
 
-OTHER = ViewSettings(
+OTHER = changed(
+    ViewSettings(),
     model="prior",
     wireframe=True,
     opacity=0.5,
@@ -94,12 +105,12 @@ def test_settings_are_json_and_come_back(folder: Path) -> None:
 def test_a_value_that_cannot_be_used_loses_only_itself_and_is_said(folder: Path, name: str, value: str) -> None:
     (folder / FILE_NAME).write_text(f'{{"view": {{"skeleton": true, "{name}": {value}}}}}')
     store = SettingsStore()
-    assert store.load() == ViewSettings(skeleton=True)
+    assert store.load() == changed(ViewSettings(), skeleton=True)
     assert f"({name})" in store.notice
     assert not (folder / f"{FILE_NAME}.before-reset").exists()
     store.save(store.load())
     again = SettingsStore()
-    assert (again.load(), again.notice) == (ViewSettings(skeleton=True), "")
+    assert (again.load(), again.notice) == (changed(ViewSettings(), skeleton=True), "")
 
 
 @pytest.mark.parametrize("value", ["7", '"a\\u0000b"', '"\\ud800"', "null", "[]"])
@@ -173,7 +184,7 @@ def test_something_else_of_that_name(folder: Path, kind: str) -> None:
 def test_values_of_later_versions_stay(folder: Path) -> None:
     (folder / FILE_NAME).write_text('{"view": {"opacity": 0.5, "sparkle": 3}, "memory": {"later": "x"}}')
     store = SettingsStore()
-    store.save(dataclasses.replace(store.load(), skeleton=True))
+    store.save(changed(store.load(), skeleton=True))
     content = json.loads((folder / FILE_NAME).read_text())
     assert (content["view"]["sparkle"], content["view"]["opacity"], content["memory"]["later"]) == (3, 0.5, "x")
 
@@ -210,7 +221,7 @@ def test_a_folder_that_cannot_be_written_is_said_once(qtbot: QtBot, folder: Path
     said = [text for text in warned if "Settings are lost" in text]
     assert len(said) == 1
     assert "cannot be written" in said[0]
-    assert controller.store.load().opacity == 0.6
+    assert controller.store.load().draw.opacity == 0.6
 
 
 def test_a_full_disk_leaves_the_file_and_what_failed_is_written_later(
@@ -250,7 +261,7 @@ def test_damaged_settings_on_a_full_disk_are_kept(folder: Path, monkeypatch: pyt
 def test_a_file_of_qt_is_taken_and_stays(folder: Path) -> None:
     (folder / FORMER_NAME).write_text(WRITTEN_BY_QT)
     store = SettingsStore()
-    assert store.load() == ViewSettings(colour="plain", opacity=0.25, skeleton=True)
+    assert store.load() == changed(ViewSettings(), colour="plain", opacity=0.25, skeleton=True)
     assert store.text("last_source") == '/home/me/a, b; "c" é€ e.mp4'
     assert store.text("stream_address") == "@home"
     assert (store.text("unknown"), store.text(GEOMETRY)) == ("", "AdnQywAD")
@@ -314,7 +325,7 @@ def test_a_hostile_file_of_qt_runs_nothing(folder: Path, tmp_path: Path) -> None
     canary = tmp_path / "canary"
     (folder / FORMER_NAME).write_text(hostile_ini(canary))
     store = SettingsStore()
-    assert store.load() == ViewSettings(skeleton=True)
+    assert store.load() == changed(ViewSettings(), skeleton=True)
     assert store.text("last_source") == ""
     assert "variant" in store.notice
     assert not canary.exists()
@@ -391,3 +402,86 @@ def test_the_window_starts_with_odd_texts(qtbot: QtBot, texts: dict[str, str]) -
         controller.start()
     window.close()
     window.deleteLater()
+
+
+def test_no_setting_has_the_name_of_another() -> None:
+    names = [item.name for kind in (DrawOptions, PipelineSettings, ViewSettings) for item in dataclasses.fields(kind)]
+    assert len(set(names)) == len(names)
+
+
+def test_a_setting_is_changed_in_the_part_that_has_it() -> None:
+    found = changed(ViewSettings(), model="prior", colour="plain", loop=False)
+    assert (found.pipeline.model, found.draw.colour, found.loop) == ("prior", "plain", False)
+    assert {name for name, value in flat(found).items() if value != flat(ViewSettings())[name]} == {
+        "model",
+        "colour",
+        "loop",
+    }
+
+
+def test_what_follows_from_other_settings_is_no_setting() -> None:
+    assert not {"others", "texture", "legend", "background"} & set(flat(ViewSettings()))
+    with pytest.raises(KeyError):
+        changed(ViewSettings(), texture=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "others", "texture"),
+    [
+        ({}, (), False),
+        ({"colour": "texture"}, (), True),
+        ({"compare": True, "compared": ("prior", "final")}, ("prior", "final"), False),
+        ({"difference": True, "difference_pair": ("amvur", "final")}, ("amvur", "final"), False),
+        (
+            {
+                "compare": True,
+                "compared": ("prior", "final"),
+                "difference": True,
+                "difference_pair": ("final", "amvur"),
+            },
+            ("prior", "final", "amvur"),
+            False,
+        ),
+    ],
+)
+def test_what_is_shown_says_what_the_pipeline_does(
+    changes: dict[str, Any], others: tuple[str, ...], texture: bool
+) -> None:
+    wanted = wanted_of_pipeline(changed(ViewSettings(), model="prior", **changes))
+    assert wanted == PipelineSettings("prior", others=others, texture=texture)
+
+
+@pytest.mark.parametrize("pair", [("prior", "amvur"), ("prior", "final"), ("amvur", "final")])
+def test_pairs_as_former_versions_wrote_them(folder: Path, pair: tuple[str, str]) -> None:
+    write_view(folder, difference_pair="_".join(pair))
+    store = SettingsStore()
+    assert (store.load().draw.difference_pair, store.notice) == (pair, "")
+
+
+def test_models_are_saved_as_texts(folder: Path) -> None:
+    settings = changed(ViewSettings(), compared=("final", "prior"), difference_pair=("final", "amvur"))
+    SettingsStore().save(settings)
+    view = json.loads((folder / FILE_NAME).read_text())["view"]
+    assert (view["compared"], view["difference_pair"]) == ("final,prior", "final,amvur")
+    assert SettingsStore().load() == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model", "hamr_of_a_package"),
+        ("compared", "prior,hamr_of_a_package"),
+        ("compared", "prior"),
+        ("compared", "prior,prior"),
+        ("compared", "prior,amvur,final,prior,amvur"),
+        ("compared", 3),
+        ("difference_pair", "hamr_of_a_package,final"),
+        ("difference_pair", "final,final"),
+        ("difference_pair", "prior,amvur,final"),
+    ],
+)
+def test_models_that_are_not_there_become_the_usual_ones(folder: Path, name: str, value: object) -> None:
+    write_view(folder, **{name: value, "skeleton": True})
+    store = SettingsStore()
+    assert store.load() == changed(ViewSettings(), skeleton=True)
+    assert name in store.notice

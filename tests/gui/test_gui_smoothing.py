@@ -1,6 +1,7 @@
 """The kind of smoothing through the window, down to the pipeline."""
 # ruff: noqa: F811 - fixtures are imported, then named as parameters
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore
 from handviz.pipeline.kalman import KalmanSmoother
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.pipeline.smoothing import HandSmoother
 from handviz.rendering.options import DEFAULT_COMPARED
 from tests.gui.test_gui_window import controller, press, window  # noqa: F401 - fixtures
@@ -34,16 +36,16 @@ def test_a_running_stream_takes_the_other_filter_at_once(
         assert made[0].told[-1] == ("smoothing_kind", kind)
         assert window.view_panel.choice("smoothing_kind", kind).isChecked()
     window.view_panel.choice("smoothing_kind", "one_euro").click()
-    assert controller.settings.smoothing_kind == "one_euro"
-    assert SettingsStore(controller.store.path.parent).load().smoothing_kind == "one_euro"
+    assert controller.settings.pipeline.smoothing_kind == "one_euro"
+    assert SettingsStore(controller.store.path.parent).load().pipeline.smoothing_kind == "one_euro"
 
 
 @pytest.mark.usefixtures("fake_landmarker")
 def test_the_pipeline_begins_with_kalman_and_changes_at_the_next_frame(networks: Path) -> None:
-    with Pipeline(PipelineSettings(networks, smoothing=0.4, other_models=False)) as pipeline:
+    with Pipeline(PipelineSettings(smoothing=0.4), PipelineConfig(networks, preload_others=False)) as pipeline:
         used = set()
         for kind in ("kalman", "one_euro"):
-            pipeline.set_smoothing_kind(kind)  # type: ignore[arg-type]
+            pipeline.apply(replace(pipeline.settings, smoothing_kind=kind))  # type: ignore[arg-type]
             assert len(pipeline.process(frame(1)).hands) == 1
             used |= {(type(smoother), smoother.strength) for smoother in map(pipeline._smoothers.of, DEFAULT_COMPARED)}
         assert used == {(KalmanSmoother, 0.4), (HandSmoother, 0.4)}

@@ -24,12 +24,13 @@ from handviz.gui.record.screenshot import SCREENSHOT_FOLDER, free_path, save_ima
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, Status
 from handviz.gui.session.rates import RateMeter
-from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, value_of
 from handviz.gui.view import viewport
 from handviz.gui.view.view_panel import PerformancePanel, provider_text
 from handviz.gui.view.viewport import NO_OPENGL
 from handviz.gui.widgets.shortcuts import ShortcutWindow
 from handviz.rendering.camera import OrbitCamera
+from handviz.rendering.options import DrawOptions
 from handviz.sources.source import CameraInfo
 
 
@@ -81,7 +82,7 @@ def press(qtbot: QtBot, window: MainWindow, key: str) -> None:
 )
 def test_keys_change_settings(qtbot: QtBot, window: MainWindow, key: str, name: str, value: object) -> None:
     press(qtbot, window, key)
-    assert getattr(window._controller.settings, name) == value
+    assert value_of(window._controller.settings, name) == value
 
 
 def test_panels_follow_the_keys(qtbot: QtBot, window: MainWindow) -> None:
@@ -98,7 +99,8 @@ def test_panels_change_settings(window: MainWindow) -> None:
     panel.range_is_automatic.setChecked(False)
     panel.range_high.setValue(25.0)
     window.source_panel.camera_model.field_of_view.setValue(72.5)
-    assert window._controller.settings == ViewSettings(
+    assert window._controller.settings == changed(
+        ViewSettings(),
         model="amvur",
         smoothing=0.8,
         range_is_automatic=False,
@@ -128,6 +130,15 @@ def test_panel_shows_what_is_relevant_for_the_colour(qtbot: QtBot, window: MainW
     press(qtbot, window, "P")
     assert shown() == [False, False, False, True, False]
     assert not panel.reset_texture.isEnabled()
+
+
+def test_the_width_of_the_skeleton_is_there_with_the_skeleton(qtbot: QtBot, window: MainWindow) -> None:
+    panel = window.view_panel
+    assert not panel.skeleton_width.isVisibleTo(panel)
+    press(qtbot, window, "S")
+    assert panel.skeleton_width.isVisibleTo(panel)
+    panel.skeleton_width.setValue(250)
+    assert window.viewport.options.skeleton_width == 2.5
 
 
 def test_switches_without_effect_in_this_colour_are_explained(qtbot: QtBot, window: MainWindow) -> None:
@@ -283,7 +294,7 @@ def test_stream_is_painted_and_saved_with_its_hand(qtbot: QtBot, shown: MainWind
 @pytest.mark.display
 def test_image_survives_resizing_a_new_parent_and_smooth_edges(qtbot: QtBot, shown: MainWindow) -> None:
     viewport = shown.viewport
-    viewport.set_options(ViewSettings(colour="plain", opacity=1.0).draw_options())
+    viewport.set_options(DrawOptions(colour="plain", opacity=1.0))
     viewport.show_result(FrameResult(frame(), "final", hands=(hand(),)))
     for samples, size in ((0, (900, 700)), (4, (1000, 640)), (4, (820, 620))):
         viewport._samples = samples
@@ -330,7 +341,7 @@ def test_driver_without_opengl_3_3_is_a_message(
 @pytest.mark.display
 def test_mouse_rotates_and_zooms_the_3d_view(qtbot: QtBot, shown: MainWindow) -> None:
     viewport = shown.viewport
-    viewport.set_options(ViewSettings(view="orbit").draw_options())
+    viewport.set_options(DrawOptions(view="orbit"))
     qtbot.mousePress(viewport, Qt.MouseButton.LeftButton, pos=QPoint(100, 100))
     qtbot.mouseMove(viewport, QPoint(140, 110))
     qtbot.waitUntil(lambda: viewport._orbit.yaw_rad != 0)

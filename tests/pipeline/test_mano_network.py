@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,8 @@ from handviz.io.recording.bvh import fit_skeleton
 from handviz.io.recording.recorded import Track
 from handviz.io.recording.timed_results import KEYPOINT_NAMES
 from handviz.pipeline import pipeline as pipeline_module
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.highlight import Pick
 from tests.fake_datasets.stand_in_mano import stand_in_template, vertex_order
 from tests.hands import FakeLandmarker, made_up_detection
@@ -54,8 +54,8 @@ def seen(
         found: tuple[Detection, ...] = (made_up_detection(side),)
         monkeypatch.setattr(FakeLandmarker, "detect", lambda *_: found)
         path = mano_files[0] if name == "mano" else None
-        settings = PipelineSettings(networks / name, other_models=False, correct_pose=False, hand_model=path)
-        with Pipeline(replace(settings, texture=True)) as pipeline:
+        config = PipelineConfig(networks / name, path, preload_others=False, correct_pose=False)
+        with Pipeline(PipelineSettings(texture=True), config) as pipeline:
             return pipeline.process(Frame(0, image, 0.0))
 
     return run

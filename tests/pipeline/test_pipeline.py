@@ -15,8 +15,9 @@ from handviz.core.errors import ErrorCode
 from handviz.core.records import Frame, HandMesh, Intrinsics
 from handviz.detection.crop import as_the_detector_marks_them
 from handviz.pipeline import pipeline as pipeline_module
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.refinement import FRACTION
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from tests.errors import raises
 from tests.hands import FakeLandmarker, made_up_detection
 from tests.tiny_network import constant_hand, write_all_networks, write_network
@@ -41,7 +42,7 @@ def frame(number: int = 0, grey: int = 90) -> Frame:
 
 @pytest.mark.usefixtures("fake_landmarker")
 def test_a_frame_becomes_a_hand_where_the_detector_saw_it(networks: Path) -> None:
-    with Pipeline(PipelineSettings(networks, smoothing=0.0)) as pipeline:
+    with Pipeline(PipelineSettings(smoothing=0.0), PipelineConfig(networks)) as pipeline:
         result = pipeline.process(frame(7))
     assert result.frame.number == 7
     assert result.model == "final"
@@ -58,28 +59,29 @@ def test_a_frame_becomes_a_hand_where_the_detector_saw_it(networks: Path) -> Non
 def test_results_name_the_files_that_they_come_from(networks: Path, tmp_path: Path) -> None:
     other = tmp_path / "my_detector.task"
     other.write_bytes(b"mine")
-    with Pipeline(PipelineSettings(networks, "prior", other_models=False, landmarker=other)) as pipeline:
+    config = PipelineConfig(networks, preload_others=False, landmarker=other)
+    with Pipeline(PipelineSettings("prior"), config) as pipeline:
         assert pipeline.networks == pipeline.process(frame()).networks
         assert {role: file.file for role, file in pipeline.networks.items()} == {
             "network": "handviz_prior.onnx",
             "detector": "my_detector.task",
         }
         assert [file.state for file in pipeline.networks.values()] == ["changed", "own"]
-        pipeline.set_model("final")
+        pipeline.apply(replace(pipeline.settings, model="final"))
         assert pipeline.process(frame(1)).networks["network"].file == "handviz_final.onnx"
 
 
 def test_a_frame_without_hands(networks: Path) -> None:
-    with Pipeline(PipelineSettings(networks)) as pipeline:
+    with Pipeline(PipelineSettings(), PipelineConfig(networks)) as pipeline:
         result = pipeline.process(frame(grey=0))
     assert result.hands == result.detections == ()
 
 
 @pytest.mark.usefixtures("fake_landmarker")
 def test_the_model_changes_with_the_very_next_frame(networks: Path) -> None:
-    with Pipeline(PipelineSettings(networks)) as pipeline:
+    with Pipeline(PipelineSettings(), PipelineConfig(networks)) as pipeline:
         for number, model in enumerate(("final", "prior", "amvur", "final")):
-            pipeline.set_model(model)
+            pipeline.apply(replace(pipeline.settings, model=model))
             result = pipeline.process(frame(number))
             assert result.model == model
             assert [hand.model for hand in result.hands] == [model]
@@ -90,10 +92,11 @@ def test_smoothing_does_not_mix_two_models(tmp_path: Path) -> None:
     hand = constant_hand()
     write_network(tmp_path / "handviz_final.onnx")
     write_network(tmp_path / "handviz_prior.onnx", "prior", hand=hand | {"vertices_m": hand["vertices_m"] * 1.5})
-    settings = PipelineSettings(tmp_path, smoothing=1.0)
-    with Pipeline(settings) as mixed, Pipeline(PipelineSettings(tmp_path, "prior", smoothing=0.0)) as alone:
+    smoothed, unsmoothed = PipelineSettings(smoothing=1.0), PipelineSettings("prior", smoothing=0.0)
+    config = PipelineConfig(tmp_path)
+    with Pipeline(smoothed, config) as mixed, Pipeline(unsmoothed, config) as alone:
         mixed.process(frame(0))
-        mixed.set_model("prior")
+        mixed.apply(replace(mixed.settings, model="prior"))
         np.testing.assert_allclose(
             mixed.process(frame(1)).hands[0].vertices_m, alone.process(frame(1)).hands[0].vertices_m
         )
@@ -102,32 +105,35 @@ def test_smoothing_does_not_mix_two_models(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("fake_landmarker")
 def test_a_missing_model_is_said_once_and_the_last_one_stays(tmp_path: Path) -> None:
     write_network(tmp_path / "handviz_final.onnx")
-    with Pipeline(PipelineSettings(tmp_path)) as pipeline:
+    with Pipeline(PipelineSettings(), PipelineConfig(tmp_path)) as pipeline:
         pipeline.process(frame(0))
-        pipeline.set_model("amvur")
+        pipeline.apply(replace(pipeline.settings, model="amvur"))
         with raises(ErrorCode.MODEL_MISSING, match=r"handviz_amvur\.onnx is missing"):
             pipeline.process(frame(1))
         assert pipeline.process(frame(2)).model == "final"
         write_network(tmp_path / "handviz_amvur.onnx", "amvur")
-        pipeline.set_model("amvur")
+        pipeline.apply(replace(pipeline.settings, smoothing=0.1))
+        assert pipeline.process(frame(3)).model == "final", "another setting does not request the model anew"
+        pipeline.apply(replace(pipeline.settings, model="final"))
+        pipeline.apply(replace(pipeline.settings, model="amvur"))
         assert pipeline.process(frame(3)).model == "amvur"
 
 
 @pytest.mark.usefixtures("fake_landmarker")
 def test_the_first_model_must_be_there(tmp_path: Path) -> None:
     with raises(ErrorCode.MODEL_MISSING, match=r"handviz_final\.onnx is missing"):
-        Pipeline(PipelineSettings(tmp_path))
+        Pipeline(PipelineSettings(), PipelineConfig(tmp_path))
 
 
 @pytest.mark.usefixtures("fake_landmarker")
 def test_a_file_with_another_model_inside(tmp_path: Path) -> None:
     write_network(tmp_path / "handviz_final.onnx", "prior")
     with raises(ErrorCode.MODEL_MISMATCH):
-        Pipeline(PipelineSettings(tmp_path))
+        Pipeline(PipelineSettings(), PipelineConfig(tmp_path))
 
 
 def test_a_reset_starts_a_new_detector(networks: Path, fake_landmarker: list[FakeLandmarker]) -> None:
-    with Pipeline(PipelineSettings(networks)) as pipeline:
+    with Pipeline(PipelineSettings(), PipelineConfig(networks)) as pipeline:
         pipeline.process(frame(0))
         pipeline.reset(video=False)
         pipeline.process(frame(1))
@@ -137,10 +143,10 @@ def test_a_reset_starts_a_new_detector(networks: Path, fake_landmarker: list[Fak
 
 @pytest.mark.usefixtures("fake_landmarker")
 def test_the_camera_decides_the_distance(networks: Path) -> None:
-    with Pipeline(PipelineSettings(networks)) as pipeline:
+    with Pipeline(PipelineSettings(), PipelineConfig(networks)) as pipeline:
         wide = pipeline.process(frame(0)).hands[0]
         pipeline.reset()
-        pipeline.set_camera_model(CameraModel("angle", 20.0))
+        pipeline.apply(replace(pipeline.settings, camera_model=CameraModel("angle", 20.0)))
         narrow = pipeline.process(frame(1)).hands[0]
         pipeline.reset()
         known = pipeline.process_with(frame(2), Intrinsics(900.0, 160.0, 120.0)).hands[0]
@@ -162,8 +168,8 @@ def test_the_pose_is_refined_by_landmarks_unless_switched_off(tmp_path: Path) ->
     write_network(tmp_path / "handviz_final.onnx", hand=said)
     found = []
     for lean in (True, False):
-        settings = PipelineSettings(tmp_path, other_models=False, correct_pose=lean, align_to_detector=False)
-        with Pipeline(settings) as pipeline:
+        config = PipelineConfig(tmp_path, preload_others=False, correct_pose=lean, align_to_detector=False)
+        with Pipeline(config=config) as pipeline:
             (seen,) = pipeline.process(frame()).hands
         found.append(seen.keypoints_m @ seen.camera_from_wrist)
     np.testing.assert_allclose(found[1], hand["keypoints_m"], atol=1e-5)
@@ -183,8 +189,8 @@ def test_keypoints_of_a_hand_of_the_wrong_side_correct_nothing(
     monkeypatch.setattr(pipeline_module, "reconstruct_with_recheck", recheck)
     seen = []
     for align in (True, False):
-        settings = PipelineSettings(networks, other_models=False, video=False, align_to_detector=align)
-        with Pipeline(settings) as pipeline:
+        config = PipelineConfig(networks, preload_others=False, video=False, align_to_detector=align)
+        with Pipeline(config=config) as pipeline:
             seen.append(pipeline.process(frame()).hands[0].keypoints_px)
     assert np.allclose(*seen, atol=1e-3) == turned
 
@@ -197,7 +203,7 @@ def test_hands_of_a_clip_are_smoothed_in_the_clips_own_time(networks: Path, monk
         times_ms.append(time_ms)
         return hands
 
-    with Pipeline(PipelineSettings(networks, other_models=False)) as pipeline:
+    with Pipeline(PipelineSettings(), PipelineConfig(networks, preload_others=False)) as pipeline:
         monkeypatch.setattr(pipeline._smoothers.of("final"), "smooth", note)
         pipeline.process(frame(2))
         pipeline.process(replace(frame(3), time_ms=400.0))

@@ -1,6 +1,7 @@
 """Every model run on every frame, with a made-up detector and constant networks."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame, HandMesh, HandTexture, ModelId, NetworkFile
 from handviz.models.reconstructor import OnnxReconstructor
 from handviz.pipeline import pipeline as pipeline_module
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.options import DEFAULT_COMPARED
 from tests.hands import FakeLandmarker
 from tests.tiny_network import constant_hand, write_network
@@ -53,10 +55,10 @@ def assert_same(one: HandMesh, other: HandMesh) -> None:
 def test_three_models_together_are_as_each_alone(networks: Path, video: bool) -> None:
     alone = {}
     for model in DEFAULT_COMPARED:
-        settings = PipelineSettings(networks, model, other_models=False, video=video)
-        with Pipeline(settings) as pipeline:
+        settings = PipelineSettings(model), PipelineConfig(networks, preload_others=False, video=video)
+        with Pipeline(*settings) as pipeline:
             alone[model] = [pipeline.process(frame(number)) for number in range(3)]
-    with Pipeline(PipelineSettings(networks, compare=True, video=video)) as pipeline:
+    with Pipeline(PipelineSettings(others=DEFAULT_COMPARED), PipelineConfig(networks, video=video)) as pipeline:
         together = [pipeline.process(frame(number)) for number in range(3)]
     for number, result in enumerate(together):
         assert (set(result.others), result.other_errors) == ({"prior", "amvur"}, {})
@@ -66,24 +68,24 @@ def test_three_models_together_are_as_each_alone(networks: Path, video: bool) ->
 
 
 def test_sizes_tell_the_models_apart(networks: Path) -> None:
-    with Pipeline(PipelineSettings(networks, compare=True)) as pipeline:
+    with Pipeline(PipelineSettings(others=DEFAULT_COMPARED), PipelineConfig(networks)) as pipeline:
         result = pipeline.process(frame())
     spans = {model: np.ptp(result.of_model(model).hands[0].vertices_m, axis=0).max() for model in DEFAULT_COMPARED}
     assert spans["prior"] < 0.9 * spans["amvur"] < 0.81 * spans["final"]
 
 
 def test_nobody_else_is_asked_unless_wanted(networks: Path) -> None:
-    with Pipeline(PipelineSettings(networks)) as pipeline:
+    with Pipeline(PipelineSettings(), PipelineConfig(networks)) as pipeline:
         assert not pipeline.process(frame(0)).is_compared
-        pipeline.set_compare(True)
+        pipeline.apply(replace(pipeline.settings, others=DEFAULT_COMPARED))
         assert set(pipeline.process(frame(1)).others) == {"prior", "amvur"}
-        pipeline.set_compare(False)
+        pipeline.apply(replace(pipeline.settings, others=()))
         assert not pipeline.process(frame(3)).is_compared
 
 
 def test_a_frame_without_hands_has_none_of_any_model(networks: Path) -> None:
     empty = Frame(0, np.zeros((240, 320, 3), np.uint8), 0.0)
-    with Pipeline(PipelineSettings(networks, compare=True)) as pipeline:
+    with Pipeline(PipelineSettings(others=DEFAULT_COMPARED), PipelineConfig(networks)) as pipeline:
         result = pipeline.process(empty)
     assert result.hands == ()
     assert dict(result.others) == {"prior": (), "amvur": ()}
@@ -92,10 +94,10 @@ def test_a_frame_without_hands_has_none_of_any_model(networks: Path) -> None:
 def test_changing_the_chosen_model_changes_no_hand(networks: Path) -> None:
     results = []
     for model in ("final", "prior"):
-        with Pipeline(PipelineSettings(networks, compare=True, smoothing=0.9)) as pipeline:
+        with Pipeline(PipelineSettings(others=DEFAULT_COMPARED, smoothing=0.9), PipelineConfig(networks)) as pipeline:
             for number in range(3):
                 pipeline.process(frame(number))
-            pipeline.set_model(model)
+            pipeline.apply(replace(pipeline.settings, model=model))
             results.append(pipeline.process(frame(3)))
     assert [result.model for result in results] == ["final", "prior"]
     for model in DEFAULT_COMPARED:
@@ -105,13 +107,14 @@ def test_changing_the_chosen_model_changes_no_hand(networks: Path) -> None:
 def test_a_missing_model_is_said_and_the_others_go_on(tmp_path: Path) -> None:
     for model in ("final", "prior"):
         write_network(tmp_path / f"handviz_{model}.onnx", model)
-    with Pipeline(PipelineSettings(tmp_path, compare=True)) as pipeline:
+    with Pipeline(PipelineSettings(others=DEFAULT_COMPARED), PipelineConfig(tmp_path)) as pipeline:
         for number in range(2):
             result = pipeline.process(frame(number))
             assert set(result.others) == {"prior"}
             assert "handviz_amvur.onnx is missing" in result.other_errors["amvur"]
         write_network(tmp_path / "handviz_amvur.onnx", "amvur")
-        pipeline.set_compare(True)
+        pipeline.apply(replace(pipeline.settings, others=()))
+        pipeline.apply(replace(pipeline.settings, others=DEFAULT_COMPARED))
         result = pipeline.process(frame(2))
         assert (set(result.others), result.other_errors) == ({"prior", "amvur"}, {})
 
@@ -124,7 +127,7 @@ def test_a_network_that_fails_on_a_frame_stops_no_other(networks: Path, monkeypa
             raise HandvizError("prior answered with vertices that are not finite", ErrorCode.OPTION_CONFLICT)
         return real(self, crops)
 
-    with Pipeline(PipelineSettings(networks, compare=True)) as pipeline:
+    with Pipeline(PipelineSettings(others=DEFAULT_COMPARED), PipelineConfig(networks)) as pipeline:
         monkeypatch.setattr(OnnxReconstructor, "reconstruct", fail_prior)
         result = pipeline.process(frame())
     assert set(result.others) == {"amvur"}
@@ -144,7 +147,7 @@ def test_all_models_wear_the_colours_of_the_chosen_one(networks: Path, monkeypat
             return [HandTexture(colours, colours, np.ones(count), np.ones(count)) for _ in crops]
 
     monkeypatch.setattr(pipeline_module, "Texturer", FakeTexturer)
-    with Pipeline(PipelineSettings(networks, compare=True, texture=True)) as pipeline:
+    with Pipeline(PipelineSettings(others=DEFAULT_COMPARED, texture=True), PipelineConfig(networks)) as pipeline:
         result = pipeline.process(frame())
     for model in DEFAULT_COMPARED:
         assert result.of_model(model).hands[0].texture is result.hands[0].texture is not None

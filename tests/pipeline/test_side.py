@@ -20,7 +20,9 @@ from handviz.core.records import (
 )
 from handviz.detection.tracking import override_handedness
 from handviz.pipeline import pipeline as pipeline_module
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
+from handviz.rendering.options import DEFAULT_COMPARED
 from tests.hands import FakeLandmarker, made_up_detection
 from tests.tiny_network import constant_hand, write_all_networks, write_network
 
@@ -44,12 +46,12 @@ def test_a_hand_is_reconstructed_as_the_side_that_it_is_called() -> None:
     clip.set(cv2.CAP_PROP_POS_FRAMES, 30)
     frame = Frame(0, cv2.cvtColor(clip.read()[1], cv2.COLOR_BGR2RGB), 0.0)
     clip.release()
-    with Pipeline(PipelineSettings(video=False, other_models=False)) as pipeline:
+    with Pipeline(PipelineSettings(), PipelineConfig(video=False, preload_others=False)) as pipeline:
         (detected,) = pipeline.process(frame).hands
         other: HandednessSetting = "left" if detected.handedness == "right" else "right"
-        pipeline.set_side(other)
+        pipeline.apply(replace(pipeline.settings, side=other))
         (called,) = pipeline.process(frame).hands
-        pipeline.set_side(detected.handedness)
+        pipeline.apply(replace(pipeline.settings, side=detected.handedness))
         (again,) = pipeline.process(frame).hands
     assert (called.handedness, again.handedness) == (other, detected.handedness)
     assert np.linalg.norm(called.vertices_m - again.vertices_m, axis=1).mean() > 0.01
@@ -82,7 +84,8 @@ def shown(result: FrameResult) -> list[tuple[int, Handedness]]:
 @pytest.mark.usefixtures("two_hands")
 @pytest.mark.parametrize("video", [True, False])
 def test_flips_and_hidden_hands_stay_while_the_hands_do(networks: Path, video: bool) -> None:
-    with Pipeline(PipelineSettings(networks, video=video, other_models=False, compare=True)) as pipeline:
+    config = PipelineConfig(networks, video=video, preload_others=False)
+    with Pipeline(PipelineSettings(others=DEFAULT_COMPARED), config) as pipeline:
         pipeline.process(frame(0, "a.jpg"))
         pipeline.flip_hand(1)
         pipeline.hide_hand(2)
@@ -99,7 +102,7 @@ def test_flips_and_hidden_hands_stay_while_the_hands_do(networks: Path, video: b
 
 @pytest.mark.usefixtures("two_hands")
 def test_another_image_starts_anew(networks: Path) -> None:
-    with Pipeline(PipelineSettings(networks, video=False, other_models=False)) as pipeline:
+    with Pipeline(config=PipelineConfig(networks, video=False, preload_others=False)) as pipeline:
         pipeline.process(frame(0, "a.jpg"))
         pipeline.flip_hand(1)
         pipeline.hide_hand(2)
@@ -110,7 +113,7 @@ def test_another_image_starts_anew(networks: Path) -> None:
 @pytest.mark.usefixtures("two_hands")
 @pytest.mark.parametrize("same_hands", [True, False])
 def test_a_flip_lasts_through_a_jump_in_a_clip_but_not_into_another_source(networks: Path, same_hands: bool) -> None:
-    with Pipeline(PipelineSettings(networks, other_models=False)) as pipeline:
+    with Pipeline(config=PipelineConfig(networks, preload_others=False)) as pipeline:
         pipeline.process(frame(0))
         pipeline.flip_hand(1)
         pipeline.reset(video=True, same_hands=same_hands)
@@ -120,7 +123,7 @@ def test_a_flip_lasts_through_a_jump_in_a_clip_but_not_into_another_source(netwo
 
 @pytest.mark.usefixtures("two_hands")
 def test_one_hand_is_flipped_from_the_side_that_all_hands_were_given(networks: Path) -> None:
-    with Pipeline(PipelineSettings(networks, side="left", other_models=False)) as pipeline:
+    with Pipeline(PipelineSettings(side="left"), PipelineConfig(networks, preload_others=False)) as pipeline:
         assert shown(pipeline.process(frame(0))) == [(1, "left"), (2, "left")]
         pipeline.flip_hand(2)
         assert shown(pipeline.process(frame(1))) == [(1, "left"), (2, "right")]
@@ -132,7 +135,7 @@ def test_a_rechecked_image_is_flipped_back_to_what_the_detector_said(
     """The recheck, which sees left hands only, may not turn the user's side."""
     del two_hands[1:]
     write_network(tmp_path / "handviz_final.onnx", hand=constant_hand())
-    with Pipeline(PipelineSettings(tmp_path, video=False, other_models=False)) as pipeline:
+    with Pipeline(config=PipelineConfig(tmp_path, video=False, preload_others=False)) as pipeline:
         loaded = pipeline._network("final")
         reconstruct = loaded.reconstruct
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -17,7 +18,8 @@ from handviz.detection.crop import crop_hand, points_in_crop
 from handviz.models.reconstructor import OnnxReconstructor
 from handviz.models.texture.network import Copying, TextureConfig, TextureNet, TextureOutput, sampled
 from handviz.pipeline import pipeline as pipeline_module
-from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.pipeline.texture_fusion import Texturer, inside_image
 from handviz.rendering.hand_shape import VertexNormals
 from handviz.training.texture import TextureLoss, at_pixels, texture_terms
@@ -258,9 +260,9 @@ def frame(number=0, grey=90):
 
 
 def test_hands_get_textures_when_these_are_wanted(folder):
-    with Pipeline(PipelineSettings(folder)) as pipeline:
+    with Pipeline(PipelineSettings(), PipelineConfig(folder)) as pipeline:
         assert pipeline.process(frame(0)).hands[0].texture is None
-        pipeline.set_texture(True)
+        pipeline.apply(replace(pipeline.settings, texture=True))
         result = pipeline.process(frame(1))
         first = result.hands[0].texture
         assert first is not None
@@ -274,13 +276,13 @@ def test_hands_get_textures_when_these_are_wanted(folder):
         pipeline.forget_texture()
         again = pipeline.process(frame(9)).hands[0].texture
         assert again.seen.mean() < later.seen.mean()
-        pipeline.set_texture(False)
+        pipeline.apply(replace(pipeline.settings, texture=False))
         assert pipeline.process(frame(10)).hands[0].texture is None
         assert pipeline.process(frame(11, grey=0)).hands == ()
 
 
 def test_images_of_a_folder_fraction_no_colours(folder):
-    with Pipeline(PipelineSettings(folder, video=False, texture=True)) as pipeline:
+    with Pipeline(PipelineSettings(texture=True), PipelineConfig(folder, video=False)) as pipeline:
         for number in range(3):
             texture = pipeline.process(frame(number)).hands[0].texture
             assert np.array_equal(texture.seen, texture.visible)
@@ -288,13 +290,14 @@ def test_images_of_a_folder_fraction_no_colours(folder):
 
 def test_a_texture_net_that_is_not_there_is_said_and_hands_go_on(folder, small_texture):
     (folder / TEXTURE_NAME).unlink()
-    with Pipeline(PipelineSettings(folder, texture=True)) as pipeline:
+    with Pipeline(PipelineSettings(texture=True), PipelineConfig(folder)) as pipeline:
         result = pipeline.process(frame(0))
         assert "handviz_texture.onnx is missing" in result.error
         assert result.hands[0].texture is None
         shutil.copy(small_texture.onnx, folder / TEXTURE_NAME)
         assert pipeline.process(frame(1)).error, "a file is not looked for with every frame"
-        pipeline.set_texture(True)
+        pipeline.apply(replace(pipeline.settings, texture=False))
+        pipeline.apply(replace(pipeline.settings, texture=True))
         result = pipeline.process(frame(2))
         assert result.error == ""
         assert result.hands[0].texture is not None

@@ -22,7 +22,7 @@ IMAGE = (640, 480)
 MODELS = ("prior", "amvur", "final")
 DIFFERENCE = Difference("prior", "final")
 DISPLAY = ModelDisplay({"": no_surface(30)}, {"prior": "prior-net", "amvur": "AMVUR"})
-PLAIN, MEASURED = DrawOptions(colour="plain"), DrawOptions(difference=DIFFERENCE)
+PLAIN, MEASURED = DrawOptions(colour="plain"), DrawOptions(difference=True)
 
 
 def moved(hand: HandMesh, seed: int = 1) -> HandMesh:

@@ -46,7 +46,7 @@ def draw(ctx: moderngl.Context, scene: Scene) -> Iterator[Draw]:
 @pytest.mark.parametrize("colour", ["plain", "uncertainty", "texture"])
 def test_what_is_less_certain_than_the_threshold_fades_or_goes(draw: Draw, colour: str) -> None:
     def centre(std_mm: float, **changes: object) -> np.ndarray:
-        options = replace(UNCERTAIN, colour=colour, std_range_mm=(0, 20), **changes)
+        options = replace(UNCERTAIN, colour=colour, **changes).with_range((0, 20))
         return draw(result(painted(square(std_mm=std_mm))), options)[CENTRE].astype(float)
 
     certain, uncertain = centre(3.0), centre(8.0)

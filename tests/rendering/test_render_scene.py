@@ -117,7 +117,7 @@ def test_inside_of_a_hand_is_darker(draw: Draw) -> None:
 
 def test_nearer_hand_hides_the_farther_one(draw: Draw) -> None:
     near, far = square(depth_m=0.4, std_mm=0.0), square(depth_m=0.8, std_mm=10.0)
-    options = replace(FLAT, colour="uncertainty", std_range_mm=(0.0, 10.0))
+    options = replace(FLAT, colour="uncertainty").with_range((0.0, 10.0))
     first, second = draw(result(near, far), options)[24, 32], draw(result(far, near), options)[24, 32]
     np.testing.assert_array_equal(first, second)
     assert first[1] < 60
@@ -125,7 +125,7 @@ def test_nearer_hand_hides_the_farther_one(draw: Draw) -> None:
 
 @pytest.mark.parametrize("std_mm", [0.0, 10.0])
 def test_heatmap_has_the_hue_of_its_colour_map(draw: Draw, std_mm: float) -> None:
-    options = replace(FLAT, colour="uncertainty", std_range_mm=(0.0, 10.0))
+    options = replace(FLAT, colour="uncertainty").with_range((0.0, 10.0))
     pixel = draw(result(square(std_mm=std_mm)), options)[24, 32] / 255
     expected = uncertainty_colours()[-1 if std_mm else 0]
     np.testing.assert_allclose(pixel, expected, atol=0.2)
@@ -145,6 +145,15 @@ def test_opacity_lets_the_image_through(draw: Draw) -> None:
 def test_wireframe_darkens_edges(draw: Draw) -> None:
     plain, wired = draw(result(square())), draw(result(square()), replace(FLAT, wireframe=True))
     assert (wired.sum(axis=2) < plain.sum(axis=2) - 50).any()
+
+
+def test_the_skeleton_is_as_wide_as_wanted(draw: Draw) -> None:
+    plain = draw(result(square()), FLAT)
+    counts = [
+        (draw(result(square()), replace(FLAT, skeleton=True, skeleton_width=width)) != plain).any(axis=2).sum()
+        for width in (0.5, 1.0, 3.0)
+    ]
+    assert 0 < 1.5 * counts[0] < counts[1] < counts[2] / 1.5
 
 
 def test_skeleton_lies_on_top(draw: Draw) -> None:

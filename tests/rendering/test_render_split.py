@@ -14,15 +14,15 @@ from handviz.rendering.colormap import distance_colours, uncertainty_colours
 from handviz.rendering.hand_shape import ModelDisplay, PlainSurface
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 from handviz.rendering.offscreen import MultisampleTarget
-from handviz.rendering.options import Difference, DrawOptions
+from handviz.rendering.options import DrawOptions
 from handviz.rendering.split_scene import SplitScene
 
 SIZE = (638, 160)
 """Three panes of 211 or 212 pixels and two gaps; each shows the image 211 pixels wide, 158 high."""
 IMAGE = (64, 48)
 BLUE = (0, 0, 200)
-DIFFERENCE = Difference("prior", "final")
 COMPARED = DrawOptions(compare=True, opacity=1.0, legend=False, labels=False)
+DIFFERENT = replace(COMPARED, difference=True)
 STD_MM: dict[ModelId, float] = {"prior": 2.0, "amvur": 6.0, "final": 10.0}
 SIDE_M: dict[ModelId, float] = {"prior": 0.02, "amvur": 0.03, "final": 0.05}
 SQUARE = PlainSurface(np.array([[0, 2, 1], [0, 3, 2]], dtype=np.int32), 4)
@@ -96,7 +96,7 @@ def hue(colours: np.ndarray, fraction: float) -> np.ndarray:
 
 @pytest.mark.parametrize("chosen", STD_MM)
 def test_every_pane_shows_its_model_on_one_scale(draw: Draw, scene: SplitScene, chosen: ModelId) -> None:
-    options = replace(COMPARED, std_range_mm=(0.0, 12.0))
+    options = COMPARED.with_range((0.0, 12.0))
     image = draw(compared(chosen), options)
     for colour, model in zip(centre_colours(image, scene), STD_MM, strict=True):
         np.testing.assert_allclose(colour, hue(uncertainty_colours(), STD_MM[model] / 12), atol=0.12)
@@ -112,7 +112,7 @@ def test_the_scale_holds_every_model(draw: Draw, scene: SplitScene) -> None:
     low, high = scene.range_mm(COMPARED)
     assert low <= 2.0
     assert high >= 10.0
-    assert scene.range_mm(replace(COMPARED, std_range_mm=(1.0, 4.0))) == (1.0, 4.0)
+    assert scene.range_mm(COMPARED.with_range((1.0, 4.0))) == (1.0, 4.0)
 
 
 def test_panes_turn_and_zoom_together(draw: Draw, scene: SplitScene) -> None:
@@ -141,7 +141,7 @@ def test_translucent_hands_show_the_image_behind_them_in_every_pane(draw: Draw, 
 
 @pytest.mark.parametrize("chosen", ["final", "amvur"])
 def test_distances_colour_the_two_and_leave_the_third_plain(draw: Draw, scene: SplitScene, chosen: ModelId) -> None:
-    options = replace(COMPARED, difference=DIFFERENCE, std_range_mm=(0.0, 40.0))
+    options = DIFFERENT.with_range((0.0, 40.0))
     prior, amvur, final = centre_colours(draw(compared(chosen), options), scene, options)
     # A corner moves by 15 mm along both axes.
     expected = hue(distance_colours(), 15 * 2**0.5 / 40)
@@ -152,12 +152,12 @@ def test_distances_colour_the_two_and_leave_the_third_plain(draw: Draw, scene: S
 
 
 def test_distances_without_panes_lie_on_a_mesh_of_the_pair(draw: Draw, scene: SplitScene) -> None:
-    options = DrawOptions(difference=Difference("prior", "amvur"), opacity=1.0, legend=False, labels=False)
+    options = replace(DIFFERENT, compare=False, difference_pair=("prior", "amvur"))
     draw(compared("final"), options)
     assert scene.panes(SIZE, options)[0].model == "prior"
     draw(compared("amvur"), options)
     assert scene.panes(SIZE, options)[0].model == "amvur"
-    assert scene.panes(SIZE, replace(options, difference=None))[0].model == "amvur"
+    assert scene.panes(SIZE, replace(options, difference=False))[0].model == "amvur"
 
 
 def test_a_missing_model_has_a_pane_with_a_message_and_no_hand(draw: Draw, scene: SplitScene) -> None:
@@ -174,7 +174,7 @@ def test_a_missing_model_has_a_pane_with_a_message_and_no_hand(draw: Draw, scene
 
 def test_one_legend_keeps_off_hands_and_labels(draw: Draw, scene: SplitScene) -> None:
     size = (1206, 402)
-    for options in (COMPARED, replace(COMPARED, difference=DIFFERENCE)):
+    for options in (COMPARED, DIFFERENT):
         for view in ("overlay", "orbit"):
             shown = replace(options, view=view, inset=False)
             without, with_legend = (draw(compared(), replace(shown, legend=legend), size) for legend in (False, True))
@@ -217,7 +217,7 @@ def test_nothing_to_compare_is_an_empty_view(draw: Draw, scene: SplitScene) -> N
     assert draw(None).max() < 40
     assert scene.panes(SIZE, COMPARED) == ()
     without_hands = compared(hands=(), others={"prior": (), "amvur": ()})
-    image = draw(without_hands, replace(COMPARED, difference=DIFFERENCE))
+    image = draw(without_hands, DIFFERENT)
     assert all(tuple(image[80, column]) == BLUE for column in (100, 320, 530))
 
 
@@ -239,14 +239,14 @@ def test_a_picked_point_is_marked_in_every_pane_and_found_there(draw: Draw, scen
 
 
 def test_attention_colours_the_chosen_model_and_gives_way_to_distances(draw: Draw, scene: SplitScene) -> None:
-    without = [draw(compared("amvur"), options) for options in (COMPARED, replace(COMPARED, difference=DIFFERENCE))]
+    without = [draw(compared("amvur"), options) for options in (COMPARED, DIFFERENT)]
     attention = AttentionShown(vertices=np.array([0.0, 0.0, 0.0, 20.0]))
-    for options, before in zip((COMPARED, replace(COMPARED, difference=DIFFERENCE)), without, strict=True):
+    for options, before in zip((COMPARED, DIFFERENT), without, strict=True):
         scene.set_highlight(Highlight(Pick(hand=0, vertex=2), attention))
         changed = (draw(compared("amvur"), options) != before).any(axis=2)
         # Beside the marked corner.
         fractions = [changed[60:78, p.left_px + 90 : p.left_px + 104].mean() for p in scene.panes(SIZE, options)]
-        expected = [0.0, 1.0, 0.0] if options.difference is None else [0.0, 0.0, 0.0]
+        expected = [0.0, 1.0, 0.0] if not options.difference else [0.0, 0.0, 0.0]
         np.testing.assert_allclose(fractions, expected, atol=0.01)
         scene.set_highlight(None)
 

@@ -122,8 +122,8 @@ def test_a_measured_start_tells_its_stages_and_closes(
     monkeypatch.setattr(measure_start, "noted", [])
     told: list[str] = []
     watch = measure.begin("startup", window, controller, None, told.append)
-    monkeypatch.setattr("handviz.pipeline.pipeline.Pipeline", lambda settings: settings)
-    app.pipeline_maker(Path("models"), on_stage=measure_start.note)(controller.settings)
+    monkeypatch.setattr("handviz.pipeline.pipeline.Pipeline", lambda settings, _: settings)
+    app.pipeline_maker(Path("models"), on_stage=measure_start.note)(controller.settings.pipeline)
     with qtbot.waitSignal(controller.answered) as answered:
         controller.start("picture")
     controller.warn("a frame failed")
@@ -143,7 +143,7 @@ def test_waits_are_told_for_every_scene(
 ) -> None:
     told: list[str] = []
     seen: list[str] = []
-    controller.settings_changed.connect(lambda settings: seen.append(settings.colour))
+    controller.settings_changed.connect(lambda settings: seen.append(settings.draw.colour))
     run = measure.LatencyRun(window, controller, 0.01, told.append)
     with qtbot.waitSignal(controller.answered) as answered:
         controller.start("picture")
@@ -164,7 +164,9 @@ def test_a_soak_samples_switches_and_ends_with_a_verdict(
 ) -> None:
     told, models = [], set()
     monkeypatch.setattr(measure, "_gl_objects", lambda _: 7)
-    controller.settings_changed.connect(lambda settings: models.add((settings.model, settings.colour, settings.view)))
+    controller.settings_changed.connect(
+        lambda settings: models.add((settings.pipeline.model, settings.draw.colour, settings.draw.view))
+    )
     run = measure.SoakRun(window, controller, 0.0, told.append, sample_ms=20)
     with qtbot.waitSignal(controller.answered) as answered:
         controller.start("picture")

@@ -213,20 +213,20 @@ def read_rendered(folder: Path) -> None:
 
 def write_settings(folder: Path) -> None:
     """Write settings that are not the usual ones."""
-    from handviz.gui.session.settings import SettingsStore, ViewSettings
+    from handviz.gui.session.settings import SettingsStore, ViewSettings, changed
 
-    SettingsStore(folder).save(ViewSettings(camera_model=CALIBRATED, opacity=0.5, hand_size=HandSize("breadth", 85.0)))
+    size = HandSize("breadth", 85.0)
+    SettingsStore(folder).save(changed(ViewSettings(), camera_model=CALIBRATED, opacity=0.5, hand_size=size))
 
 
 def read_settings(folder: Path) -> None:
     """Load the settings, which must be of their fields' types and within their limits."""
-    from handviz.gui.session.settings import CHOICES, LIMITS, SettingsStore
+    from handviz.gui.session.setting_values import checked, written
+    from handviz.gui.session.settings import LIMITS, PLACES, SettingsStore, flat
 
-    found = SettingsStore(folder).load()
-    for name, choices in CHOICES.items():
-        check(getattr(found, name) in choices, f"{name} is none of its choices")
-    for name, (low, high) in LIMITS.items():
-        check(low <= getattr(found, name) <= high, f"{name} is out of range")
+    for name, value in flat(SettingsStore(folder).load()).items():
+        again = checked(PLACES[name][1], LIMITS.get(name), written(value))
+        check(again == value, f"{name} is no value of its field")
     for name in os.listdir(folder):  # backups of damaged files
         if name != "handviz.ini" and not name.endswith(".json"):
             (folder / name).unlink()

@@ -95,11 +95,11 @@ def checkpoint(folder: Path) -> None:
 
 def settings(folder: Path) -> None:
     """Save settings one over the other."""
-    from handviz.gui.session.settings import SettingsStore, ViewSettings
+    from handviz.gui.session.settings import SettingsStore, ViewSettings, changed
 
     store = SettingsStore(folder)
     for number in range(1, MAX_SETTINGS):
-        store.save(ViewSettings(range_high_mm=number / 2))
+        store.save(changed(ViewSettings(), range_high_mm=number / 2))
         tell(number)
 
 

@@ -112,8 +112,8 @@ class CameraDialog(QDialog):
         super().done(result)
 
     def _show(self, settings: ViewSettings) -> None:
-        camera_model, size = settings.camera_model, self._image_size
-        showing = camera_model, settings.hand_size, size, self._image_path
+        camera_model, size = settings.pipeline.camera_model, self._image_size
+        showing = camera_model, settings.pipeline.hand_size, size, self._image_path
         if showing == self._showing:
             return  # other settings must not overwrite what is being typed
         self._showing = showing
@@ -127,7 +127,7 @@ class CameraDialog(QDialog):
             self.numbers.show_intrinsics(camera_model.known, camera_model.known_size)
         else:
             self.numbers.show_intrinsics(known, size)
-        self.hand.show_size(settings.hand_size)
+        self.hand.show_size(settings.pipeline.hand_size)
 
     def _use(self, camera_model: CameraModel) -> None:
         self.complain("")
@@ -138,7 +138,7 @@ class CameraDialog(QDialog):
         self._controller.change(hand_size=size)
 
     def _use_for_files(self) -> None:
-        save_camera_model(self._controller.store, OTHER_SOURCES, self._controller.settings.camera_model)
+        save_camera_model(self._controller.store, OTHER_SOURCES, self._controller.settings.pipeline.camera_model)
         self._controller.notify("Clips, folders and images use these intrinsics too.")
 
     def _use_exif(self) -> None:
@@ -160,7 +160,7 @@ class CameraDialog(QDialog):
             self.complain(str(error))
 
     def _save(self) -> None:
-        store, camera_model = self._controller.store, self._controller.settings.camera_model
+        store, camera_model = self._controller.store, self._controller.settings.pipeline.camera_model
         start = str(Path(store.text(CAMERA_FOLDER)) / "intrinsics.json")
         chosen, kind = QFileDialog.getSaveFileName(self, "Save intrinsics", start, SAVE_FILTER)
         if not chosen:

@@ -110,12 +110,12 @@ class CameraFeature(Feature):
         owner = owner_of(info.text, camera.name if camera is not None else "")
         if owner != self._owner:
             self._owner = owner
-            self._controller.change(camera_model=saved_camera_model(self._controller.store, owner))
+            self._controller.change_with_source(camera_model=saved_camera_model(self._controller.store, owner))
             self._write_note()
 
     def _take_settings(self, settings: ViewSettings) -> None:
         if self._owner:
-            save_camera_model(self._controller.store, self._owner, settings.camera_model)
+            save_camera_model(self._controller.store, self._owner, settings.pipeline.camera_model)
         self._write_note()
 
     def _take_answer(self, answer: Answer) -> None:
@@ -131,10 +131,10 @@ class CameraFeature(Feature):
         if self._answer is not None:
             settings, result = self._controller.settings, self._answer.result
             height, width = as_taken(result.frame).shape[:2]
-            uncertainty = settings.camera_model.caveat_for(width, height)
-            if settings.camera_model.mode == "assumed":
-                uncertainty = f"{camera_model_in_words(settings.camera_model)}{KEY_HINT}"
-            distance = wrist_distance_text(result.hands) if settings.view == "orbit" else ""
+            uncertainty = settings.pipeline.camera_model.caveat_for(width, height)
+            if settings.pipeline.camera_model.mode == "assumed":
+                uncertainty = f"{camera_model_in_words(settings.pipeline.camera_model)}{KEY_HINT}"
+            distance = wrist_distance_text(result.hands) if settings.draw.view == "orbit" else ""
             text = PART_SEPARATOR.join(part for part in (distance, uncertainty) if part)
         room = self._room_px()
         if (text, room) != (self._note_text, self._note_room_px):
@@ -156,7 +156,7 @@ class CameraFeature(Feature):
     def _room_px(self) -> float:
         """Return the width of the image as drawn; in the 3D view that of the view."""
         width, height = float(self._viewport.width()), self._viewport.height()
-        if self._answer is None or self._controller.settings.view == "orbit":
+        if self._answer is None or self._controller.settings.draw.view == "orbit":
             return width
         rows, columns = self._answer.result.frame.image.shape[:2]
         return min(width, height * columns / rows)

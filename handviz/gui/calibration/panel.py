@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from PyQt6.QtCore import QSignalBlocker, pyqtSignal
+from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
 from handviz.core.camera_model import ANGLE_LIMITS_DEG, ORIGIN_TEXTS, CameraModel, angles_deg, camera_model_in_words
 from handviz.core.records import HandMesh, Intrinsics
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
+from handviz.gui.widgets.bind import bind
 from handviz.gui.widgets.controls import check_box, named_label, number_box, push_button, row_of
 
 CENTIMETRES_PER_METRE = 100.0
@@ -82,14 +83,20 @@ class CameraModelControls(QWidget):
         self._controller = controller
         self.field_of_view = number_box(ANGLE_LIMITS_DEG, " °")
         self.field_of_view.setToolTip("Field of view over the longer side of the image; distances depend on it")
-        self.field_of_view.valueChanged.connect(
-            lambda angle: controller.change(camera_model=CameraModel("angle", angle))
+        bind(
+            self.field_of_view,
+            "camera_model",
+            controller,
+            # For other camera models the angle depends on the aspect ratio: 4:3 is assumed.
+            shown=_longer_angle_deg,
+            taken=lambda angle_deg: CameraModel("angle", angle_deg),
         )
         self.known = named_label("faint", wraps=True)
         hint = "Presets, intrinsics, checkerboard calibration, size of the hand (Ctrl+L)"
         self.details = push_button("Intrinsics and hand size…", hint, self.details_wanted.emit)
         hint = "Flip only the display; hands are detected in the original image (M)"
-        self.mirror = check_box("Mirror the display", hint, lambda checked: controller.change(mirror=checked))
+        self.mirror = check_box("Mirror the display", hint)
+        bind(self.mirror, "mirror", controller)
         self._lay_out()
         controller.settings_changed.connect(self.show_settings)
         self.show_settings(controller.settings)
@@ -104,12 +111,8 @@ class CameraModelControls(QWidget):
             column.addWidget(part)
 
     def show_settings(self, settings: ViewSettings) -> None:
-        """Show settings that were changed elsewhere."""
-        with QSignalBlocker(self.field_of_view), QSignalBlocker(self.mirror):
-            # For other camera models the angle depends on the aspect ratio: 4:3 is assumed.
-            self.field_of_view.setValue(_longer_angle_deg(settings.camera_model))
-            self.mirror.setChecked(settings.mirror)
-        self.known.setText(camera_model_in_words(settings.camera_model))
+        """Show what is known of the camera."""
+        self.known.setText(camera_model_in_words(settings.pipeline.camera_model))
 
 
 def _longer_angle_deg(camera_model: CameraModel) -> float:

@@ -48,9 +48,9 @@ class InspectionDetail(QWidget):
     def apply(self, settings: ViewSettings) -> None:
         """Draw by the settings; results are of one model and without texture, so uncertainty is shown instead."""
         self._settings = settings
-        options = replace(settings.draw_options(), compare=False, difference=None)
-        if options.std_range_mm is None:
-            options = replace(options, std_range_mm=self._range_mm)
+        options = replace(settings.draw, compare=False, difference=False)
+        if options.range_is_automatic:
+            options = options.with_range(self._range_mm)
         if options.colour == "texture":
             options = replace(options, colour="uncertainty")
         other: ViewMode = "orbit" if options.view == "overlay" else "overlay"

@@ -132,7 +132,7 @@ class InspectionExporter(QObject):
         self._controller.store.save_text(EXPORT_FOLDER, folder)
         settings = self._controller.settings
         rows = self._page.model.rows if only_shown else self._page.model.all_rows()
-        fixed_mm = settings.draw_options().std_range_mm
+        fixed_mm = settings.draw.std_range_mm
         request = ExportRequest(
             out=Path(folder),
             inspection=self._inspection,
@@ -140,7 +140,7 @@ class InspectionExporter(QObject):
             images=images_of(rows),
             parts=parts,
             mesh_suffix=suffix,
-            colour="plain" if settings.colour == "plain" else "uncertainty",
+            colour="plain" if settings.draw.colour == "plain" else "uncertainty",
             range_mm=fixed_mm or common_range_mm(self._page.model.images),
         )
         self._page.export.setText("Cancel export")

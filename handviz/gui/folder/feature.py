@@ -232,11 +232,11 @@ class InspectionFeature(Feature):
         settings = self._controller.settings
         return InspectionRequest(
             folder=folder,
-            model=settings.model,
+            model=settings.pipeline.model,
             # Not the intrinsics of the live camera.
             camera_model=saved_camera_model(self._controller.store, OTHER_SOURCES),
-            hand_size=settings.hand_size,
-            side=settings.side,
+            hand_size=settings.pipeline.hand_size,
+            side=settings.pipeline.side,
             model_dir=self._model_dir,
         )
 

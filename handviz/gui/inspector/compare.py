@@ -1,22 +1,23 @@
-"""All models side by side, and the difference map of two of them: controls and keys."""
+"""Models side by side, and the difference map of two of them: controls and keys."""
 
 from collections.abc import Sequence
 
 from PyQt6.QtCore import QPointF, QSignalBlocker
+from PyQt6.QtWidgets import QCheckBox, QComboBox
 
 from handviz.core.records import ModelId
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
-from handviz.gui.session.settings import DifferencePair, ViewSettings
+from handviz.gui.session.settings import ViewSettings
 from handviz.gui.view.viewport import Viewport
+from handviz.gui.widgets.bind import bind
+from handviz.gui.widgets.choices import choices_of
 from handviz.gui.widgets.controls import Panel, check_box, check_quietly, combo_box
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
+from handviz.rendering.options import MAX_COMPARED, MIN_COMPARED
 
-PAIRS: dict[DifferencePair, str] = {
-    "prior_final": "prior-net – final",
-    "amvur_final": "AMVUR – final",
-    "prior_amvur": "prior-net – AMVUR",
-}
+REFUSED = f"{MIN_COMPARED} to {MAX_COMPARED} models are compared: "
+SELECT_FIRST, CLEAR_FIRST = "select another before you clear this one.", "clear one before you select another."
 
 
 class Compare(Feature):
@@ -24,57 +25,83 @@ class Compare(Feature):
 
     def __init__(self, controller: Controller, viewport: Viewport, panel: Panel) -> None:
         super().__init__()
-        self._controller, self._viewport = controller, viewport
+        self._controller, self._viewport, self._panel = controller, viewport, panel
         self._others: frozenset[ModelId] = frozenset()
         panel.group("Compare", before="Colour")
-        hint = "prior-net, AMVUR and final of the same frame, from the same viewpoint"
-        self.compare = panel.add_switch(
-            "All three models", "C", hint, lambda checked: controller.change(compare=checked)
-        )
-        hint = "Distances between corresponding vertices of two models, wrist-aligned, as colours"
-        self.difference = panel.add_switch(
-            "Difference map", "D", hint, lambda checked: controller.change(difference=checked)
-        )
-        self.pair = combo_box(PAIRS, "Pair of models")
-        self.pair.setAccessibleName("Pair of models of the difference map")
-        self.pair.currentIndexChanged.connect(self._choose_pair)
-        panel.column.addWidget(self.pair)
-        self.aligned = check_box(
-            "Procrustes-align first",
-            "Remove the best rotation, translation and scale first: differences of pose and shape remain",
-            lambda checked: controller.change(difference_aligned=checked),
-        )
-        panel.column.addWidget(self.aligned)
+        self._add_panes()
+        self._add_difference()
         viewport.clicked.connect(self.choose_at)
         controller.answered.connect(self._take_answer)
         controller.settings_changed.connect(self.show_settings)
         self.show_settings(controller.settings)
 
+    def _add_panes(self) -> None:
+        hint = "Models of the same frame, from the same viewpoint"
+        self.compare = self._panel.add_switch("Side by side", "C", hint)
+        bind(self.compare, "compare", self._controller)
+        self.compared: dict[ModelId, QCheckBox] = {}
+        for choice in choices_of("model"):
+            box = check_box(choice.label, f"Give this model a pane. {choice.hint}", self._choose_compared)
+            box.setStyleSheet("margin-left: 18px")
+            self.compared[choice.value] = box
+            self._panel.column.addWidget(box)
+
+    def _add_difference(self) -> None:
+        hint = "Distances between corresponding vertices of two models, wrist-aligned, as colours"
+        self.difference = self._panel.add_switch("Difference map", "D", hint)
+        bind(self.difference, "difference", self._controller)
+        self.first, self.second = (self._pair_box(place) for place in ("First", "Second"))
+        hint = "Remove the best rotation, translation and scale first: differences of pose and shape remain"
+        self.aligned = check_box("Procrustes-align first", hint)
+        bind(self.aligned, "difference_aligned", self._controller)
+        self._panel.column.addWidget(self.aligned)
+
+    def _pair_box(self, place: str) -> QComboBox:
+        texts = {choice.value: choice.label for choice in choices_of("model")}
+        box = combo_box(texts, f"{place} model of the difference map")
+        box.setAccessibleName(f"{place} model of the difference map")
+        box.currentIndexChanged.connect(self._choose_pair)
+        self._panel.column.addWidget(box)
+        return box
+
     def shortcuts(self) -> Sequence[Shortcut]:
         """Return the keys of both switches."""
         return (
-            Shortcut(("C",), "Compare all three models", self.compare.toggle, setting=("compare", True)),
-            Shortcut(("D",), "Difference map (pair of models)", self.difference.toggle, setting=("difference", True)),
+            Shortcut(("C",), "Compare models side by side", self.compare.toggle, setting=("compare", True)),
+            Shortcut(("D",), "Difference map of two models", self.difference.toggle, setting=("difference", True)),
         )
 
     def choose_at(self, position: QPointF) -> None:
         """Activate the model whose pane was clicked, for numbers, attention and saved meshes."""
         pane = self._viewport.pane_at(position)
-        if pane is not None and self._controller.settings.compare and pane.model in self._others:
+        if pane is not None and self._controller.settings.draw.compare and pane.model in self._others:
             self._controller.change(model=pane.model)
 
     def _take_answer(self, answer: Answer) -> None:
         self._others = frozenset(answer.result.others)
 
     def show_settings(self, settings: ViewSettings) -> None:
-        """Show settings that were changed elsewhere."""
-        check_quietly(self.compare, settings.compare)
-        check_quietly(self.difference, settings.difference)
-        check_quietly(self.aligned, settings.difference_aligned)
-        with QSignalBlocker(self.pair):
-            self.pair.setCurrentIndex(self.pair.findData(settings.difference_pair))
-        for part in (self.pair, self.aligned):
-            part.setVisible(settings.difference)
+        """Show the chosen models, and hide what has no effect."""
+        draw = settings.draw
+        for model, panes_box in self.compared.items():
+            check_quietly(panes_box, model in draw.compared)
+            panes_box.setVisible(draw.compare)
+        for box, model in zip((self.first, self.second), draw.difference_pair, strict=True):
+            with QSignalBlocker(box):
+                box.setCurrentIndex(box.findData(model))
+        for part in (self.first, self.second, self.aligned):
+            part.setVisible(draw.difference)
+
+    def _choose_compared(self, is_more: bool) -> None:
+        chosen = tuple(model for model, box in self.compared.items() if box.isChecked())
+        if MIN_COMPARED <= len(chosen) <= MAX_COMPARED:
+            self._controller.change(compared=chosen)
+        else:
+            self.show_settings(self._controller.settings)
+            self._controller.notify(REFUSED + (CLEAR_FIRST if is_more else SELECT_FIRST))
 
     def _choose_pair(self, _: int) -> None:
-        self._controller.change(difference_pair=self.pair.currentData())
+        before = self._controller.settings.draw.difference_pair
+        pair: tuple[ModelId, ModelId] = self.first.currentData(), self.second.currentData()
+        # A model has no difference from itself: the other box takes the model that was here.
+        self._controller.change(difference_pair=before[::-1] if pair[0] == pair[1] else pair)

@@ -118,11 +118,11 @@ class PointInspector(Feature):
 
     def toggle_ellipses(self) -> None:
         """Switch the ellipses on or off."""
-        self._controller.change(ellipses=not self._controller.settings.ellipses)
+        self._controller.change(ellipses=not self._controller.settings.draw.ellipses)
 
     def next_uncertain_mode(self) -> None:
         """Cycle through show, fade and hide."""
-        mode = NEXT_MODE[self._controller.settings.uncertain]
+        mode = NEXT_MODE[self._controller.settings.draw.uncertain]
         self._controller.change(uncertain=mode)
         self._controller.notify(MODE_MESSAGES[mode])
 
@@ -132,7 +132,7 @@ class PointInspector(Feature):
         if pick is not None:
             self.pick(pick)
         elif self._result is not None and self._result.hands:
-            self._controller.notify(MAYBE_HIDDEN if self._controller.settings.uncertain == "hide" else NO_HAND)
+            self._controller.notify(MAYBE_HIDDEN if self._controller.settings.draw.uncertain == "hide" else NO_HAND)
 
     def pick(self, pick: Pick) -> None:
         """Follow this point of the present result."""

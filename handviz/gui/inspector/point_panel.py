@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 
-from PyQt6.QtCore import QSignalBlocker, Qt, QTimer
-from PyQt6.QtWidgets import QButtonGroup, QGridLayout, QHBoxLayout, QLabel, QRadioButton, QSlider, QWidget
+from PyQt6.QtCore import Qt, QTimer
+from PyQt6.QtWidgets import QAbstractButton, QButtonGroup, QGridLayout, QHBoxLayout, QLabel, QSlider, QWidget
 
 from handviz.core.records import FloatArray, HandMesh, ModelId, UncertaintyKind
 from handviz.gui.inspector.attention import AttentionAnswer
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import LIMITS, ViewSettings
-from handviz.gui.widgets.controls import Panel, check_quietly, named_label
+from handviz.gui.widgets.bind import bind, button_of, radio_group
+from handviz.gui.widgets.controls import Panel, named_label
 from handviz.inspection.point_reading import PointReading, joint_name
 from handviz.models.registry import model_labels
-from handviz.rendering.ellipses import fraction_inside
 
 POINT_TITLE, UNCERTAINTY_TITLE = "Picked point", "Uncertainty"
 BEFORE = "Smoothing"
@@ -47,11 +47,6 @@ VISIBLE_BY_SHAPE = (
     "Geometry only: whether the hand itself occludes it. In texture colour (T) the texture net predicts it."
 )
 MAX_JOINTS_LISTED = 5
-MODES = (
-    ("show", "Show"),
-    ("fade", "Fade"),
-    ("hide", "Hide"),
-)
 STEPS_PER_MM = 2
 
 
@@ -60,7 +55,7 @@ class PointPanel:
 
     def __init__(self, controller: Controller, panel: Panel) -> None:
         self._controller, self._panel = controller, panel
-        self._buttons: dict[str, dict[object, QRadioButton]] = {}
+        self._groups: dict[str, QButtonGroup] = {}
         self.point_group = panel.group(POINT_TITLE, before=BEFORE)
         self._add_point()
         self._add_attention()
@@ -73,23 +68,16 @@ class PointPanel:
         self.show_settings(controller.settings)
         self.show_nothing()
 
-    def choice(self, name: str, value: object) -> QRadioButton:
+    def choice(self, name: str, value: object) -> QAbstractButton:
         """Return the radio button of a value, for tests."""
-        return self._buttons[name][value]
+        return button_of(self._groups[name], value)
 
     def show_settings(self, settings: ViewSettings) -> None:
-        """Show settings that were changed elsewhere."""
-        for box, checked in ((self.attention, settings.attention), (self.ellipses, settings.ellipses)):
-            check_quietly(box, checked)
-        for name, buttons in self._buttons.items():
-            button = buttons.get(getattr(settings, name))
-            if button is not None:
-                check_quietly(button, True)
-        with QSignalBlocker(self.threshold):
-            self.threshold.setValue(round(settings.uncertain_above_mm * STEPS_PER_MM))
-        self.threshold_text.setText(f"{settings.uncertain_above_mm:.1f} mm")
-        self._threshold_row.setVisible(settings.uncertain != "show")
-        self._sigma_row.setVisible(settings.ellipses)
+        """Show the threshold, and hide what has no effect."""
+        draw = settings.draw
+        self.threshold_text.setText(f"{draw.uncertain_above_mm:.1f} mm")
+        self._threshold_row.setVisible(draw.uncertain != "show")
+        self._sigma_row.setVisible(draw.ellipses)
         if not settings.attention:
             self._write_attention("")
 
@@ -198,9 +186,8 @@ class PointPanel:
         self._panel.column.addWidget(self.networks)
 
     def _add_attention(self) -> None:
-        self.attention = self._panel.add_switch(
-            "Show attention", "A", ATTENTION_HINT, lambda checked: self._controller.change(attention=checked)
-        )
+        self.attention = self._panel.add_switch("Show attention", "A", ATTENTION_HINT)
+        bind(self.attention, "attention", self._controller)
         self.attention_text = named_label("faint", wraps=True)
         self.attention_text.setToolTip(ATTENTION_HINT)
         self._panel.column.addWidget(self.attention_text)
@@ -208,42 +195,30 @@ class PointPanel:
     def _add_uncertainty(self) -> None:
         self._panel.column.addWidget(named_label("faint", "Uncertain regions"))
         line = self._panel.add_line()
-        self._radios(line, "uncertain", MODES, "Fade or hide regions that are less certain than the threshold")
+        self._radios(line, "uncertain")
         line.addWidget(named_label("key", "H"))
         low, high = LIMITS["uncertain_above_mm"]
         self.threshold = QSlider(Qt.Orientation.Horizontal)
         self.threshold.setRange(round(low * STEPS_PER_MM), round(high * STEPS_PER_MM))
         self.threshold.setToolTip("Regions whose standard deviation is above this are faded or hidden")
         self.threshold.setAccessibleName("Threshold of standard deviation")
-        self.threshold.valueChanged.connect(
-            lambda value: self._controller.change(uncertain_above_mm=value / STEPS_PER_MM)
-        )
+        bind(self.threshold, "uncertain_above_mm", self._controller, steps=STEPS_PER_MM)
         self.threshold_text = named_label("number", "")
         line = self._panel.add_line()
         for part in (named_label("", "Sigma >"), self.threshold, self.threshold_text):
             line.addWidget(part)
         self._threshold_row = _holder(self.threshold)
         hint = "Gaussian of each joint, projected to the view"
-        self.ellipses = self._panel.add_switch(
-            "Ellipses at joints", "E", hint, lambda checked: self._controller.change(ellipses=checked)
-        )
+        self.ellipses = self._panel.add_switch("Ellipses at joints", "E", hint)
+        bind(self.ellipses, "ellipses", self._controller)
         line = self._panel.add_line()
-        sigmas = tuple((size, f"{size:g} sigma, {fraction_inside(size):.0%}") for size in (1.0, 2.0))
-        self._radios(line, "ellipse_sigmas", sigmas, "Size of the ellipses, and the fraction of the Gaussian inside")
+        self._radios(line, "ellipse_sigmas")
         self._sigma_row = _holder(self.choice("ellipse_sigmas", 1.0))
 
-    def _radios(self, line: QHBoxLayout, name: str, choices: tuple[tuple[object, str], ...], hint: str) -> None:
-        group = QButtonGroup(_holder(line))
-        self._buttons[name] = {}
-        for value, text in choices:
-            button = QRadioButton(text)
-            button.setToolTip(hint)
-            button.toggled.connect(
-                lambda checked, value=value: self._controller.change(**{name: value}) if checked else None
-            )
-            group.addButton(button)
+    def _radios(self, line: QHBoxLayout, name: str) -> None:
+        self._groups[name] = radio_group(name, self._controller, _holder(line))
+        for button in self._groups[name].buttons():
             line.addWidget(button)
-            self._buttons[name][value] = button
         line.addStretch(1)
 
 

@@ -89,7 +89,7 @@ class TransparentExport(Feature):
             return
         folder = self._controller.store.text(SCREENSHOT_FOLDER)
         settings = self._controller.settings
-        stem = f"handviz_{settings.model}_{settings.colour}_cut_out"
+        stem = f"handviz_{settings.pipeline.model}_{settings.draw.colour}_cut_out"
         path = free_path(Path(folder) if folder else images_folder(), stem, datetime.now())
         try:
             save_cut_out(pixels, path)

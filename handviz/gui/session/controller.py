@@ -1,6 +1,7 @@
 """Controller of the window, without widgets: sources, settings, the two workers and their messages."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -12,10 +13,11 @@ from PyQt6.QtCore import QObject, pyqtSignal
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.gui.session.camera_probe import CameraProbe
 from handviz.gui.session.capture_thread import CaptureThread
+from handviz.gui.session.history import History, Values, names_in_words
 from handviz.gui.session.mesh_saver import MeshRequest, write_meshes
 from handviz.gui.session.messages import Answer, FrameRequest, SourceInfo, SourceLength, Status
 from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
-from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, flat, wanted_of_pipeline
 from handviz.gui.session.source_memory import LAST_SOURCE as LAST_SOURCE
 from handviz.gui.session.source_memory import SourceMemory
 from handviz.gui.session.tasks import Task
@@ -24,16 +26,6 @@ from handviz.sources.mailbox import Mailbox
 from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, CameraInfo, Source, list_cameras, open_source
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-SETTINGS_OF_RECONSTRUCTION = (
-    "model",
-    "smoothing",
-    "smoothing_kind",
-    "camera_model",
-    "hand_size",
-    "side",
-    "wants_texture",
-    "wants_others",
-)
 logger = logging.getLogger(__name__)
 
 
@@ -69,16 +61,18 @@ class Controller(QObject):
         fallback_clip: Path = CLIP_FILE,
         for_this_run: Mapping[str, Any] | None = None,
         model_dir: Path = MODELS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``for_this_run``: settings by their names in ViewSettings that are not saved.
+        """``for_this_run``: settings by their names that are not saved.
 
-        ``model_dir``: folder of the networks, for functions outside the pipeline.
+        ``model_dir``: folder of the networks, for functions outside the pipeline. ``clock``: seconds, for undo.
         """
         super().__init__()
         self.model_dir = model_dir
         self.store = store
         self._saved: ViewSettings = store.load()
-        self.settings: ViewSettings = replace(self._saved, **(for_this_run or {}))
+        self.settings: ViewSettings = changed(self._saved, **(for_this_run or {}))
+        self._history = History(clock)
         self.source: SourceInfo | None = None
         self.is_playing = False
         self.speed = 1.0
@@ -95,7 +89,7 @@ class Controller(QObject):
         self._reply, self._sent_errors = "", ""
         mailbox: Mailbox[FrameRequest] = Mailbox()
         self._capture = CaptureThread(mailbox, opener, lister=lister)
-        self._reconstruct = ReconstructThread(mailbox, make_pipeline, self.settings)
+        self._reconstruct = ReconstructThread(mailbox, make_pipeline, wanted_of_pipeline(self.settings))
         self._probe = CameraProbe(lister)
         self._saver = Task("The meshes could not be saved")
         self._connect()
@@ -197,17 +191,46 @@ class Controller(QObject):
         self.set_speed(SPEEDS[min(max(index, 0), len(SPEEDS) - 1)])
 
     def change(self, **changes: Any) -> None:
-        """Change and save settings by their names in ViewSettings."""
-        self._saved = replace(self._saved, **changes)
+        """Change and save settings by their names, as the user wants: ``undo`` takes it back."""
+        before = flat(self.settings)
+        self._change(changes)
+        altered = [name for name, value in changes.items() if value != before[name]]
+        if altered:
+            self._history.add({name: before[name] for name in altered}, {name: changes[name] for name in altered})
+
+    def change_with_source(self, **changes: Any) -> None:
+        """Change and save settings that belong to the source, which has changed: there is no way back to others'."""
+        self._history.forget(changes)
+        self._change(changes)
+
+    def undo(self) -> None:
+        """Take the last change of settings back; a message says which."""
+        self._go_to(self._history.undo(), "Undone")
+
+    def redo(self) -> None:
+        """Change the settings again that were taken back last."""
+        self._go_to(self._history.redo(), "Redone")
+
+    def _go_to(self, values: Values | None, word: str) -> None:
+        if values is None:
+            self.notify(f"No change of settings can be {word.lower()}.")
+            return
+        self._change(values)
+        # After the messages of those who follow the settings.
+        self.notify(f"{word}: {names_in_words(values)}.")
+
+    def _change(self, changes: Values) -> None:
+        self._saved = changed(self._saved, **changes)
         self.store.save(self._saved)
-        settings = replace(self.settings, **changes)
+        settings = changed(self.settings, **changes)
         if settings == self.settings:
             return
         before, self.settings = self.settings, settings
-        self._reconstruct.apply(settings)
         if settings.loop != before.loop:
             self._capture.set_loop(settings.loop)
-        if any(getattr(settings, name) != getattr(before, name) for name in SETTINGS_OF_RECONSTRUCTION):
+        wanted = wanted_of_pipeline(settings)
+        if wanted != wanted_of_pipeline(before):
+            self._reconstruct.apply(wanted)
             self._capture.repeat()
         self.settings_changed.emit(settings)
 
@@ -240,7 +263,7 @@ class Controller(QObject):
 
     def forget_texture(self) -> None:
         """Discard the colours of earlier frames, and process a paused frame again without them."""
-        if self.settings.wants_texture:
+        if self.settings.draw.colour == "texture":
             self._reconstruct.forget_texture()
             self._capture.repeat()
             self.notify("Texture reset.")

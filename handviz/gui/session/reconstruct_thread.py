@@ -9,12 +9,11 @@ from typing import Protocol
 
 from PyQt6.QtCore import QThread, pyqtSignal
 
-from handviz.core.camera_model import CameraModel, HandSize
-from handviz.core.records import Frame, FrameResult, HandednessSetting, ModelId, SmoothingKind
+from handviz.core.records import Frame, FrameResult, ModelId
 from handviz.gui.session.messages import Answer, FrameRequest
 from handviz.gui.session.rates import RateMeter
-from handviz.gui.session.settings import ViewSettings
 from handviz.gui.session.tasks import attempt, lower_priority
+from handviz.pipeline.settings import PipelineSettings
 from handviz.sources.mailbox import Mailbox
 
 POLL_S = 0.5
@@ -33,36 +32,8 @@ class PipelineLike(Protocol):
         """Reconstruct the hands of a frame."""
         ...
 
-    def set_model(self, model: ModelId, /) -> None:
-        """Use this model from the next frame on."""
-        ...
-
-    def set_smoothing(self, strength: float, /) -> None:
-        """Set the strength, 0 to 1."""
-        ...
-
-    def set_smoothing_kind(self, kind: SmoothingKind, /) -> None:
-        """Use another filter, starting from its initial state."""
-        ...
-
-    def set_camera_model(self, camera_model: CameraModel, /) -> None:
-        """Use these intrinsics."""
-        ...
-
-    def set_hand_size(self, size: HandSize, /) -> None:
-        """Use this hand size."""
-        ...
-
-    def set_side(self, side: HandednessSetting, /) -> None:
-        """Detect or override handedness."""
-        ...
-
-    def set_compare(self, wanted: bool, /) -> None:
-        """Set whether all models run from the next frame on."""
-        ...
-
-    def set_texture(self, wanted: bool, /) -> None:
-        """Set whether hands get a texture from the next frame on."""
+    def apply(self, settings: PipelineSettings, /) -> None:
+        """Use these settings from the next frame on."""
         ...
 
     def forget_texture(self) -> None:
@@ -90,7 +61,7 @@ class PipelineLike(Protocol):
         ...
 
 
-PipelineMaker = Callable[[ViewSettings], PipelineLike]
+PipelineMaker = Callable[[PipelineSettings], PipelineLike]
 
 
 class ReconstructThread(QThread):
@@ -101,7 +72,9 @@ class ReconstructThread(QThread):
     error = pyqtSignal(str)
     recovered = pyqtSignal()
 
-    def __init__(self, mailbox: Mailbox[FrameRequest], make_pipeline: PipelineMaker, settings: ViewSettings) -> None:
+    def __init__(
+        self, mailbox: Mailbox[FrameRequest], make_pipeline: PipelineMaker, settings: PipelineSettings
+    ) -> None:
         super().__init__()
         self._mailbox = mailbox
         self._make_pipeline = make_pipeline
@@ -115,7 +88,7 @@ class ReconstructThread(QThread):
         self._message = ""
         self._rate = RateMeter()
 
-    def apply(self, settings: ViewSettings) -> None:
+    def apply(self, settings: PipelineSettings) -> None:
         """Use these settings from the next frame on (any thread)."""
         self._wanted = settings
 
@@ -192,24 +165,10 @@ class ReconstructThread(QThread):
         return self._pipeline
 
     def _apply_changes(self, pipeline: PipelineLike) -> None:
-        wanted, applied = self._wanted, self._applied
-        if wanted.model != applied.model:
-            pipeline.set_model(wanted.model)
-        if wanted.smoothing != applied.smoothing:
-            pipeline.set_smoothing(wanted.smoothing)
-        if wanted.smoothing_kind != applied.smoothing_kind:
-            pipeline.set_smoothing_kind(wanted.smoothing_kind)
-        if wanted.camera_model != applied.camera_model:
-            pipeline.set_camera_model(wanted.camera_model)
-        if wanted.hand_size != applied.hand_size:
-            pipeline.set_hand_size(wanted.hand_size)
-        if wanted.side != applied.side:
-            pipeline.set_side(wanted.side)
-        if wanted.wants_texture != applied.wants_texture:
-            pipeline.set_texture(wanted.wants_texture)
-        if wanted.wants_others != applied.wants_others:
-            pipeline.set_compare(wanted.wants_others)
-        self._applied = wanted
+        wanted = self._wanted
+        if wanted != self._applied:
+            self._applied = wanted
+            pipeline.apply(wanted)
         if self._forgets_texture:
             self._forgets_texture = False
             pipeline.forget_texture()

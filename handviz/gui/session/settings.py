@@ -2,16 +2,15 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from handviz.core.camera_files import camera_model_from_text, camera_model_text, hand_size_from_text, hand_size_text
-from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import not_writable, read_limited, write_files
+from handviz.core.limits import Limits, limits_in
 from handviz.core.paths import settings_folder
-from handviz.core.records import SMOOTHING_KINDS, HandednessSetting, ModelId, SmoothingKind
+from handviz.gui.session.setting_values import checked, written
 from handviz.gui.session.settings_file import (
     MAX_BYTES,
     MEMORY,
@@ -21,13 +20,12 @@ from handviz.gui.session.settings_file import (
     json_of_tables,
     tables_from_json,
 )
-from handviz.rendering.options import DEFAULT_COMPARED, ColourMode, Difference, DrawOptions, UncertainMode, ViewMode
+from handviz.pipeline.settings import PipelineSettings
+from handviz.rendering.options import DrawOptions
 
 LAYOUT_VERSION = "1"
 """Version of the file; increased when the meaning of a name or value changes."""
 ThemeSetting = Literal["system", "dark", "light"]
-DifferencePair = Literal["prior_amvur", "prior_final", "amvur_final"]
-"""The two models whose difference is shown, joined by an underscore."""
 VERSION_KEY = "settings_version"
 FILE_NAME, FORMER_NAME = "handviz.json", "handviz.ini"
 BACKUP_SUFFIX = ".before-reset"
@@ -35,99 +33,73 @@ SHOWN_NAMES, SHOWN_CHARACTERS = 5, 40
 """Of values that cannot be used, in the message"""
 FORMER_KEYS = {"camera_model": "lens", "model": "variant"}
 """Names of fields in files of version 0.1."""
-FORMER_VALUES = {("colour", "deviation"): "uncertainty"}
+FORMER_VALUES = {
+    ("colour", "deviation"): "uncertainty",
+    ("difference_pair", "prior_amvur"): "prior,amvur",
+    ("difference_pair", "prior_final"): "prior,final",
+    ("difference_pair", "amvur_final"): "amvur,final",
+}
 """Values of fields in files of version 0.1."""
-CHOICES: dict[str, tuple[str, ...]] = {
-    "model": DEFAULT_COMPARED,
-    "colour": get_args(ColourMode),
-    "view": get_args(ViewMode),
-    "uncertain": get_args(UncertainMode),
-    "smoothing_kind": SMOOTHING_KINDS,
-    "theme": get_args(ThemeSetting),
-    "side": get_args(HandednessSetting),
-    "difference_pair": get_args(DifferencePair),
-}
-LIMITS: dict[str, tuple[float, float]] = {
-    "opacity": (0.1, 1.0),
-    "smoothing": (0.0, 1.0),
-    "range_low_mm": (0.0, 499.0),
-    "range_high_mm": (0.5, 500.0),
-    "uncertain_above_mm": (0.5, 30.0),
-    "ellipse_sigmas": (1.0, 2.0),
-}
+DERIVED = frozenset(("others", "texture"))
+"""Fields of the pipeline that ``wanted_of_pipeline`` fills."""
+OF_ONE_DRAWING = frozenset(("legend", "inset", "background"))
+"""Fields of ``DrawOptions`` that belong to a view, not to the user."""
 
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """Settings of the live view."""
+    """Settings of the window: those of drawing, those of the pipeline, and its own; no field's name is there twice."""
 
-    model: ModelId = "final"
-    colour: ColourMode = "uncertainty"
-    view: ViewMode = "overlay"
-    wireframe: bool = False
-    skeleton: bool = False
-    mark_inferred: bool = False
-    relight: bool = False
-    mirror: bool = False
-    opacity: float = 0.9
-    range_is_automatic: bool = True
-    range_low_mm: float = 0.0
-    range_high_mm: float = 10.0
-    smoothing: float = 0.3
-    smoothing_kind: SmoothingKind = "kalman"
-    camera_model: CameraModel = ASSUMED_CAMERA
-    hand_size: HandSize = UNMEASURED
+    draw: DrawOptions = field(default_factory=DrawOptions)
+    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     loop: bool = True
-    uncertain: UncertainMode = "show"
-    uncertain_above_mm: float = 10.0
-    ellipses: bool = False
-    ellipse_sigmas: float = 2.0
+    """Play clips again from their beginning."""
     attention: bool = False
+    """Show the attention of the picked point."""
     theme: ThemeSetting = "system"
-    side: HandednessSetting = "detected"
-    compare: bool = False
-    difference: bool = False
-    difference_pair: DifferencePair = "prior_final"
-    difference_aligned: bool = False
 
-    @property
-    def wants_texture(self) -> bool:
-        """Whether a texture is needed."""
-        return self.colour == "texture"
 
-    @property
-    def wants_others(self) -> bool:
-        """Whether the hands of all models are needed."""
-        return self.compare or self.difference
+def _places() -> dict[str, tuple[str, Any]]:
+    parts: dict[str, type] = {"draw": DrawOptions, "pipeline": PipelineSettings, "": ViewSettings}
+    return {
+        item.name: (part, item.type)
+        for part, kind in parts.items()
+        for item in fields(kind)
+        if item.name not in DERIVED | OF_ONE_DRAWING | {"draw", "pipeline"}
+    }
 
-    @property
-    def shown_difference(self) -> Difference | None:
-        """The two models that are compared, None if no difference map is shown."""
-        if not self.difference:
-            return None
-        first, second = (model for model in DEFAULT_COMPARED if model in self.difference_pair.split("_"))
-        return Difference(first, second, aligned=self.difference_aligned)
 
-    def draw_options(self) -> DrawOptions:
-        """Return the settings that concern drawing."""
-        fixed = (self.range_low_mm, max(self.range_high_mm, self.range_low_mm + 0.5))
-        return DrawOptions(
-            colour=self.colour,
-            view=self.view,
-            wireframe=self.wireframe,
-            skeleton=self.skeleton,
-            mirror=self.mirror,
-            opacity=self.opacity,
-            std_range_mm=None if self.range_is_automatic else fixed,
-            mark_inferred=self.mark_inferred,
-            relight=self.relight,
-            uncertain=self.uncertain,
-            uncertain_above_mm=self.uncertain_above_mm,
-            ellipses=self.ellipses,
-            ellipse_sigmas=self.ellipse_sigmas,
-            compare=self.compare,
-            difference=self.shown_difference,
-        )
+PLACES = _places()
+"""Part of ``ViewSettings`` (empty: its own) and type of every setting, by its name."""
+LIMITS: dict[str, Limits] = limits_in(DrawOptions, PipelineSettings, ViewSettings)
+"""Limits of the settings that are numbers, which stand in their types."""
+
+
+def value_of(settings: ViewSettings, name: str) -> Any:
+    """Return a setting by its name."""
+    part = PLACES[name][0]
+    return getattr(getattr(settings, part) if part else settings, name)
+
+
+def flat(settings: ViewSettings) -> dict[str, Any]:
+    """Return all settings by their names."""
+    return {name: value_of(settings, name) for name in PLACES}
+
+
+def changed(settings: ViewSettings, **changes: Any) -> ViewSettings:
+    """Return settings with other values, by their names, whichever part they are in."""
+    parts: dict[str, dict[str, Any]] = {"draw": {}, "pipeline": {}, "": {}}
+    for name, value in changes.items():
+        parts[PLACES[name][0]][name] = value
+    draw, pipeline = replace(settings.draw, **parts["draw"]), replace(settings.pipeline, **parts["pipeline"])
+    return replace(settings, draw=draw, pipeline=pipeline, **parts[""])
+
+
+def wanted_of_pipeline(settings: ViewSettings) -> PipelineSettings:
+    """Return what the pipeline has to do for these settings: a texture in its colour, and every model that is shown."""
+    draw = settings.draw
+    shown = (*(draw.compared if draw.compare else ()), *(draw.difference_pair if draw.difference else ()))
+    return replace(settings.pipeline, texture=draw.colour == "texture", others=tuple(dict.fromkeys(shown)))
 
 
 class SettingsStore:
@@ -224,22 +196,22 @@ class SettingsStore:
 
     def load(self) -> ViewSettings:
         """Return the saved settings; invalid values become the defaults, which ``notice`` says."""
-        settings = ViewSettings()
-        for item in fields(ViewSettings):
-            names = [name for name in (item.name, FORMER_KEYS.get(item.name, "")) if name in self._tables[VIEW]]
-            if not names:
+        found: dict[str, Any] = {}
+        for name, (_, kind) in PLACES.items():
+            keys = [key for key in (name, FORMER_KEYS.get(name, "")) if key in self._tables[VIEW]]
+            if not keys:
                 continue
-            saved = self._tables[VIEW][names[0]]
-            value = _checked(item.name, getattr(settings, item.name), FORMER_VALUES.get((item.name, saved), saved))
+            saved = self._tables[VIEW][keys[0]]
+            value = checked(kind, LIMITS.get(name), FORMER_VALUES.get((name, saved), saved))
             if value is None:
-                self._unusable[names[0]] = None
+                self._unusable[keys[0]] = None
             else:
-                settings = replace(settings, **{item.name: value})
-        return settings
+                found[name] = value
+        return changed(ViewSettings(), **found)
 
     def save(self, settings: ViewSettings) -> None:
         """Save all settings."""
-        self._put(VIEW, {item.name: _written(getattr(settings, item.name)) for item in fields(ViewSettings)})
+        self._put(VIEW, {name: written(value) for name, value in flat(settings).items()})
 
     def text(self, name: str) -> str:
         """Return a saved text, empty if there is none."""
@@ -302,36 +274,6 @@ class SettingsStore:
             self.on_error(message)
 
 
-def _written(value: Any) -> Any:
-    if isinstance(value, CameraModel):
-        return camera_model_text(value)
-    return hand_size_text(value) if isinstance(value, HandSize) else value
-
-
-def _checked(name: str, default: Any, saved: Any) -> Any:
-    """Return a saved value as the field has it, None if it is none; numbers and booleans may be texts."""
-    if isinstance(default, CameraModel | HandSize):
-        try:
-            return (camera_model_from_text if isinstance(default, CameraModel) else hand_size_from_text)(str(saved))
-        except HandvizError:
-            return None
-    if isinstance(default, bool):
-        return saved if isinstance(saved, bool) else {"true": True, "false": False}.get(str(saved))
-    if isinstance(default, float):
-        return _number_within(saved, *LIMITS[name])
-    return saved if saved in CHOICES[name] else None
-
-
 def _shown(name: str) -> str:
     """Return a name from a file for a message, which may be shown as rich text."""
     return "".join(letter for letter in name[:SHOWN_CHARACTERS] if letter.isprintable() and letter not in "<>&")
-
-
-def _number_within(saved: Any, low: float, high: float) -> float | None:
-    if saved is None or isinstance(saved, bool):
-        return None
-    try:
-        number = float(saved)
-    except ValueError:
-        return None
-    return number if low <= number <= high else None

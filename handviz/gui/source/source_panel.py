@@ -6,23 +6,19 @@ from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtGui import QCursor
 from PyQt6.QtWidgets import QComboBox, QMenu, QToolButton, QWidget
 
-from handviz.core.records import Frame, HandednessSetting, HandMesh
+from handviz.core.records import Frame, HandMesh
 from handviz.gui.calibration.panel import CameraModelControls, position_text, wrist_distance_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
-from handviz.gui.session.settings import ViewSettings
 from handviz.gui.source.timeline import Timeline
-from handviz.gui.widgets.controls import Panel, combo_box, named_label, push_button, row_of
+from handviz.gui.widgets.bind import choice_box
+from handviz.gui.widgets.choices import SIDE_HINT
+from handviz.gui.widgets.controls import Panel, named_label, push_button, row_of
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.sources.camera import OFFERED_MODES, CameraMode
 from handviz.sources.images import note_on_light
 from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, CameraInfo
 
-SIDE_TEXTS: dict[HandednessSetting, str] = {
-    "detected": "Automatic",
-    "left": "Force left",
-    "right": "Force right",
-}
 NO_CAMERA_TEXT = "No camera found"
 CHOOSE_TEXT = "Choose a camera…"
 MAX_MENU_TEXT = 60
@@ -49,9 +45,7 @@ class SourcePanel(Panel):
         controller.source_opened.connect(self.show_source)
         controller.length_changed.connect(self.show_length)
         controller.rotated.connect(self.show_rotation)
-        controller.settings_changed.connect(self.show_settings)
         controller.answered.connect(self._show_hands)
-        self.show_settings(controller.settings)
 
     def _add_source_group(self) -> None:
         self.group("Source")
@@ -112,8 +106,7 @@ class SourcePanel(Panel):
         hint = "Save every hand of this image as GLB, OBJ or PLY (Ctrl+E)"
         self.save_meshes = push_button("Save meshes…", hint, self.meshes_wanted.emit)
         self.column.addWidget(self.save_meshes)
-        self.sides = combo_box(SIDE_TEXTS, "Override the detected handedness of all hands")
-        self.sides.activated.connect(lambda row: self._controller.change(side=self.sides.itemData(row)))
+        self.sides = choice_box("side", self._controller, SIDE_HINT)
         self.column.addWidget(_row("Handedness", self.sides))
         self.hands = named_label("", "None yet", wraps=True)
         self.hands.setToolTip("Camera axes: x right, y down, z forward; ± is one standard deviation (sigma)")
@@ -147,10 +140,6 @@ class SourcePanel(Panel):
         """Open the menu of recent sources."""
         position = self.recent.mapToGlobal(self.recent.rect().bottomLeft())
         self.recent_menu.popup(position if self.recent.isVisible() else QCursor.pos())
-
-    def show_settings(self, settings: ViewSettings) -> None:
-        """Show settings that were changed elsewhere."""
-        self.sides.setCurrentIndex(self.sides.findData(settings.side))
 
     def _show_changing(self, text: str) -> None:
         self.description.setText(f"Opening {'chosen images' if text.startswith(IMAGES_PREFIX) else text}…")

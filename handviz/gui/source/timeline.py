@@ -17,8 +17,8 @@ from PyQt6.QtWidgets import (
 
 from handviz.gui.session.controller import SPEEDS, Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
-from handviz.gui.session.settings import ViewSettings
-from handviz.gui.widgets.controls import ElidedLabel, check_quietly, combo_box, named_label
+from handviz.gui.widgets.bind import bind
+from handviz.gui.widgets.controls import ElidedLabel, combo_box, named_label
 from handviz.gui.widgets.icons import IconName, icon
 
 MAX_FRAME = 2_000_000_000
@@ -138,7 +138,7 @@ class Timeline(QFrame):
         self.back.clicked.connect(lambda: controller.step(-1))
         self.forward.clicked.connect(lambda: controller.step(1))
         self.play.clicked.connect(controller.toggle_playing)
-        self.loop.toggled.connect(lambda checked: controller.change(loop=checked))
+        bind(self.loop, "loop", controller)
         self.slider.valueChanged.connect(controller.seek)
         self.number.valueChanged.connect(lambda number: controller.go_to(number - 1))
         self.speed.activated.connect(lambda row: controller.set_speed(SPEEDS[row]))
@@ -147,9 +147,7 @@ class Timeline(QFrame):
         controller.length_changed.connect(self.show_length)
         controller.playing_changed.connect(self.show_playing)
         controller.speed_changed.connect(self.show_speed)
-        controller.settings_changed.connect(self.show_settings)
         controller.answered.connect(self.show_position)
-        self.show_settings(controller.settings)
         self.show_speed(controller.speed)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
@@ -192,10 +190,6 @@ class Timeline(QFrame):
     def show_speed(self, speed: float) -> None:
         """Show a speed that was changed elsewhere."""
         self.speed.setCurrentIndex(SPEEDS.index(speed))
-
-    def show_settings(self, settings: ViewSettings) -> None:
-        """Show settings that were changed elsewhere."""
-        check_quietly(self.loop, settings.loop)
 
     def show_position(self, answer: Answer) -> None:
         """Follow the stream unless the user edits."""

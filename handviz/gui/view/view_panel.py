@@ -1,15 +1,15 @@
 """Right panel: model, colours, view, smoothing and performance."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from PyQt6.QtCore import QSignalBlocker, Qt, QTimer, pyqtSignal
+from PyQt6.QtCore import Qt, QTimer, pyqtSignal
 from PyQt6.QtWidgets import (
+    QAbstractButton,
     QButtonGroup,
     QCheckBox,
     QDoubleSpinBox,
     QGridLayout,
-    QRadioButton,
     QSlider,
     QWidget,
 )
@@ -19,8 +19,11 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import LIMITS, ViewSettings
-from handviz.gui.widgets.controls import Panel, check_box, check_quietly, named_label, number_box, push_button, row_of
-from handviz.rendering.options import ColourMode
+from handviz.gui.widgets.bind import bind, button_of, radio_group
+from handviz.gui.widgets.choices import choices_of
+from handviz.gui.widgets.controls import Panel, check_box, named_label, number_box, push_button
+from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.rendering.options import DrawOptions
 
 REFRESH_MS = 250
 NOTHING = "–"
@@ -42,26 +45,6 @@ ROWS = (
     ("networks", "Networks"),
 )
 PERCENT = 100
-Choice = tuple[str, str, str, str]
-"""value, text, key, tooltip"""
-MODEL_CHOICES: tuple[Choice, ...] = (
-    ("prior", "Prior-net", "1", "Pose and shape of the hand model, without attention"),
-    ("amvur", "AMVUR", "2", "Attention between joints and vertices, trained without the prior-net"),
-    ("final", "Final", "3", "Prior-net and AMVUR, trained jointly"),
-)
-COLOUR_CHOICES: tuple[Choice, ...] = (
-    ("uncertainty", "Uncertainty", "V", "Standard deviation of each vertex, in millimetres"),
-    ("texture", "Texture", "T", "Skin colours from the image and the texture net"),
-    ("plain", "Shaded", "P", "The shape only, without colours"),
-)
-VIEW_CHOICES: tuple[Choice, ...] = (
-    ("overlay", "Overlay", "O", "The mesh drawn over the image"),
-    ("orbit", "3D view", "O", "Drag to rotate, wheel to zoom, double-click to reset"),
-)
-SMOOTHING_CHOICES: tuple[Choice, ...] = (
-    ("kalman", "Kalman", "K", "Weights each frame by its own standard deviation; little lag"),
-    ("one_euro", "One Euro", "K", "Smooths slow hands strongly and fast ones less; some lag"),
-)
 
 
 class PerformancePanel(QWidget):
@@ -167,20 +150,26 @@ class ViewPanel(Panel):
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._controller = controller
-        self._choices: dict[str, dict[str, QRadioButton]] = {}
+        self._groups: dict[str, QButtonGroup] = {}
+        self._relevant: list[tuple[QWidget, Callable[[DrawOptions], bool]]] = []
+        self.shortcuts: list[Shortcut] = []
+        """Of the switches of this panel."""
         self.group("Model")
-        self._add_choice("model", MODEL_CHOICES)
+        self._add_choice("model")
         self.group("Colour")
-        self._add_choice("colour", COLOUR_CHOICES)
+        self._add_choice("colour")
         self._add_range()
         self._add_texture_controls()
         self.group("View")
-        self._add_choice("view", VIEW_CHOICES)
+        self._add_choice("view")
         self.wireframe = self._add_switch("wireframe", "Wireframe", "W", "Edges of the mesh")
         self.skeleton = self._add_switch("skeleton", "Skeleton", "S", "The 21 keypoints and the bones between them")
+        self.skeleton_width = self._add_slider(
+            "skeleton_width", "Line width", "Width of the skeleton's lines", when=lambda draw: draw.skeleton
+        )
         self.opacity = self._add_slider("opacity", "Opacity", "Opacity of the mesh over the image")
         self.group("Smoothing")
-        self._add_choice("smoothing_kind", SMOOTHING_CHOICES)
+        self._add_choice("smoothing_kind")
         self.smoothing = self._add_slider("smoothing", "Strength", "0: unsmoothed; higher = smoother")
         self.group("Performance")
         self.numbers = PerformancePanel()
@@ -188,63 +177,65 @@ class ViewPanel(Panel):
         controller.settings_changed.connect(self.show_settings)
         self.show_settings(controller.settings)
 
-    def choice(self, name: str, value: str) -> QRadioButton:
+    def choice(self, name: str, value: str) -> QAbstractButton:
         """Return the radio button of a value, for tests."""
-        return self._choices[name][value]
+        return button_of(self._groups[name], value)
 
     def show_settings(self, settings: ViewSettings) -> None:
-        """Show settings that were changed elsewhere."""
-        for name, buttons in self._choices.items():
-            check_quietly(buttons[getattr(settings, name)], True)
-        check_quietly(self.wireframe, settings.wireframe)
-        check_quietly(self.skeleton, settings.skeleton)
-        check_quietly(self.mark_inferred, settings.mark_inferred)
-        check_quietly(self.relight, settings.relight)
-        check_quietly(self.range_is_automatic, settings.range_is_automatic)
-        for slider, fraction in ((self.opacity, settings.opacity), (self.smoothing, settings.smoothing)):
-            with QSignalBlocker(slider):
-                slider.setValue(round(fraction * PERCENT))
-        for box, value in (
-            (self.range_low, settings.range_low_mm),
-            (self.range_high, settings.range_high_mm),
-        ):
-            with QSignalBlocker(box):
-                box.setValue(value)
-            box.setEnabled(not settings.range_is_automatic)
-        self._show_relevant(settings.colour)
+        """Hide controls that have no effect now, so that the panel fits a low window."""
+        for part, is_relevant in self._relevant:
+            part.setVisible(is_relevant(settings.draw))
+        for box in (self.range_low, self.range_high):
+            box.setEnabled(not settings.draw.range_is_automatic)
+        self.reset_texture.setEnabled(settings.draw.colour == "texture")
 
-    def _add_choice(self, name: str, choices: tuple[Choice, ...]) -> None:
-        group = QButtonGroup(self)
-        self._choices[name] = {}
-        for value, text, key, hint in choices:
-            button = QRadioButton(text)
-            button.setToolTip(hint)
-            group.addButton(button)
-            self._choices[name][value] = button
-            button.toggled.connect(
-                lambda checked, value=value: self._controller.change(**{name: value}) if checked else None
-            )
-            self.add_with_key(button, key)
+    def _add_choice(self, name: str) -> None:
+        self._groups[name] = radio_group(name, self._controller, self)
+        for choice, button in zip(choices_of(name), self._groups[name].buttons(), strict=True):
+            self.add_with_key(button, choice.key)
 
-    def _add_switch(self, name: str, text: str, key: str, hint: str) -> QCheckBox:
-        return self.add_switch(text, key, hint, lambda checked: self._controller.change(**{name: checked}))
+    def _add_switch(
+        self,
+        name: str,
+        text: str,
+        key: str,
+        hint: str,
+        *,
+        menu_text: str = "",
+        when: Callable[[DrawOptions], bool] | None = None,
+    ) -> QCheckBox:
+        """Add a check box, with the action of its key; ``when`` says for which drawing it is of use."""
+        box = self.add_switch(text, key, hint)
+        bind(box, name, self._controller)
+        self.shortcuts.append(Shortcut((key,), menu_text or text, box.toggle, setting=(name, True)))
+        self._show_when(box.parentWidget(), when)
+        return box
 
-    def _add_slider(self, name: str, text: str, hint: str) -> QSlider:
-        low, high = LIMITS[name]
+    def _add_slider(
+        self, name: str, text: str, hint: str, *, when: Callable[[DrawOptions], bool] | None = None
+    ) -> QSlider:
+        """Add a slider over the limits of a setting; ``when`` says for which drawing it is of use."""
         slider = QSlider(Qt.Orientation.Horizontal)
         slider.setToolTip(hint)
         slider.setAccessibleName(text)
-        slider.setRange(round(low * PERCENT), round(high * PERCENT))
-        slider.valueChanged.connect(lambda value: self._controller.change(**{name: value / PERCENT}))
+        slider.setRange(*(round(limit * PERCENT) for limit in LIMITS[name]))
         slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.column.addLayout(row_of(named_label("", text), slider, wide=slider))
+        bind(slider, name, self._controller, steps=PERCENT)
+        line = self.add_line()
+        line.addWidget(named_label("", text))
+        line.addWidget(slider, 1)
+        self._show_when(slider.parentWidget(), when)
         return slider
+
+    def _show_when(self, part: QWidget | None, when: Callable[[DrawOptions], bool] | None) -> None:
+        if when is not None:
+            assert part is not None
+            self._relevant.append((part, when))
 
     def _add_range(self) -> None:
         hint = "Fit the colour scale to the data; otherwise it has the two ends below"
-        self.range_is_automatic = check_box(
-            "Auto range", hint, lambda checked: self._controller.change(range_is_automatic=checked)
-        )
+        self.range_is_automatic = check_box("Auto range", hint)
+        bind(self.range_is_automatic, "range_is_automatic", self._controller)
         self.column.addWidget(self.range_is_automatic)
         self.range_low = self._range_box("range_low_mm", "Lower end of the colour scale")
         self.range_high = self._range_box("range_high_mm", "Upper end of the colour scale")
@@ -253,30 +244,35 @@ class ViewPanel(Panel):
         line.addWidget(named_label("", "to"))
         line.addWidget(self.range_high)
         line.addStretch(1)
+        for part in (self.range_is_automatic, self.range_low.parentWidget()):
+            self._show_when(part, lambda draw: draw.colour == "uncertainty")
 
     def _add_texture_controls(self) -> None:
         hint = "Stripes over regions that no image has shown, whose colours are inferred"
-        self.mark_inferred = self._add_switch("mark_inferred", "Hatch unobserved regions", "I", hint)
+        self.mark_inferred = self._add_switch(
+            "mark_inferred",
+            "Hatch unobserved regions",
+            "I",
+            hint,
+            menu_text="Hatch unobserved regions (texture)",
+            when=lambda draw: draw.colour == "texture",
+        )
         hint = "Studio light instead of the image's; drag with the right mouse button to move it"
-        self.relight = self._add_switch("relight", "Studio light", "R", hint)
+        self.relight = self._add_switch(
+            "relight",
+            "Studio light",
+            "R",
+            hint,
+            menu_text="Studio light (texture, shaded)",
+            when=lambda draw: draw.colour != "uncertainty",
+        )
         hint = "Discard the colours that earlier frames of this stream have shown"
         self.reset_texture = push_button("Reset texture", hint, self._controller.forget_texture)
         self.add_with_key(self.reset_texture, "Ctrl+R")
-
-    def _show_relevant(self, colour: ColourMode) -> None:
-        """Hide controls that have no effect in this colour, so that the panel fits a low window."""
-        self.reset_texture.setEnabled(colour == "texture")
-        relevant = {
-            "uncertainty": (self.range_is_automatic, self.range_low.parentWidget()),
-            "texture": tuple(box.parentWidget() for box in (self.mark_inferred, self.relight, self.reset_texture)),
-            "plain": (self.relight.parentWidget(),),
-        }
-        for part in {part for parts in relevant.values() for part in parts}:
-            assert part is not None
-            part.setVisible(part in relevant[colour])
+        self._show_when(self.reset_texture.parentWidget(), lambda draw: draw.colour == "texture")
 
     def _range_box(self, name: str, hint: str) -> QDoubleSpinBox:
         box = number_box(LIMITS[name], " mm")
         box.setToolTip(hint)
-        box.valueChanged.connect(lambda value: self._controller.change(**{name: value}))
+        bind(box, name, self._controller)
         return box

@@ -207,7 +207,7 @@ class Panel(QScrollArea):
         line.addWidget(button, 1)
         line.addWidget(named_label("key", key))
 
-    def add_switch(self, text: str, key: str, hint: str, toggled: Callable[[bool], object]) -> QCheckBox:
+    def add_switch(self, text: str, key: str, hint: str, toggled: Callable[[bool], object] | None = None) -> QCheckBox:
         """Add a line with a check box and its key."""
         box = check_box(text, hint, toggled)
         self.add_with_key(box, key)

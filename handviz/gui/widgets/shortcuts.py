@@ -21,7 +21,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from handviz.gui.session.settings import ViewSettings
+from handviz.gui.session.settings import ViewSettings, value_of
 from handviz.gui.widgets.controls import named_label, push_button
 
 MenuName = Literal["File", "Source", "Model", "View", "Tools", "Help"]
@@ -55,7 +55,7 @@ class Shortcut:
     action: Callable[[], object]
     menu: MenuName = "View"
     setting: tuple[str, object] | None = None
-    """name and value in ViewSettings for which the menu marks the action"""
+    """name and value of the setting for which the menu marks the action"""
 
 
 class Feature(QObject):
@@ -78,7 +78,7 @@ def install(window: QMainWindow, shortcuts: Sequence[Shortcut], settings: Callab
 
     def mark() -> None:
         for action, name, value in marked:
-            action.setChecked(getattr(settings(), name) == value)
+            action.setChecked(value_of(settings(), name) == value)
 
     for menu in menus.values():
         assert menu is not None

@@ -13,7 +13,7 @@ INTRODUCTION = (
 )
 THINGS_TO_TRY = (
     ("Source", "On the left: a camera, clip or folder; or drop one anywhere"),
-    ("1  2  3", "Prior-net, AMVUR or final (trained jointly); C compares them"),
+    ("1  2  3", "The models, in the order of the panel; C compares them side by side"),
     ("V  T  P", "Colour: uncertainty, texture or shaded"),
     ("O", "Overlay or 3D view: drag to rotate, wheel to zoom, double-click to reset"),
     ("Click", "On a hand: position, uncertainty and visibility of that point"),

@@ -1,0 +1,66 @@
+"""The values of every setting that is a choice, as panels, menus and keys show them."""
+
+from typing import Any, NamedTuple
+
+from handviz.models.registry import list_models
+from handviz.rendering.ellipses import fraction_inside
+
+MAX_KEYS = 9
+"""Models that have a key, their number in the list."""
+
+
+class Choice(NamedTuple):
+    """A value of a setting."""
+
+    value: Any
+    label: str
+    key: str = ""
+    hint: str = ""
+
+
+UNCERTAIN_HINT = "Fade or hide regions that are less certain than the threshold"
+SIDE_HINT = "Override the detected handedness of all hands"
+CHOICES: dict[str, tuple[Choice, ...]] = {
+    "colour": (
+        Choice("uncertainty", "Uncertainty", "V", "Standard deviation of each vertex, in millimetres"),
+        Choice("texture", "Texture", "T", "Skin colours from the image and the texture net"),
+        Choice("plain", "Shaded", "P", "The shape only, without colours"),
+    ),
+    "view": (
+        Choice("overlay", "Overlay", "O", "The mesh drawn over the image"),
+        Choice("orbit", "3D view", "O", "Drag to rotate, wheel to zoom, double-click to reset"),
+    ),
+    "smoothing_kind": (
+        Choice("kalman", "Kalman", "K", "Weights each frame by its own standard deviation; little lag"),
+        Choice("one_euro", "One Euro", "K", "Smooths slow hands strongly and fast ones less; some lag"),
+    ),
+    "theme": (Choice("system", "System"), Choice("dark", "Dark"), Choice("light", "Light")),
+    "side": (
+        Choice("detected", "Automatic", hint=SIDE_HINT),
+        Choice("left", "Force left", hint=SIDE_HINT),
+        Choice("right", "Force right", hint=SIDE_HINT),
+    ),
+    "uncertain": (
+        Choice("show", "Show", "H", UNCERTAIN_HINT),
+        Choice("fade", "Fade", "H", UNCERTAIN_HINT),
+        Choice("hide", "Hide", "H", UNCERTAIN_HINT),
+    ),
+    "ellipse_sigmas": tuple(
+        Choice(
+            sigmas,
+            f"{sigmas:g} sigma, {fraction_inside(sigmas):.0%}",
+            hint="Size of the ellipses, and the fraction of the Gaussian inside",
+        )
+        for sigmas in (1.0, 2.0)
+    ),
+}
+
+
+def choices_of(name: str) -> tuple[Choice, ...]:
+    """Return the values of a setting; models come from the registry, in the order of their keys 1 to 9."""
+    if name != "model":
+        return CHOICES[name]
+    return tuple(
+        Choice(spec.id, spec.label, str(number) if number <= MAX_KEYS else "", spec.hint)
+        for number, spec in enumerate(list_models(), start=1)
+    )

@@ -1,0 +1,47 @@
+"""What a pipeline is told: settings that may change from frame to frame, and the configuration it is made with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
+from handviz.core.limits import Fraction
+from handviz.core.paths import LANDMARKER_FILE, MODELS
+from handviz.core.records import HandednessSetting, ModelId, SmoothingKind
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """What ``Pipeline.apply`` changes from the next frame on."""
+
+    model: ModelId = "final"
+    others: tuple[ModelId, ...] = ()
+    """Models that run on every frame besides ``model``, which may be among them."""
+    camera_model: CameraModel = ASSUMED_CAMERA
+    """Of the camera that took the frames."""
+    hand_size: HandSize = UNMEASURED
+    smoothing: Fraction = 0.3
+    """0 (off) to 1; only where frames follow each other."""
+    smoothing_kind: SmoothingKind = "kalman"
+    side: HandednessSetting = "detected"
+    """Override for wrongly detected handedness."""
+    texture: bool = False
+    """Give hands a texture (texture_fusion.py)."""
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """What stays the same while a pipeline lives."""
+
+    model_dir: Path = MODELS
+    hand_model: Path | None = None
+    """The user's MANO file; None: the hand model that the networks name, if it is known, or the open hand."""
+    landmarker: Path = LANDMARKER_FILE
+    max_hands: int = 2
+    video: bool = True
+    """Frames follow each other, until ``Pipeline.reset`` says otherwise; if not, each is an image of its own."""
+    preload_others: bool = True
+    """Load the other models in the background too, so that switching takes no time."""
+    align_to_detector: bool = True
+    """Refine the camera by the detector's 2D keypoints (refinement.py)."""
+    correct_pose: bool = True
+    """Refine the network's pose by MediaPipe's landmarks (refinement.py)."""
