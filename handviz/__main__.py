@@ -25,6 +25,7 @@ from handviz.core.termination import INTERRUPTED_STATUS, interrupt_status, termi
 COMMANDS = {
     "reconstruct": "hands of an image, a folder or a clip -> overlays, meshes, hands.json",
     "cluster": "a folder of any size -> shards of hands.json, by many processes or machines (Ray)",
+    "landmarks": "MediaPipe's own landmarks of an image, a folder or a clip -> hands.json, to compare with",
     "inspect": "inspect a folder as the window does, and measure how fast that goes",
     "animate": "a recording of app.py -> animated GLB, BVH skeletons, CSV",
     "synthesize": "render hands with ground truth for training",

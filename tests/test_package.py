@@ -28,7 +28,7 @@ USERS_FILES = (
     "assets/photograph.jpg",
     "handviz/hand_models/MANO_LEFT.pkl",
 )
-BASE_COMMANDS = ("animate", "benchmark", "cluster", "doctor", "inspect", "mano", "reconstruct")
+BASE_COMMANDS = ("animate", "benchmark", "cluster", "doctor", "inspect", "landmarks", "mano", "reconstruct")
 OF_CHECKS_ONLY = ("pytest", "hypothesis", "trimesh", "_pytest")
 # mediapipe brings matplotlib to every installation.
 WITHOUT = (*(module for module in EXTRAS_OF_MODULE if module != "matplotlib"), *OF_CHECKS_ONLY)

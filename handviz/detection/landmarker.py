@@ -16,7 +16,7 @@ from handviz.core.files import UNREADABLE
 from handviz.core.output import libraries_silenced
 from handviz.core.paths import LANDMARKER_FILE, restore_or_build
 from handviz.core.privacy import disable_mediapipe_uploads
-from handviz.core.records import Detection, Frame
+from handviz.core.records import Detection, FloatArray, Frame
 from handviz.detection.still_search import STILL_PALM_SCORE, search_still
 from handviz.detection.tracking import without_duplicates
 
@@ -103,6 +103,14 @@ class HandLandmarker:
 
     def detect_image(self, rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """Return MediaPipe's unfiltered detections in an RGB image (H, W, 3)."""
+        return tuple(detection for detection, _ in self.detect_with_world_landmarks(rgb))
+
+    def detect_with_world_landmarks(self, rgb: NDArray[np.uint8]) -> tuple[tuple[Detection, FloatArray], ...]:
+        """Return MediaPipe's unfiltered detections, each with its world landmarks.
+
+        Those are (21, 3) in metres, in the camera's axes about an origin of their own, at MediaPipe's points of the
+        hand.
+        """
         height, width = rgb.shape[:2]
         if min(height, width) < MIN_SIDE_PX:
             return ()
@@ -115,12 +123,17 @@ class HandLandmarker:
             self._has_warned = bool(found.hand_landmarks)
         size = np.array([width, height])
         return tuple(
-            Detection(
-                handedness="left" if categories[0].category_name == "Left" else "right",
-                score=float(categories[0].score),
-                keypoints_px=np.array([(point.x, point.y) for point in points]) * size,
+            (
+                Detection(
+                    handedness="left" if categories[0].category_name == "Left" else "right",
+                    score=float(categories[0].score),
+                    keypoints_px=np.array([(point.x, point.y) for point in points]) * size,
+                ),
+                np.array([(point.x, point.y, point.z) for point in world]),
             )
-            for categories, points in zip(found.handedness, found.hand_landmarks, strict=True)
+            for categories, points, world in zip(
+                found.handedness, found.hand_landmarks, found.hand_world_landmarks, strict=True
+            )
         )
 
     def _found(self, image: Any) -> Any:

@@ -13,7 +13,10 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import ModelId
 from handviz.models.base import ModelFamily, ModelSpec
 
-BUILT_IN = ("handviz.models.amvur.family:FAMILY",)
+BUILT_IN = (
+    "handviz.models.amvur.family:FAMILY",
+    "handviz.models.mediapipe.family:FAMILY",
+)  # fmt: skip
 """``module:NAME`` of every family of handviz, in the order of the window's keys: a new family is a line here."""
 ENTRY_POINTS = "handviz.models"
 """The group of entry points by which other packages add families: each names a ``ModelFamily``."""

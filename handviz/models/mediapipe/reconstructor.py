@@ -1,0 +1,85 @@
+"""Crops -> MediaPipe's landmarks -> hands. The landmark network is a part of every ONNX file of AMVUR's."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.geometry import apply_affine
+from handviz.core.paths import RESTORE
+from handviz.core.records import DEFAULT_CROP, FloatArray, HandCrop, NetworkOutput
+from handviz.detection.crop import as_the_detector_marks_them
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.base import LoadContext
+from handviz.models.mediapipe.fit import fit_to_landmarks
+from handviz.models.reconstructor import load_onnx
+
+FILE_OF = "prior"
+"""The model of the smallest file with the landmark network."""
+MAX_SIZE_RATIO = 4.0
+"""Between a hand's size by the detector and by its crop; beyond, the detector's keypoints are no hand's."""
+
+
+class LandmarkReconstructor:
+    """The landmark network, and the open hand fitted to its landmarks."""
+
+    def __init__(self, context: LoadContext) -> None:
+        """Load the file; HandvizError if it is missing, damaged or without landmarks."""
+        self._network = load_onnx(FILE_OF, replace(context, hand_model=None))
+        self.template = load_open_hand()
+        self.provider = self._network.provider
+        self.file = self._network.file
+        fit_to_landmarks(np.zeros((1, 21, 3)))  # prepares the prior, which takes longer than a fit
+
+    def reconstruct(self, crops: Sequence[HandCrop]) -> list[NetworkOutput]:
+        """Return one hand per crop, in order; HandvizError if the network gives no finite landmarks."""
+        if not crops:
+            return []
+        found = self._network.reconstruct(crops)
+        fitted = fit_to_landmarks(np.stack([_landmarks(hand) for hand in found]))
+        return [
+            _hand(crop, hand, *arrays)
+            for crop, hand, *arrays in zip(
+                crops, found, fitted.vertices_m, fitted.keypoints_m, fitted.rotation, strict=True
+            )
+        ]
+
+
+def _landmarks(hand: NetworkOutput) -> FloatArray:
+    if hand.landmarks_m is None:
+        raise HandvizError(f"the file of {FILE_OF} has no landmarks of MediaPipe: {RESTORE}", ErrorCode.MODEL_FOREIGN)
+    return hand.landmarks_m
+
+
+def _hand(
+    crop: HandCrop, found: NetworkOutput, vertices_m: FloatArray, keypoints_m: FloatArray, rotation: FloatArray
+) -> NetworkOutput:
+    """Return the fitted hand, with what the file says of landmarks, presence and side."""
+    scale, translation = placed_in_crop(crop, keypoints_m @ rotation.T)
+    return replace(
+        found,
+        vertices_m=vertices_m.astype(np.float32),
+        keypoints_m=keypoints_m.astype(np.float32),
+        rotation=rotation.astype(np.float32),
+        scale=scale,
+        translation=translation.astype(np.float32),
+        vertex_std_m=None,
+        keypoint_std_m=None,
+    )
+
+
+def placed_in_crop(crop: HandCrop, keypoints_m: FloatArray) -> tuple[float, FloatArray]:
+    """Return scale and translation (2,) of the weak perspective for keypoints (21, 3) in the crop's axes.
+
+    They are those of the detector's keypoints; where those are no hand's, the hand fills the crop as crops are made.
+    """
+    marks = as_the_detector_marks_them(keypoints_m)[:, :2]
+    middle = (marks.max(axis=0) + marks.min(axis=0)) / 2
+    by_crop = 2 / DEFAULT_CROP.side_per_extent / max(float(np.ptp(marks, axis=0).max()), 1e-6)
+    detected = apply_affine(crop.crop_from_image, crop.detection.keypoints_px) / crop.half_px - 1
+    centred = marks - marks.mean(axis=0)
+    scale = float((centred * detected).sum() / max(float(np.square(centred).sum()), 1e-12))
+    if not 1 / MAX_SIZE_RATIO < scale / by_crop < MAX_SIZE_RATIO:
+        return by_crop, by_crop * (keypoints_m[0, :2] - middle)
+    return scale, detected.mean(axis=0) + scale * (keypoints_m[0, :2] - marks.mean(axis=0))
