@@ -1,6 +1,6 @@
 """Distances between two models' results for the same hand, per vertex. No OpenGL here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,6 +9,7 @@ from handviz.core.geometry import procrustes_aligned
 from handviz.core.metrics import point_errors_mm
 from handviz.core.records import FloatArray, FrameResult, HandMesh
 from handviz.rendering.hand_shape import ModelDisplay
+from handviz.rendering.highlight import Pick
 from handviz.rendering.options import Difference
 
 
@@ -58,6 +59,17 @@ def have_different_meshes(result: FrameResult, difference: Difference) -> bool:
     """Return whether both models have hands, but of hand models whose vertices do not correspond."""
     first, second = (result.of_model(model).hands for model in difference.pair)
     return any(_differ(*pair) for pair in zip(first, second, strict=False))
+
+
+def on_mesh_of(pick: Pick, first: HandMesh, second: HandMesh) -> Pick:
+    """Return a picked point of the first result of a hand on the second: the same one, or the nearest vertex.
+
+    Vertices of different meshes do not correspond: nearest is meant relative to the wrist, in the camera's axes.
+    """
+    if pick.vertex is None or not _differ(first, second) or pick.vertex >= len(first.vertices_m):
+        return pick
+    distances_m = np.linalg.norm(second.vertices_m - first.vertices_m[pick.vertex], axis=1)
+    return replace(pick, vertex=int(distances_m.argmin()))
 
 
 def name_of(difference: Difference, display: ModelDisplay) -> str:

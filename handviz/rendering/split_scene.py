@@ -10,7 +10,7 @@ import numpy as np
 from handviz.core.records import FloatArray, FrameResult, ModelId
 from handviz.rendering.camera import OrbitCamera, Size
 from handviz.rendering.colormap import RangeFollower
-from handviz.rendering.difference import Distances, distances_of
+from handviz.rendering.difference import Distances, distances_of, on_mesh_of
 from handviz.rendering.hand_shape import ModelDisplay, all_stds_mm, orbit_centre, orbit_radius
 from handviz.rendering.highlight import Highlight, Pick
 from handviz.rendering.legend import LegendPart, LegendPass, LegendRoom, joined, points_in
@@ -91,13 +91,26 @@ class SplitScene:
         orbit: OrbitCamera,
         pixel_ratio: float,
     ) -> Pick | None:
-        """Return the vertex or joint under a point, in physical pixels, of the view as last drawn."""
+        """Return the vertex or joint under a point, in physical pixels, of the view as last drawn.
+
+        In the pane of a model with another mesh it is the nearest vertex of the result's own.
+        """
         found = self.pane_at(point_px, view_size, options, pixel_ratio)
         if found is None:
             return None
         point = np.array(found.point_px)
         scene = self._scene_of(found.model, options)
-        return scene.pick(point, found.size_px, options, orbit=orbit, pixel_ratio=pixel_ratio)
+        picked = scene.pick(point, found.size_px, options, orbit=orbit, pixel_ratio=pixel_ratio)
+        assert self._result is not None
+        return self._on_mesh_of(self._result.model, picked, found.model) if picked is not None else None
+
+    def _on_mesh_of(self, model: ModelId, pick: Pick, picked_on: ModelId) -> Pick | None:
+        """Return a point that was picked on a model's hand on another model's; None if it has no such hand."""
+        assert self._result is not None
+        first, second = (self._result.of_model(one).hands for one in (picked_on, model))
+        if pick.hand >= min(len(first), len(second)):
+            return None
+        return on_mesh_of(pick, first[pick.hand], second[pick.hand])
 
     def _scene_of(self, model: ModelId, options: DrawOptions) -> Scene:
         self._make_scenes(len(options.compared) if options.compare else 1)
@@ -235,7 +248,8 @@ class SplitScene:
         assert self._result is not None
         if self._highlight is None or (model == self._result.model and not options.difference):
             return self._highlight
-        return replace(self._highlight, attention=None)
+        pick = self._on_mesh_of(model, self._highlight.pick, self._result.model)
+        return Highlight(pick) if pick is not None else None
 
     def _label_pass(self, model: ModelId) -> ImagePass:
         if model not in self._labels:
