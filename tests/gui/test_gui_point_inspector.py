@@ -138,6 +138,15 @@ def test_a_point_is_followed_by_its_hands_number_and_on_another_mesh_to_the_near
     assert PickedHand(hand(), None, 8).find([reordered]) == Pick(0, joint=8)
 
 
+def test_a_reading_says_that_there_is_no_uncertainty_or_one_for_all_vertices(qtbot: QtBot, window: MainWindow) -> None:
+    inspector = inspector_of(window)
+    show(window, replace(hand(), vertex_std_mm=None, keypoint_std_mm=None, model="mediapipe"))
+    inspector.pick(Pick(0, vertex=2))
+    assert inspector.panel.std.text() == "none: MediaPipe predicts none"
+    show(window, replace(hand(), vertex_std_mm=np.full(3, 14.9)), number=1)
+    qtbot.waitUntil(lambda: inspector.panel.std.text() == "± 14.9 mm, one for all vertices")
+
+
 def test_compared_models_show_the_same_point(window: MainWindow) -> None:
     inspector = inspector_of(window)
     show(window, hand())
