@@ -29,7 +29,7 @@ COMMANDS = {
     "inspect": "inspect a folder as the window does, and measure how fast that goes",
     "animate": "a recording of app.py -> animated GLB, BVH skeletons, CSV",
     "synthesize": "render hands with ground truth for training",
-    "train": "train prior, amvur or final",
+    "train": "train a model of a family, such as prior, amvur or final of AMVUR",
     "evaluate": "print the model card: errors, likelihood and coverage on held-out crops",
     "texture": "train, evaluate and export the texture net",
     "reproduce": "train and test a row of the paper's tables, on a downloaded dataset or on rendered hands",
@@ -64,7 +64,10 @@ READER_GONE_STATUS = 141
 
 
 class Command(Protocol):
-    """A module that is a command: the dataclass of its arguments, and what runs with one."""
+    """A module that is a command: the dataclass of its arguments, and what runs with one.
+
+    A command whose options depend on the words has also ``arguments_for(words)``, which returns the dataclass for them.
+    """
 
     @property
     def Arguments(self) -> Any:  # noqa: N802
@@ -84,7 +87,9 @@ def run_module(program: str, module: Command, description: str, arguments: Seque
 
     def run() -> int:
         with terminations_as_interrupt():
-            return int(module.run(parsed(module.Arguments, program, f"{description}\n\n{VERBOSE_HELP}", words)))
+            of_words = getattr(module, "arguments_for", None)
+            kind = module.Arguments if of_words is None else of_words(words)
+            return int(module.run(parsed(kind, program, f"{description}\n\n{VERBOSE_HELP}", words)))
 
     return exit_status(program, run)
 

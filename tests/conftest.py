@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from handviz.core.records import FloatArray
     from handviz.hand_models.anatomy import JointAxes
     from handviz.hand_models.template import HandTemplate
-    from handviz.training.config import TrainConfig
+    from handviz.models.amvur.training_config import TrainConfig
 
 pytest_plugins = ["pytester"]
 MESSAGE_BOX_DOORS = ("about", "critical", "exec", "information", "open", "question", "warning")
@@ -276,8 +276,8 @@ def cached_hands(rendered_hands: Path) -> Path:
     """Return ``rendered_hands`` with the backbone's maps and the landmarks beside the images."""
     from handviz.data.synthetic.dataset import shard_numbers
     from handviz.models.amvur.features import LandmarkHead
+    from handviz.models.amvur.training_cache import cache_landmarks
     from handviz.models.backbones.registry import make_backbone
-    from handviz.training.cache import cache_landmarks
 
     cache_landmarks(rendered_hands, shard_numbers(rendered_hands), LandmarkHead(), make_backbone("mediapipe_hand"))
     return rendered_hands
@@ -286,7 +286,7 @@ def cached_hands(rendered_hands: Path) -> Path:
 @pytest.fixture
 def config(tmp_path: Path, cached_hands: Path) -> "TrainConfig":
     """Return a training config of two epochs of two steps on eight hands."""
-    from handviz.training.config import TrainConfig
+    from handviz.models.amvur.training_config import TrainConfig
     from tests.small_trainings import SMALL
 
     return TrainConfig(
@@ -326,7 +326,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
     for last in (heads.amvur.mean[-1], heads.amvur.log_variance[-1], heads.prior.regress[-1], heads.camera.mean):
         torch.nn.init.normal_(last.weight, std=0.2)
     notes = {"samples_seen": 1234, "train": {"loss": {"vertex_correlation": 0.75}}}
-    save_checkpoint(folder / "last", model, config, notes, template, {})
+    save_checkpoint(folder / "last", model, config, notes, template, {}, family="amvur")
     assert main(["export", str(folder / "last"), "--model-dir", str(folder)]) == 0
     return SmallModel(folder / "last", folder / "handviz_final.onnx")
 
@@ -342,7 +342,7 @@ class SmallTexture(NamedTuple):
 def texture_hands(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of ``rendered_hands`` with the texture net's training data beside the images."""
     from handviz.hand_models.open_hand import load_open_hand
-    from handviz.training.texture_samples import load_texture_samples
+    from handviz.models.texture.training_samples import load_texture_samples
 
     folder = tmp_path_factory.mktemp("texture") / "hands"
     shutil.copytree(rendered_hands, folder)
@@ -356,7 +356,7 @@ def small_texture(texture_hands: Path, tmp_path_factory: pytest.TempPathFactory)
     from handviz.__main__ import main
     from handviz.hand_models.open_hand import load_open_hand
     from handviz.models.texture.network import TextureConfig
-    from handviz.training.texture import TextureTrainConfig, train_texture
+    from handviz.models.texture.training import TextureTrainConfig, train_texture
 
     folder = tmp_path_factory.mktemp("texture_model")
     config = TextureTrainConfig(

@@ -3,7 +3,7 @@
 import torch
 
 from handviz.models.amvur.model import ModelConfig
-from handviz.training.amvur import AmvurTask
+from handviz.models.amvur.training import AmvurTask
 from handviz.training.trainer import Run
 
 SMALL = ModelConfig(width=16, regressor_width=16, feature_width=16, feature_layers=1)

@@ -56,8 +56,9 @@ from handviz.io.mano import ManoRecord, read_mano, write_mano
 from handviz.io.recording.recorded import read_tracks
 from handviz.io.recording.recording import ABOUT, LINES, Recording
 from handviz.io.recording.timed_results import timed_result_of
+from handviz.models.amvur.training_checkpoint import calibration_metadata
 from handviz.pipeline.image_request import ImageRequest
-from handviz.training.checkpoint import calibration_metadata, parsed_notes
+from handviz.training.checkpoint import parsed_notes
 from tests.fake_datasets.stand_in_mano import right_arrays, stand_in_template
 from tests.foreign import FEW, damaged, damaged_json
 from tests.hands import made_up_detection, made_up_hand

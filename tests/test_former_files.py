@@ -18,7 +18,8 @@ from handviz.gui.session.settings import SettingsStore
 from handviz.hand_models.template import HandTemplate
 from handviz.io.hand_pack import NUMBERS_KEY, pack_hands, unpack_hands
 from handviz.models.amvur.model import ModelConfig, build_model
-from handviz.training.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
+from handviz.models.amvur.training_checkpoint import load_checkpoint
+from handviz.training.checkpoint import WEIGHTS, save_checkpoint
 
 SETTINGS_OF_0_1 = """[memory]
 settings_version=1
@@ -79,7 +80,7 @@ def test_stored_hands_with_former_fields() -> None:
 def test_a_checkpoint_with_former_names(tmp_path: Path, template: HandTemplate) -> None:
     config = ModelConfig(width=16, regressor_width=16, feature_width=16, feature_layers=1)
     model = build_model(config, template)
-    folder = save_checkpoint(tmp_path / "last", model, config, {}, template, {})
+    folder = save_checkpoint(tmp_path / "last", model, config, {}, template, {}, family="amvur")
     path = folder / WEIGHTS
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()

@@ -1,6 +1,7 @@
 """The layers of the package as a checked contract: who may import whom, and where each heavy library lives."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from handviz.core.paths import PROJECT_ROOT
+from handviz.models.registry import BUILT_IN
 
 PACKAGE = PROJECT_ROOT / "handviz"
 LEVELS = (
@@ -16,10 +18,15 @@ LEVELS = (
     {"hand_models", "sources", "rendering", "detection"},
     {"models", "io", "data"},
     {"pipeline", "training"},
+    {"training of a family"},
     {"api", "inspection", "evaluation", "adaptation", "cluster"},
     {"gui", "cli"},
     {"__main__"},
 )
+# Modules ``models/FAMILY/training*.py`` lie in their family's folder, but on a level of their own above ``training``:
+# they use the trainer, and neither it nor the family's networks, which a live session loads, may know of them.
+FAMILY_TRAINING = re.compile(r"handviz\.models\.\w+\.training\w*(\.|$)")
+FAMILIES = ("amvur", "texture")
 LEVEL_OF_ROOM = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # Neither the package nor app.py knows of what a clone has beside them.
 NOT_INSTALLED = ("tools", "tests")
@@ -32,6 +39,8 @@ HOMES = {
         "models/amvur/",
         "models/backbones/",
         "models/texture/",
+        "models/onnx_file.py",
+        "models/truth.py",
         "training/",
         "evaluation/",
         "adaptation/",
@@ -74,17 +83,26 @@ def layer_errors(room: str, names: set[str]) -> list[str]:
     """Return a module's imports that break the rules of ``room``: from its own or a higher level, or from outside."""
     errors = []
     for name in sorted(names):
-        package, _, rest = name.partition(".")
-        other = rest.partition(".")[0]
+        package, other = name.partition(".")[0], room_of_name(name)
         upward = package == "handviz" and other != room and LEVEL_OF_ROOM.get(other, -1) >= LEVEL_OF_ROOM[room]
         if package in NOT_INSTALLED or upward:
             errors.append(name)
     return errors
 
 
+def room_of_name(name: str) -> str:
+    """Return the room of a full dotted name: the top-level module or package, or that of a family's training."""
+    return "training of a family" if FAMILY_TRAINING.match(name) else name.partition(".")[2].partition(".")[0]
+
+
+def name_of(path: Path) -> str:
+    """Return the full dotted name of a module."""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
 def room_of(path: Path) -> str:
-    """Return the top-level module or package of the file."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    """Return the room of the file."""
+    return room_of_name(name_of(path))
 
 
 def test_every_room_has_a_level() -> None:
@@ -96,6 +114,22 @@ def test_every_room_has_a_level() -> None:
 def test_lower_never_imports_higher_and_siblings_not_each_other(path: Path) -> None:
     names = names_in(path)
     assert room_of(path) == "__init__" or layer_errors(room_of(path), names) == []
+
+
+def family_errors(name: str, imported: set[str]) -> list[str]:
+    """Return a module's imports of a family, if it is one of ``training``, which any family uses."""
+    folders = tuple(f"handviz.models.{family}." for family in FAMILIES)
+    return sorted(other for other in imported if name.startswith("handviz.training.") and other.startswith(folders))
+
+
+def test_the_folders_of_families_are_known() -> None:
+    registered = {line.split(".")[2] for line in BUILT_IN}
+    assert registered <= set(FAMILIES), "say in FAMILIES which new folder is a family"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "training").glob("*.py")), ids=lambda path: path.name)
+def test_the_trainer_knows_no_family(path: Path) -> None:
+    assert family_errors(name_of(path), names_in(path)) == []
 
 
 @pytest.mark.parametrize("library", HOMES)
@@ -117,6 +151,14 @@ def test_the_rules_bite() -> None:
         "handviz.models.amvur.model"
     ]
     assert layer_errors("training", {"handviz.data.labels", "handviz.models.amvur.model"}) == []
+    of_family = {"handviz.models.amvur.training_config.TrainConfig"}
+    for room in ("models", "training", "pipeline"):
+        assert layer_errors(room, of_family) == sorted(of_family)
+    assert layer_errors("evaluation", of_family) == []
+    assert layer_errors("training of a family", of_family | {"handviz.training.trainer.Run"}) == []
+    assert layer_errors("training of a family", {"handviz.evaluation.card"}) == ["handviz.evaluation.card"]
+    of_network = {"handviz.models.amvur.model.HandModel", "handviz.models.truth.Truth"}
+    assert family_errors("handviz.training.samples", of_network) == ["handviz.models.amvur.model.HandModel"]
     assert layer_errors("gui", {"handviz.cli.doctor"}) == ["handviz.cli.doctor"]
     assert layer_errors("evaluation", {"tools.measure"}) == ["tools.measure"]
     assert imported_names("def f():\n    import torch.nn\n    from handviz.core import geometry") == {

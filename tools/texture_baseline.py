@@ -27,13 +27,13 @@ from handviz.core.records import FloatArray
 from handviz.evaluation.texture_scores import Colours, Method
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME
 from handviz.models.backbones.registry import make_backbone
+from handviz.models.onnx_file import IMAGE_SHAPE, INPUT_NAME
 from handviz.models.texture.network import RGB, TextureOutput
+from handviz.models.texture.training import TextureLoss, texture_terms
+from handviz.models.texture.training_samples import TextureSamples, load_texture_samples
 from handviz.training.cache import fast_session
 from handviz.training.config import RunConfig
-from handviz.training.texture import TextureLoss, texture_terms
-from handviz.training.texture_samples import TextureSamples, load_texture_samples
 from handviz.training.trainer import Task, Trainer, parameter_group
 
 WIDTH, RATE = 512, 1e-3

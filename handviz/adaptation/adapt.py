@@ -37,8 +37,9 @@ from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, export_onnx
 from handviz.models.amvur.from_onnx import Exported, read_onnx
 from handviz.models.amvur.model import Cached, HandModel
-from handviz.training.cache import stem_maps
-from handviz.training.checkpoint import calibration_metadata, load_checkpoint, read_metadata
+from handviz.models.amvur.training_cache import stem_maps
+from handviz.models.amvur.training_checkpoint import calibration_metadata, load_checkpoint
+from handviz.training.checkpoint import read_metadata
 from handviz.training.samples import image_batch
 from handviz.training.trainer import LossNotFiniteError, Trainer
 

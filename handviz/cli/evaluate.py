@@ -29,7 +29,7 @@ from handviz.core.records import Detection, HandCrop, NetworkOutput
 from handviz.data.datasets.registry import is_dataset_spec
 from handviz.evaluation.calibration import Calibration, calibrate, calibration_table
 from handviz.evaluation.card import Answers, Card, PartMeans, card, card_table, cell
-from handviz.evaluation.evaluate import BATCH, Crops, Predictor, checkpoint_predictor, collect, mediapipe_by_part
+from handviz.evaluation.evaluate import BATCH, Crops, checkpoint_predictor, collect, mediapipe_by_part
 from handviz.evaluation.held_out import freeze, label_warnings, read_held_out, render_held_out
 from handviz.evaluation.plots import draw_reliability, draw_sparsification
 from handviz.hand_models.choice import hand_model_or_named, named_in
@@ -37,7 +37,8 @@ from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
 from handviz.models.reconstructor import OnnxReconstructor
 from handviz.models.registry import shipped_models
-from handviz.training.checkpoint import parsed_notes, read_metadata, supervision_of
+from handviz.training.checkpoint import parsed_notes, read_metadata
+from handviz.training.families import Predictor, family_of_checkpoint
 
 CROPS = "crops"
 FOR_RENDERED = ("calibration", "plots", "mediapipe", "freeze")
@@ -83,14 +84,14 @@ def onnx_predictor(path: Path, template: HandTemplate | None = None) -> Predicto
 
 
 def _title(path: Path, taken: Container[str]) -> str:
-    """Return the file's or folder's name, with a mark for a checkpoint trained on 2D joints alone."""
+    """Return the file's or folder's name, with what must be said of a checkpoint, such as "weak"."""
     stem = path.stem.removeprefix("handviz_") if path.suffix == ".onnx" else _folder_title(path)
     return stem if stem not in taken else str(path)
 
 
 def _folder_title(path: Path) -> str:
-    weak = supervision_of(parsed_notes(path, read_metadata(path)["notes"])) == "weak"
-    return f"{path} (weak)" if weak else str(path)
+    remark = family_of_checkpoint(path).remark(parsed_notes(path, read_metadata(path)["notes"]))
+    return f"{path} ({remark})" if remark else str(path)
 
 
 def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: bool = False) -> list[Crops]:

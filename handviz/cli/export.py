@@ -1,17 +1,16 @@
-"""``handviz export``: a checkpoint becomes the ONNX file that the program runs."""
+"""``handviz export``: a checkpoint of any family becomes the ONNX file that the program runs."""
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from handviz.core.arguments import HandModelFile, Positional
-from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.output import print_result
-from handviz.core.paths import EXPORTS, model_file
+from handviz.core.paths import EXPORTS
 from handviz.hand_models.choice import hand_model_or_named
-from handviz.models.amvur.export import ExportMetadata, export_onnx
-from handviz.training.checkpoint import calibration_metadata, load_checkpoint, read_metadata, supervision_of
+from handviz.training.checkpoint import read_metadata
+from handviz.training.families import ExportedFile, family_of_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,23 +32,15 @@ def write_checksums(directory: Path) -> None:
 
 
 def run(arguments: Arguments) -> int:
-    """Export, compare, and update the checksums."""
-    metadata = read_metadata(arguments.checkpoint)
+    """Export as the checkpoint's family does it, compare, and update the checksums."""
+    family, metadata = family_of_checkpoint(arguments.checkpoint), read_metadata(arguments.checkpoint)
     template = hand_model_or_named(arguments.hand_model, metadata["fingerprint"])
-    model, config, notes = load_checkpoint(arguments.checkpoint, template)
-    if "samples_seen" not in notes:
-        raise HandvizError(
-            f"{arguments.checkpoint} does not say how many crops it saw (samples_seen): train it again",
-            ErrorCode.FILE_DAMAGED,
-        )
-    path = model_file(config.variant, arguments.model_dir)
-    export_metadata = ExportMetadata(
-        commit=metadata.get("commit", "unknown"),
-        samples_seen=notes["samples_seen"],
-        std=calibration_metadata(notes),
-        supervision=supervision_of(notes),
-    )
-    difference = export_onnx(model, config, template, path, export_metadata)
-    write_checksums(arguments.model_dir)
-    print_result("%s: differs from PyTorch by at most %.2g cm", path, difference)
+    exported = family.export(arguments.checkpoint, template, arguments.model_dir)
+    report_export(exported)
     return 0
+
+
+def report_export(exported: ExportedFile) -> None:
+    """Update the checksums of the file's folder and say by how much the file differs."""
+    write_checksums(exported.path.parent)
+    print_result("%s: differs from PyTorch by at most %.2g %s", exported.path, exported.difference, exported.unit)

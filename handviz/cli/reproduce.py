@@ -23,9 +23,9 @@ from handviz.evaluation.report import report
 from handviz.evaluation.tables import RENDERED, Result, write_result
 from handviz.hand_models.choice import hand_model
 from handviz.hand_models.template import HandTemplate
-from handviz.training.amvur import train
-from handviz.training.checkpoint import load_checkpoint
-from handviz.training.config import TrainConfig
+from handviz.models.amvur.training import train
+from handviz.models.amvur.training_checkpoint import load_checkpoint
+from handviz.models.amvur.training_config import TrainConfig
 from handviz.training.distributed import Device
 
 SMOKE_TEST_SAMPLES = 4

@@ -1,11 +1,12 @@
-"""``handviz tables``: the paper's tables, filled with the results of one's own runs."""
+"""``handviz tables``: the papers' tables, filled with the results of one's own runs."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from handviz.core.arguments import AsJson, Option, Positional
+from handviz.core.arguments import AsJson, Option, Positional, some_words
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.output import print_json, print_text
@@ -14,8 +15,19 @@ from handviz.evaluation.paper_tables import TABLES
 from handviz.evaluation.recipes import load_recipe, recipe_names
 from handviz.evaluation.tables import markdown, read_results
 
-TABLE_NAMES = tuple(table.name for table in TABLES)
+TABLE_NAMES = tuple(table.id for table in TABLES)
+FORMER_NAMES = {table.name: table.id for table in TABLES if table.paper == "AMVUR"}
+"""Names without a paper, from when AMVUR's was the only one."""
 logger = logging.getLogger(__name__)
+
+
+def table_names(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the tables of a list of names; ValueError if there is none, or no such table."""
+    names = tuple(FORMER_NAMES.get(word, word) for word in some_words(words))
+    unknown = [name for name in names if name not in TABLE_NAMES]
+    if unknown:
+        raise ValueError(f"there is no table {', '.join(unknown)}; there are {', '.join(TABLE_NAMES)}")
+    return names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +36,8 @@ class Arguments:
 
     runs: Positional[Path] = RUNS
     """Folder of runs."""
-    table: Annotated[tuple[str, ...], Option(choices=TABLE_NAMES, words="*")] = TABLE_NAMES
-    """Only these."""
+    table: Annotated[tuple[str, ...], Option(metavar="PAPER/TABLE ...", read=table_names, words="*")] = TABLE_NAMES
+    """Only these, such as amvur/1."""
     out: Annotated[Path | None, Option(metavar="FILE")] = None
     """Write them there too (Markdown)."""
     recipes: bool = False
@@ -50,7 +62,7 @@ def run(arguments: Arguments) -> int:
             "(handviz tables --recipes lists them)",
             ErrorCode.EMPTY_INPUT,
         )
-    text = markdown(results, [table for table in TABLES if table.name in arguments.table])
+    text = markdown(results, [table for table in TABLES if table.id in arguments.table])
     if arguments.as_json:
         print_json(results)
     else:
@@ -66,6 +78,6 @@ def listing() -> str:
     lines = []
     for name in recipe_names():
         recipe = load_recipe(name)
-        names = ", ".join(table.name for table in TABLES if any(row.recipe == name for row in table.rows))
-        lines.append(f"{name:24} {recipe.dataset or 'rendered hands':20} {f'Table {names}' if names else '–'}")
+        names = ", ".join(table.id for table in TABLES if any(row.recipe == name for row in table.rows))
+        lines.append(f"{name:24} {recipe.dataset or 'rendered hands':20} {names or '–'}")
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 
 from handviz.cli.evaluate import held_out_crops, onnx_predictor
-from handviz.cli.export import write_checksums
+from handviz.cli.export import report_export
 from handviz.core.arguments import Count, HeldOutFolder, Only, Option, Positional
 from handviz.core.files import make_folder
 from handviz.core.output import print_result, print_text
@@ -27,10 +27,8 @@ from handviz.evaluation.texture_scores import (
     table,
 )
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.models.texture.export import export_texture
+from handviz.models.texture.training import TextureTrainConfig, export, train_texture
 from handviz.pipeline.texture_fusion import Texturer
-from handviz.training.checkpoint import read_metadata
-from handviz.training.texture import TextureTrainConfig, load_texture_checkpoint, train_texture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,18 +93,7 @@ def run(arguments: Arguments) -> int:
 
 
 def _export(arguments: Export) -> int:
-    template = load_open_hand()
-    network, config, notes = load_texture_checkpoint(arguments.checkpoint, template)
-    commit = read_metadata(arguments.checkpoint).get("commit", "unknown")
-    entries = {
-        "handviz.commit": commit,
-        "handviz.samples_seen": str(notes.get("samples_seen", 0)),
-        "handviz.tokens": f"{config.layers} layers x {config.width}",
-    }
-    path = arguments.model_dir / TEXTURE_NAME
-    difference = export_texture(network, template, path, entries)
-    write_checksums(arguments.model_dir)
-    print_result("%s: differs from PyTorch by at most %.2g of a colour", path, difference)
+    report_export(export(arguments.checkpoint, load_open_hand(), arguments.model_dir))
     return 0
 
 

@@ -1,6 +1,6 @@
 """Computes the model card of any predictor, a checkpoint or an ONNX file, on rendered crops."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,17 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from handviz.core import metrics
-from handviz.core.records import FloatArray, NetworkOutput
+from handviz.core.records import FloatArray
 from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.data.synthetic.dataset import Shard, check_hand_model, read_shard, shard_numbers
 from handviz.evaluation.card import Answers, PartMeans, means_by_part
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.export import ExportModel, ExportOutput
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
-from handviz.training.cache import image_batch, truth_from_labels
-from handviz.training.checkpoint import calibration_metadata, load_checkpoint
+from handviz.training.families import Predictor, family_of_checkpoint
+from handviz.training.samples import image_batch, truth_from_labels
 
 BATCH = 16
 """Crops per call of a predictor."""
-Predictor = Callable[[NDArray[np.uint8]], list[NetworkOutput]]
-"""Crops (N, 224, 224, 3) RGB -> one hand each."""
 PER_CROP = ("visible", "visible_alone", "keypoint_visible", "hidden_fraction")
 """Fields of ``Answers`` that come from the crops alone."""
 
@@ -80,22 +77,8 @@ def _or_nan(std_m: FloatArray | None, points_m: FloatArray) -> FloatArray:
 
 
 def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
-    """Return a PyTorch predictor of the module that is exported; HandvizError if the folder is not a checkpoint."""
-    model, _, notes = load_checkpoint(directory, template)
-    exported = ExportModel(model, template, calibration_metadata(notes)).eval()
-
-    @torch.no_grad()
-    def predict(images: NDArray[np.uint8]) -> list[NetworkOutput]:
-        hands = []
-        for start in range(0, len(images), BATCH):
-            output = exported(image_batch(images[start : start + BATCH]))
-            for row in zip(*(part.numpy() for part in output), strict=True):
-                fields = dict(zip(ExportOutput._fields, row, strict=True))
-                numbers = {name: float(fields[name]) for name in ("scale", "right_hand", "presence")}
-                hands.append(NetworkOutput(**fields | numbers))
-        return hands
-
-    return predict
+    """Return the predictions of a checkpoint as its family makes them; HandvizError if the folder is none."""
+    return family_of_checkpoint(directory).predictor_of(directory, template)
 
 
 def _first(shard: Shard, count: int) -> Shard:

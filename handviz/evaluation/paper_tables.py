@@ -1,4 +1,4 @@
-"""The tables of AMVUR (CVPR 2023) and its supplement: the paper's own rows, with their printed numbers.
+"""The tables of papers: their own rows, with their printed numbers. So far AMVUR (CVPR 2023) and its supplement.
 
 The numbers are in ``paper_tables.toml``. A row names its recipe (``evaluation/recipes``), so that its run can be found.
 Rows of other methods are left out. Numbers are after Procrustes alignment where a figure's name begins with ``pa_``.
@@ -41,22 +41,34 @@ class PaperRow:
 class PaperTable:
     """A table, with the split that all of its rows are tested on."""
 
+    paper: str
+    """Short name of the method whose paper it is in, such as "AMVUR" """
     name: str
-    """Its name in ``handviz tables``: 1 to 6, and S2 to S5 of the supplement"""
+    """Its number there, such as "1", or "S2" of a supplement"""
     title: str
     test: str
     """NAME/SPLIT of the data spec"""
     figures: tuple[str, ...]
     rows: tuple[PaperRow, ...]
 
+    @property
+    def id(self) -> str:
+        """Its name in ``handviz tables``, such as "amvur/1" or "sima_hand/2"."""
+        return f"{self.paper.lower().replace('-', '_')}/{self.name}"
+
+    @property
+    def heading(self) -> str:
+        """What stands above it."""
+        return f"{self.paper}, Table {self.name}: {self.title}"
+
 
 def _table(
-    name: str, title: str, test: str, figures: list[str], rows: list[tuple[str, str, list[float]]]
+    paper: str, name: str, title: str, test: str, figures: list[str], rows: list[tuple[str, str, list[float]]]
 ) -> PaperTable:
     found = (
         PaperRow(label, recipe, dict(zip(figures, numbers, strict=bool(numbers)))) for label, recipe, numbers in rows
     )
-    return PaperTable(name, title, test, tuple(figures), tuple(found))
+    return PaperTable(paper, name, title, test, tuple(figures), tuple(found))
 
 
 TABLES = tuple(_table(**entry) for entry in tomllib.loads(TABLES_FILE.read_text(encoding="utf-8"))["table"])

@@ -1,7 +1,8 @@
-"""Recipes: one file per row of the paper's tables, with every setting of its training that is not the default.
+"""Recipes: one file per row of AMVUR's tables, with every setting of its training that is not the default.
 
-``recipes/NAME.toml`` holds the tables ``train`` (fields of TrainConfig), ``model`` (ModelConfig) and ``loss``
-(LossConfig, its ``weak`` a table of its own). The user's folders come from the command line.
+``recipes/NAME.toml`` holds ``family`` (without it "amvur", the only one whose recipes are read), ``dataset`` and the
+tables ``train`` (fields of TrainConfig), ``model`` (ModelConfig) and ``loss`` (LossConfig, its ``weak`` a table of its
+own). The user's folders come from the command line.
 """
 
 import json
@@ -13,9 +14,10 @@ from typing import Any, get_type_hints
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.json_files import parse_json
+from handviz.models.amvur.family import FAMILY
 from handviz.models.amvur.losses import LossConfig, WeakWeights
 from handviz.models.amvur.model import ModelConfig
-from handviz.training.config import TrainConfig
+from handviz.models.amvur.training_config import TrainConfig
 
 FOLDER = Path(__file__).parent / "recipes"
 USER_FIELDS = (
@@ -33,6 +35,7 @@ USER_FIELDS = (
     "start_from",
 )
 """Fields of TrainConfig that a recipe does not hold, or holds as a table of its own"""
+ENTRIES = ("family", "dataset", "train", "model", "loss")
 MAX_FILE_BYTES = 100_000
 SMOKE_BATCH, SMOKE_SAMPLES, SMOKE_EPOCHS = 2, 8, 5
 
@@ -47,6 +50,8 @@ class Recipe:
     train: Mapping[str, Any]
     model: ModelConfig
     loss: LossConfig
+    family: str = FAMILY.id
+    """Of the model that it trains: recipes are those of AMVUR"""
 
     @property
     def needs_camera_prior(self) -> bool:
@@ -95,10 +100,14 @@ def load_recipe(name: str) -> Recipe:
 
 
 def _recipe(path: Path, found: dict[str, Any]) -> Recipe:
-    unknown = found.keys() - {"dataset", "train", "model", "loss"}
+    unknown = found.keys() - set(ENTRIES)
     if unknown:
         raise HandvizError(
-            f"{path}: there is no {', '.join(sorted(unknown))}; there are dataset, train, model, loss",
+            f"{path}: there is no {', '.join(sorted(unknown))}; there are {', '.join(ENTRIES)}", ErrorCode.UNKNOWN_NAME
+        )
+    if (family := found.get("family", FAMILY.id)) != FAMILY.id:
+        raise HandvizError(
+            f"{path}: recipes of the family {family!r} cannot be read: write family = {FAMILY.id!r}, or leave it out",
             ErrorCode.UNKNOWN_NAME,
         )
     tables = {name: _table(path, name, found.get(name, {})) for name in ("train", "model", "loss")}

@@ -21,8 +21,8 @@ from handviz.evaluation.recipes import Recipe
 from handviz.evaluation.tables import RENDERED, Result, write_result
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.model import ModelConfig
-from handviz.training.checkpoint import load_checkpoint
-from handviz.training.config import TrainConfig
+from handviz.models.amvur.training_checkpoint import load_checkpoint
+from handviz.models.amvur.training_config import TrainConfig
 
 ALIGNMENTS = ("root_", "procrustes_")
 """Of the official measures; crops have no camera, so nothing is compared in the camera frame."""

@@ -1,4 +1,4 @@
-"""The paper's tables with the results of one's own runs beside its numbers."""
+"""The papers' tables with the results of one's own runs beside its numbers."""
 
 import json
 import math
@@ -145,7 +145,7 @@ def found_for(row: PaperRow, table: PaperTable, results: Sequence[Result]) -> Re
 def _table(table: PaperTable, results: Sequence[Result]) -> str:
     ours = "rendered" if table.test == RENDERED else "ours"
     heads = [part for figure in table.figures for part in (f"{FIGURES[figure][0]}: paper", ours)]
-    lines = [f"### Table {table.name}: {table.title}", "", "| | " + " | ".join(heads) + " |"]
+    lines = [f"### {table.heading}", "", "| | " + " | ".join(heads) + " |"]
     lines.append("|---" * (1 + len(heads)) + "|")
     runs = [(row, found_for(row, table, results)) for row in table.rows]
     lines += [f"| {row.label} | " + " | ".join(_cells(row, table, found)) + " |" for row, found in runs]

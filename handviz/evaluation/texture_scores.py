@@ -25,7 +25,7 @@ from handviz.detection.crop import points_in_crop
 from handviz.evaluation.evaluate import Crops, Predictor
 from handviz.hand_models.template import HandTemplate
 from handviz.models.texture.rasterise import Raster, interpolated, rasterise
-from handviz.training.texture_samples import DARKEST_SHOWN, OF_COLOURS, front_triangles, mesh_points
+from handviz.models.texture.training_samples import DARKEST_SHOWN, OF_COLOURS, front_triangles, mesh_points
 
 BATCH = 16
 MIN_REGION = 200

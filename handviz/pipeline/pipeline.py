@@ -3,15 +3,11 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Self
 
 from handviz.core.camera_model import intrinsics_of_frame
 from handviz.core.errors import ErrorCode, HandvizError
@@ -20,51 +16,29 @@ from handviz.core.paths import TEXTURE_NAME
 from handviz.core.records import (
     DEFAULT_CROP,
     Detection,
-    FloatArray,
     Frame,
     FrameResult,
     HandCrop,
-    HandednessSetting,
     HandMesh,
     HandTexture,
     Intrinsics,
     ModelId,
     NetworkFile,
-    NetworkOutput,
     NetworkRole,
-    PlacedHand,
     StageTimes,
 )
-from handviz.detection.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
+from handviz.detection.crop import crop_hand, mesh_in_crop
 from handviz.detection.landmarker import HandLandmarker
 from handviz.detection.tracking import HandTracker, override_handedness
 from handviz.hand_models.choice import hand_model, hand_model_for, which_file
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.hand_models.skinning import vertices_from_keypoint_displacements
-from handviz.hand_models.template import HandTemplate
 from handviz.models.base import LoadContext
 from handviz.models.reconstructor import LoadedModel, ModelCache
 from handviz.models.registry import model_ids
-from handviz.pipeline.false_hands import Candidate, indices_of_true_hands
 from handviz.pipeline.kalman import ModelSmoothers
-from handviz.pipeline.refinement import (
-    reconstruct_with_recheck,
-    refine_camera,
-    refine_in_2d,
-    refine_in_3d,
-    scale_to_measured_size,
-)
+from handviz.pipeline.reconstruction import FrameConditions, HandMaker, Reconstruction
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.pipeline.texture_fusion import HandTexturer, TextureCache, Texturer
-
-
-class _Reconstruction(NamedTuple):
-    """One network's hands of a frame; a recheck of handedness may have replaced crops."""
-
-    crops: list[HandCrop]
-    hands: tuple[HandMesh, ...]
-    true_indices: list[int]
-    """Of those hands that are neither false nor another one once more."""
 
 
 class Pipeline:
@@ -92,7 +66,7 @@ class Pipeline:
         self._tracker, self._new_hands_requested = HandTracker(video=config.video), False
         self._model = self._used_model = settings.model
         template = hand_model_for(config.hand_model, config.model_dir)
-        self._displacements: dict[str, FloatArray] = {}
+        self._maker = HandMaker(config)
         open_hand = load_open_hand()
         self._texture_cache = TextureCache(open_hand.faces, open_hand.vertex_count)
         self._owns_models = models is None
@@ -100,7 +74,7 @@ class Pipeline:
         first = self._cache.request(settings.model)
         try:
             # In parallel, since both take most of a second on a slow machine.
-            self._vertices_from_displacements(template)
+            self._maker.prepare(template)
             self._landmarker = self._new_landmarker()
             self._detector_file = loaded_file(config.landmarker)
             network = self._loaded(first)
@@ -231,14 +205,13 @@ class Pipeline:
         times_s.append(time.perf_counter())
         crops = [crop_hand(frame.image, detection, network.spec.crop) for detection in detections]
         times_s.append(time.perf_counter())
-        reconstruct = partial(self._reconstruct, frame.image, side, intrinsics)
-        found_crops, found_meshes, true_indices = reconstruct(crops, network)
-        found_hands = tuple(found_meshes[index] for index in true_indices)
-        true_detections = [detections[index] for index in true_indices]
-        found, errors = self._reconstruct_others(
-            model, partial(self._cropped, frame.image, true_detections, reconstruct)
-        )
-        crops = [found_crops[index] for index in true_indices]
+        conditions = FrameConditions(frame.image, intrinsics, side, self._current.hand_size, self._video)
+        made, failure = self._made(crops, network, conditions)
+        found_hands = tuple(made.hands[index] for index in made.true_indices)
+        if not failure:
+            detections = tuple(detections[index] for index in made.true_indices)
+        found, errors = self._by_others(model, detections, conditions)
+        crops = [made.crops[index] for index in made.true_indices]
         detections = tuple(crop.detection for crop in crops)
         self._tracker.note_sides(detections)
         times_s.append(time.perf_counter())
@@ -259,7 +232,7 @@ class Pipeline:
         times_s.append(time.perf_counter())
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(times_s)]
         with self._lock:
-            error = self._texture_error
+            error = failure or self._texture_error
         times = StageTimes(*steps)
         files = self._files(network, with_texture=bool(textures))
         compared = tuple(name for name in model_ids() if name == model or name in others or name in errors)
@@ -269,15 +242,16 @@ class Pipeline:
             frame, model, detections, hands, times, error, crops_of, others, errors, compared, files, hidden
         )
 
-    def _cropped(
-        self,
-        image: NDArray[np.uint8],
-        detections: Sequence[Detection],
-        reconstruct: Callable[[list[HandCrop], LoadedModel], _Reconstruction],
-        network: LoadedModel,
-    ) -> _Reconstruction:
-        """Reconstruct detections by another model, from the crops that it takes."""
-        return reconstruct([crop_hand(image, detection, network.spec.crop) for detection in detections], network)
+    def _made(
+        self, crops: list[HandCrop], network: LoadedModel, conditions: FrameConditions
+    ) -> tuple[Reconstruction, str]:
+        """Return the chosen model's hands; where others run too, its failure is a message and they go on."""
+        try:
+            return self._maker.of_crops(crops, network, conditions), ""
+        except HandvizError as error:
+            if not self._current.others:
+                raise
+            return Reconstruction([], (), []), str(error)
 
     def _files(self, network: LoadedModel, *, with_texture: bool) -> dict[NetworkRole, NetworkFile]:
         """Return the files that a result comes from."""
@@ -286,40 +260,8 @@ class Pipeline:
             files["texture_net"] = self._texturer.file
         return files
 
-    def _reconstruct(
-        self,
-        image: NDArray[np.uint8],
-        side: HandednessSetting,
-        intrinsics: Intrinsics,
-        crops: list[HandCrop],
-        network: LoadedModel,
-    ) -> _Reconstruction:
-        """Reconstruct the crops of an image (H, W, 3) by one network."""
-        found = crops
-        if self._video or side != "detected":
-            canonical = network.reconstruct(crops)
-        else:
-            crops, canonical = reconstruct_with_recheck(image, crops, network)
-        placed = [
-            # Where the detector got the handedness wrong, its keypoints are wrong too.
-            self._corrected(hand, crop, intrinsics, network.template, keypoints_valid=crop is before)
-            for hand, crop, before in zip(canonical, crops, found, strict=True)
-        ]
-        fingerprint = network.template.fingerprint
-        hands = tuple(
-            hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, model=network.spec.id, hand_model=fingerprint)
-            for hand, crop in zip(placed, crops, strict=True)
-        )
-        if self._video or not self._config.align_to_detector:
-            return _Reconstruction(crops, hands, list(range(len(hands))))
-        candidates = [
-            Candidate(crop.detection, head, hand, other_side=crop is not before)
-            for crop, head, hand, before in zip(crops, canonical, hands, found, strict=True)
-        ]
-        return _Reconstruction(crops, hands, indices_of_true_hands(candidates))
-
-    def _reconstruct_others(
-        self, model: ModelId, reconstruct: Callable[[LoadedModel], _Reconstruction]
+    def _by_others(
+        self, model: ModelId, detections: Sequence[Detection], conditions: FrameConditions
     ) -> tuple[dict[ModelId, tuple[HandMesh, ...]], dict[ModelId, str]]:
         """Return the hands of the other models that are requested, and the errors of those that fail."""
         hands: dict[ModelId, tuple[HandMesh, ...]] = {}
@@ -335,7 +277,7 @@ class Pipeline:
                 if isinstance(failure, HandvizError):
                     errors[name] = str(failure)
                 else:
-                    hands[name] = reconstruct(network.result()).hands
+                    hands[name] = self._maker.of_detections(detections, network.result(), conditions).hands
             except HandvizError as error:
                 errors[name] = str(error)
         return hands, errors
@@ -364,34 +306,6 @@ class Pipeline:
                 # Not tried again until textures are requested again.
                 self._texture_error = f"Without texture: {error}" if self._settings.texture else ""
             return []
-
-    def _corrected(
-        self,
-        hand: NetworkOutput,
-        crop: HandCrop,
-        intrinsics: Intrinsics,
-        template: HandTemplate,
-        *,
-        keypoints_valid: bool,
-    ) -> PlacedHand:
-        """Refine the hand by the detector's and MediaPipe's landmarks, as far as the settings allow."""
-        vertices_from_displacements = self._vertices_from_displacements(template)
-        config = self._config
-        if config.correct_pose:
-            hand = refine_in_3d(hand, vertices_from_displacements)
-        placed = scale_to_measured_size(hand, self._current.hand_size)
-        use_keypoints = config.align_to_detector and keypoints_valid
-        if use_keypoints:
-            placed = refine_camera(placed, crop, intrinsics)
-        if config.correct_pose and use_keypoints:
-            placed = refine_in_2d(placed, crop, intrinsics, vertices_from_displacements)
-        return placed
-
-    def _vertices_from_displacements(self, template: HandTemplate) -> FloatArray:
-        """Return the matrix (V, 21) of ``vertices_from_keypoint_displacements``, computed once for each hand model."""
-        if template.fingerprint not in self._displacements:
-            self._displacements[template.fingerprint] = vertices_from_keypoint_displacements(template)
-        return self._displacements[template.fingerprint]
 
     def _check_hand_model(self, network: LoadedModel) -> None:
         """Raise HandvizError if the user gave a hand model and the chosen model is made for another one."""

@@ -1,4 +1,6 @@
-"""Checkpoints: weights as safetensors with config, hand model and commit as metadata; a second file to resume from."""
+"""Checkpoints: weights as safetensors with family, config, hand model and commit as metadata; a second file to resume
+from.
+"""
 
 import json
 import logging
@@ -6,9 +8,10 @@ import os
 import pickle
 import shutil
 import subprocess
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,14 +25,31 @@ from handviz.core.json_files import Within, check_value, parse_json
 from handviz.core.paths import IS_CLONE, PROJECT_ROOT
 from handviz.hand_models.choice import which_file
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.export import CalibrationMetadata
-from handviz.models.amvur.model import HandModel, ModelConfig, build_model, config_from_saved, current_weight_name
 from handviz.models.backbones.weight_files import load_weights
 
 logger = logging.getLogger(__name__)
 WEIGHTS, STATE = "model.safetensors", "resume.pt"
 OLD = ".old"
 VARIANCE_SCALES = ("vertex_variance_scale", "keypoint_variance_scale")
+"""Notes in which ``handviz calibrate`` keeps the factors of a checkpoint's variances."""
+FIRST_FAMILY = "amvur"
+"""The family of checkpoints that name none."""
+ConfigT = TypeVar("ConfigT")
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Architecture(Generic[ConfigT, NetworkT]):
+    """The networks of a family: how one is built of its config, and how a checkpoint becomes one again."""
+
+    family: str
+    """The family's id, which its checkpoints name"""
+    build: Callable[[ConfigT, HandTemplate], NetworkT]
+    """Builds a network, freshly initialised"""
+    config_from_saved: Callable[[Mapping[str, Any]], ConfigT]
+    """The config of what a checkpoint of this version or an older one holds; TypeError or ValueError for another"""
+    current_weight_name: Callable[[str], str] = str
+    """The name in ``state_dict`` of a weight of a checkpoint of this version or an older one"""
 
 
 def current_commit() -> str:
@@ -50,7 +70,7 @@ def current_commit() -> str:
 
 def save_checkpoint(
     directory: Path, model: nn.Module, config: object, notes: dict[str, Any], template: HandTemplate,
-    state: dict[str, Any],
+    state: dict[str, Any], *, family: str,
 ) -> Path:  # fmt: skip
     """Write ``directory`` completely or not at all: an earlier checkpoint stays until the new one is complete."""
     part = unfinished_path(directory)
@@ -59,6 +79,7 @@ def save_checkpoint(
         "hand_model": template.name,
         "fingerprint": template.fingerprint,
         "commit": current_commit(),
+        "family": family,
         "notes": json.dumps(notes),
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
@@ -118,9 +139,20 @@ def read_metadata(directory: Path) -> dict[str, str]:
     return metadata
 
 
-def checked_metadata(directory: Path, template: HandTemplate) -> dict[str, str]:
-    """Return ``read_metadata`` of a checkpoint; HandvizError if it was trained for another hand model."""
+def family_in(metadata: Mapping[str, str]) -> str:
+    """Return the id of the family that a checkpoint's metadata names; those before families name none: AMVUR."""
+    return metadata.get("family", FIRST_FAMILY)
+
+
+def _checked_metadata(directory: Path, template: HandTemplate, family: str) -> dict[str, str]:
+    """Return ``read_metadata``; HandvizError for a checkpoint of another family or hand model."""
     metadata = read_metadata(directory)
+    # Texture nets from before families name none either.
+    if metadata.get("family", family) != family:
+        raise HandvizError(
+            f"{directory} is a checkpoint of the family {metadata['family']}, not {family}: choose another checkpoint",
+            ErrorCode.MODEL_MISMATCH,
+        )
     if metadata["fingerprint"] != template.fingerprint:
         raise HandvizError(
             f"{directory} was trained for the hand model {metadata.get('hand_model')} "
@@ -131,21 +163,24 @@ def checked_metadata(directory: Path, template: HandTemplate) -> dict[str, str]:
     return metadata
 
 
-def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel, ModelConfig, dict[str, Any]]:
-    """Return model, config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
-    metadata = checked_metadata(directory, template)
+def load_network(
+    directory: Path, template: HandTemplate, architecture: Architecture[ConfigT, NetworkT]
+) -> tuple[NetworkT, ConfigT, dict[str, Any]]:
+    """Return network, config and notes; HandvizError for a foreign, damaged or mismatching checkpoint."""
+    metadata = _checked_metadata(directory, template, architecture.family)
+    saved = parse_json(metadata["model"], dict[str, Any], str(directory), "use another checkpoint")
     try:
-        config = config_from_saved(
-            parse_json(metadata["model"], dict[str, Any], str(directory), "use another checkpoint")
-        )
-        model = build_model(config, template)
+        config = architecture.config_from_saved(saved)
+        network = architecture.build(config, template)
         weights = load_weights(directory / WEIGHTS)
-        model.load_state_dict({current_weight_name(name): weight for name, weight in weights.items()})
+        network.load_state_dict({architecture.current_weight_name(name): weight for name, weight in weights.items()})
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise HandvizError(
-            f"{directory} does not fit this version of handviz ({error})", ErrorCode.MODEL_DAMAGED
+            f"{directory} holds no network of the family {architecture.family} of this version of handviz ({error}): "
+            "use another checkpoint",
+            ErrorCode.MODEL_DAMAGED,
         ) from error
-    return model, config, parsed_notes(directory, metadata["notes"])
+    return network, config, parsed_notes(directory, metadata["notes"])
 
 
 @dataclass(frozen=True)
@@ -156,20 +191,7 @@ class _Notes:
 
 
 @dataclass(frozen=True)
-class _Loss:
-    vertex_correlation: Annotated[float, Within(ge=0, le=1)]
-
-
-@dataclass(frozen=True)
-class _Train:
-    loss: _Loss
-
-
-@dataclass(frozen=True)
-class _CalibrationNotes:
-    """What the notes hold of the calibration of standard deviations; the scales are missing before it."""
-
-    train: _Train
+class _ScaleNotes:
     vertex_variance_scale: Annotated[float, Within(gt=0)] = 1.0
     keypoint_variance_scale: Annotated[float, Within(gt=0)] = 1.0
 
@@ -181,20 +203,13 @@ def parsed_notes(directory: Path, text: str) -> dict[str, Any]:
     return parse_json(text, dict[str, Any], name, remedy)
 
 
-def calibration_metadata(notes: dict[str, Any]) -> CalibrationMetadata:
-    """Return the calibration of the checkpoint's standard deviations; HandvizError if missing or invalid."""
-    found = check_value(notes, _CalibrationNotes, "the checkpoint's calibration", "use another checkpoint")
-    return CalibrationMetadata(
-        vertex_correlation=found.train.loss.vertex_correlation,
-        vertex_variance_scale=found.vertex_variance_scale,
-        keypoint_variance_scale=found.keypoint_variance_scale,
-    )
+def variance_scales(notes: dict[str, Any]) -> tuple[float, float]:
+    """Return the factors ``VARIANCE_SCALES`` of a checkpoint's variances, 1 before they are fitted.
 
-
-def supervision_of(notes: dict[str, Any]) -> str:
-    """Return "full" or "weak"; notes of older versions lack it and mean "full"."""
-    train = notes.get("train")
-    return str(train.get("supervision", "full")) if isinstance(train, dict) else "full"
+    HandvizError if they are damaged.
+    """
+    found = check_value(notes, _ScaleNotes, "the checkpoint's calibration", "use another checkpoint")
+    return found.vertex_variance_scale, found.keypoint_variance_scale
 
 
 def load_resume_state(directory: Path) -> dict[str, Any]:

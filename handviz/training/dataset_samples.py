@@ -27,7 +27,7 @@ from handviz.data.synthetic.viewpoint import sample_jitter
 from handviz.detection.crop import cut_out
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.losses import Truth
+from handviz.models.truth import Truth
 from handviz.training.samples import (
     CROP_LABELS,
     DECODERS,

@@ -1,4 +1,4 @@
-"""Inputs of a training batch, cached or images, and its truth: the only place where the two modes differ."""
+"""Inputs of a training batch, and its truth: images here; what a family caches of them is in its own samples."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from handviz.core.files import read_arrays
 from handviz.core.units import CENTIMETRES_PER_METRE
@@ -17,16 +17,14 @@ from handviz.data.synthetic.dataset import REMEDY, check_hand_model, decode, jpe
 from handviz.data.synthetic.generator import images_file
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.features import ImageFeatures
-from handviz.models.amvur.losses import Truth
-from handviz.models.amvur.model import Cached, HandModel, ModelOutput
+from handviz.models.truth import Truth
 
 CROP_LABELS = ("rotation", "scale", "translation", "keypoints_crop")
 TRUTH_LABELS = ("pose", "shape", *CROP_LABELS)
 DECODERS = 8
 """Threads that decode images; OpenCV releases the interpreter's lock meanwhile."""
-Inputs = Tensor | Cached | ImageFeatures
-"""Images (B, 3, 224, 224), their cached maps, or the heads' features."""
+Inputs = Any
+"""What a family's network takes: images (B, 3, 224, 224), or a named tuple of what was computed of them before."""
 
 
 class Samples(Protocol):
@@ -42,17 +40,6 @@ class Samples(Protocol):
     def batch(self, ids: Tensor) -> tuple[Inputs, Truth]:
         """Return the network's inputs for some samples, and their truth."""
         ...
-
-
-class FromInputs(nn.Module):
-    """A model that takes any kind of inputs."""
-
-    def __init__(self, model: HandModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs: Inputs) -> ModelOutput:
-        return self.model(inputs) if isinstance(inputs, Tensor) else self.model.from_cached(inputs)
 
 
 def to_device(part: Any, device: torch.device) -> Any:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import make_folder, write_files
 from handviz.hand_models.template import HandTemplate
-from handviz.training.checkpoint import load_resume_state, recovered, save_checkpoint
+from handviz.training.checkpoint import Architecture, load_network, load_resume_state, recovered, save_checkpoint
 from handviz.training.config import LoopConfig, RunConfig, as_metadata, changes
 from handviz.training.distributed import ALONE, Processes
 
@@ -69,15 +69,17 @@ class RunTask(Task):
     """A task whose training lies in a folder."""
 
     config: RunConfig
+    architecture: Architecture[Any, Any]
+    """Of the family whose network it is: builds it, and reads its checkpoints"""
     model_config: object
     """A dataclass, from which the network is built again"""
     template: HandTemplate
     seen_before = 0
     """Samples from which the initial weights have learned"""
 
-    @abstractmethod
     def load(self, directory: Path) -> tuple[nn.Module, object, dict[str, Any]]:
-        """Return the network, its config and the notes of a checkpoint; HandvizError if it is none of this kind."""
+        """Return the network, its config and the notes of a checkpoint; HandvizError if it is none of this family."""
+        return load_network(directory, self.template, self.architecture)
 
     def check_resumable(self, saved: nn.Module, checkpoint: Path) -> None:
         """Raise HandvizError if the run started with other frozen weights than this command's."""
@@ -299,7 +301,7 @@ class Run(Trainer):
 
     def save(self) -> None:
         """Write the run's last checkpoint."""
-        task = self.task
+        task, family = self.task, self.task.architecture.family
         state = {"optimiser": self.optimiser.state_dict(), "step": self.step, "batch_size": self.batch_size}
         notes = {
             "step": self.step,
@@ -307,7 +309,7 @@ class Run(Trainer):
             "samples": len(task.samples),
             "train": as_metadata(task.config),
         }
-        save_checkpoint(self.last, task.network, task.model_config, notes, task.template, state)
+        save_checkpoint(self.last, task.network, task.model_config, notes, task.template, state, family=family)
 
     def _stop(self) -> "AbstractContextManager[Stop]":
         return stop_at_signals()

@@ -12,13 +12,8 @@ from handviz.core.errors import HandvizError
 from handviz.evaluation.calibration import fit_variance_scale
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.training.checkpoint import (
-    VARIANCE_SCALES,
-    add_metadata,
-    calibration_metadata,
-    load_checkpoint,
-    read_metadata,
-)
+from handviz.models.amvur.training_checkpoint import calibration_metadata, load_checkpoint
+from handviz.training.checkpoint import VARIANCE_SCALES, add_metadata, read_metadata
 from tests.errors import wrong_usage
 
 pytestmark = pytest.mark.slow

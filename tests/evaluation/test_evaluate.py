@@ -18,7 +18,7 @@ from handviz.data.synthetic.dataset import read_shard
 from handviz.evaluation.card import CARD_ROWS, card, card_table, means_by_part
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, keypoints_visible, mediapipe_by_part
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
-from handviz.training.cache import truth_from_labels
+from handviz.training.samples import truth_from_labels
 from tests.errors import raises, wrong_usage
 
 HANDS = 32

@@ -12,10 +12,11 @@ from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
 from handviz.evaluation.recipes import load_recipe, recipe_names, smoke
 from handviz.models.amvur.model import build_model
+from handviz.models.amvur.training import train
+from handviz.models.amvur.training_checkpoint import load_checkpoint
 from handviz.models.backbones import imagenet_backbones
 from handviz.training import dataset_samples
-from handviz.training.amvur import train
-from handviz.training.checkpoint import load_checkpoint, save_checkpoint
+from handviz.training.checkpoint import save_checkpoint
 from tests.errors import raises
 from tests.fake_datasets.stand_in_mano import stand_in_template, write_stand_in_mano
 from tools.fake_datasets import writer
@@ -97,7 +98,7 @@ def camera_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write an untrained checkpoint of the weak recipes' backbone."""
     template, config = stand_in_template(), load_recipe("ho3d_v2_weak_prior").model
     folder = tmp_path_factory.mktemp("camera") / "last"
-    return save_checkpoint(folder, build_model(config, template), config, {}, template, {})
+    return save_checkpoint(folder, build_model(config, template), config, {}, template, {}, family="amvur")
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from handviz.evaluation.recipes import load_recipe, recipe_names, smoke
 from handviz.evaluation.rendered import RenderedHands, evaluate_rendered, rendered_config
 from handviz.evaluation.tables import COLUMN_OF, FIGURES, read_results
 from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.training import train
+from handviz.models.amvur.training_checkpoint import load_checkpoint
+from handviz.models.amvur.training_config import TrainConfig
 from handviz.models.backbones.registry import make_backbone
-from handviz.training.amvur import train
-from handviz.training.checkpoint import load_checkpoint
-from handviz.training.config import TrainConfig
 from tests.errors import raises
 from tests.small_trainings import amvur_run
 

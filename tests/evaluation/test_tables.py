@@ -10,6 +10,7 @@ from handviz.__main__ import main
 from handviz.evaluation.paper_tables import FIGURES, TABLES
 from handviz.evaluation.recipes import recipe_names
 from handviz.evaluation.tables import COLUMN_OF, RENDERED, UNLIKE, Result, as_json, markdown, read_results
+from tests.errors import wrong_usage
 
 FIGURES_FOUND = {column: 1.0 + place / 8 for place, column in enumerate(COLUMN_OF.values())}
 
@@ -86,9 +87,9 @@ def test_a_rendered_number_stands_apart_and_says_so_itself(tmp_path: Path) -> No
     of_datasets, of_rendered = markdown(found).split("## Rendered hands: no results on a dataset")
     assert of_datasets.strip() == markdown(found[:1]).strip(), "the tables of datasets are as without it"
     assert "cheap" not in of_datasets
-    titles = [line for line in of_rendered.splitlines() if line.startswith("### Table")]
+    titles = [line for line in of_rendered.splitlines() if line.startswith("### ")]
     assert len(titles) == len([table for table in TABLES if any(row.recipe == "ho3d_v2_final" for row in table.rows)])
-    assert all("RENDERED HANDS" in title for title in titles)
+    assert all(title.startswith("### AMVUR, Table ") and "RENDERED HANDS" in title for title in titles)
     rows = [line for line in of_rendered.splitlines() if line.startswith("| ") and "paper" not in line]
     ours = [cell.strip() for row in rows for cell in row.strip("|").split("|")[2::2]]
     assert {cell for cell in ours if cell != "–"}
@@ -137,14 +138,33 @@ def test_a_figure_that_is_no_number_is_refused(tmp_path: Path, capsys: pytest.Ca
     assert "(figures.root_f5: " in capsys.readouterr().err
 
 
-def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize("name", ["amvur/S5", "S5"])
+def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture, name: str) -> None:
     result(tmp_path / "run")
     out = tmp_path / "tables.md"
-    assert main(["tables", str(tmp_path), "--table", "S5", "--out", str(out)]) == 0
+    assert main(["tables", str(tmp_path), "--table", name, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert out.read_text(encoding="utf-8") == printed
     assert "| supervised: final | 19.2 | 1.8 |" in printed
-    assert "Table 1" not in printed
+    assert [line for line in printed.splitlines() if line.startswith("### ")] == [
+        f"### {table.heading}" for table in TABLES if table.name == "S5"
+    ]
+
+
+def test_a_table_that_no_paper_has_is_wrong_usage(capsys: pytest.CaptureFixture) -> None:
+    with wrong_usage():
+        main(["tables", "--table", "amvur/7"])
+    message = capsys.readouterr().err
+    assert "amvur/7" in message
+    assert "amvur/S5" in message
+
+
+def test_a_table_is_called_by_its_paper() -> None:
+    names = [table.id for table in TABLES]
+    assert len(names) == len(set(names)) == 10
+    assert {name.partition("/")[0] for name in names} == {"amvur"}
+    other = replace(TABLES[0], paper="SiMA-Hand", name="2")
+    assert (other.id, other.heading) == ("sima_hand/2", f"SiMA-Hand, Table 2: {TABLES[0].title}")
 
 
 def test_nothing_to_fill_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -159,4 +179,4 @@ def test_recipes_are_listed(capsys: pytest.CaptureFixture) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(recipe_names())
     (final,) = (line for line in lines if line.startswith("ho3d_v2_final "))
-    assert final.split(maxsplit=2)[1:] == ["ho3d_v2/train", "Table 1, 3, 5, S3, S4, S5"]
+    assert final.split(maxsplit=2)[1:] == ["ho3d_v2/train", "amvur/1, amvur/3, amvur/5, amvur/S3, amvur/S4, amvur/S5"]

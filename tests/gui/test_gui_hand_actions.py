@@ -87,7 +87,7 @@ def test_hidden_hands_are_counted_and_come_back(qtbot: QtBot, window: MainWindow
     assert isinstance(actions, HandActions)
     show(window, TWO)
     assert actions.hidden.isHidden()
-    assert not actions.show_hidden.isEnabled()
+    assert actions.show_hidden.isHidden()
     show(window, TWO[:1], hidden=1)
     assert actions.hidden.text() == "1 hand hidden"
     press(qtbot, window, "Shift+Del")

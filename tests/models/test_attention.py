@@ -20,8 +20,8 @@ from handviz.models.amvur.attention_maps import (
     attention_of_vertex,
     attention_to_joint,
 )
+from handviz.models.amvur.training_checkpoint import load_checkpoint
 from handviz.models.onnx_session import float_images
-from handviz.training.checkpoint import load_checkpoint
 from tests.conftest import SmallModel
 from tests.errors import raises
 from tests.hands import made_up_detection

@@ -27,13 +27,13 @@ from handviz.models.amvur.export import (
     ExportOutput,
     export_onnx,
     largest_difference_cm,
-    rounded_to_half,
 )
 from handviz.models.amvur.model import VARIANTS, ModelConfig, build_model
-from handviz.models.amvur.onnx_file import store_as_half, write_onnx
+from handviz.models.amvur.training_checkpoint import load_checkpoint
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
+from handviz.models.onnx_file import rounded_to_half, store_as_half, write_onnx
 from handviz.models.reconstructor import OnnxReconstructor
-from handviz.training.checkpoint import load_checkpoint, read_metadata
+from handviz.training.checkpoint import read_metadata
 from tests.errors import raises
 
 pytestmark = pytest.mark.slow
@@ -83,6 +83,9 @@ def test_the_outputs_are_named_and_free_in_the_batch(small_model):
 def test_the_file_says_what_it_is(small_model, template):
     metadata = {item.key: item.value for item in onnx.load(small_model.onnx).metadata_props}
     assert metadata == {
+        "handviz.model": "final",
+        "handviz.family": "amvur",
+        "handviz.provides": "attention,landmarks,uncertainty",
         "handviz.variant": "final",
         "handviz.hand_model": "open_hand",
         "handviz.fingerprint": template.fingerprint,
@@ -106,7 +109,7 @@ def test_the_command_renews_the_checksums(small_model):
 
 def test_the_live_program_loads_it(small_model, exported, template):
     reconstructor = OnnxReconstructor(small_model.onnx, template=template)
-    assert reconstructor.variant == "final"
+    assert reconstructor.model == "final"
     two_images, nothing = images(2), Detection("right", 1.0, np.zeros((21, 2)))
     crops = [HandCrop(image.permute(1, 2, 0).numpy(), np.eye(2, 3), nothing) for image in two_images]
     with torch.no_grad():

@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 
 from handviz.core.errors import ErrorCode
 from handviz.core.gaussian import Gaussian, rotation_from_6d
-from handviz.models.amvur.losses import LossConfig, Truth, WeakWeights
+from handviz.models.amvur.losses import LossConfig, WeakWeights
 from handviz.models.amvur.model import ModelOutput
 from handviz.models.amvur.network import CameraOutput, PriorOutput
 from handviz.models.amvur.weak_losses import (
@@ -21,6 +21,7 @@ from handviz.models.amvur.weak_losses import (
     pose_prior,
     weak_terms,
 )
+from handviz.models.truth import Truth
 from tests.errors import raises
 
 BATCH, VERTICES, KEYPOINTS = 2, 5, 3

@@ -15,6 +15,7 @@ from handviz.core.errors import ErrorCode
 from handviz.core.records import Frame, HandMesh, Intrinsics
 from handviz.detection.crop import as_the_detector_marks_them
 from handviz.pipeline import pipeline as pipeline_module
+from handviz.pipeline import reconstruction
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.refinement import FRACTION
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
@@ -186,7 +187,7 @@ def test_keypoints_of_a_hand_of_the_wrong_side_correct_nothing(
     def recheck(image, crops, network):
         return [replace(crop) if turned else crop for crop in crops], network.reconstruct(crops)
 
-    monkeypatch.setattr(pipeline_module, "reconstruct_with_recheck", recheck)
+    monkeypatch.setattr(reconstruction, "reconstruct_with_recheck", recheck)
     seen = []
     for align in (True, False):
         config = PipelineConfig(networks, preload_others=False, video=False, align_to_detector=align)

@@ -17,13 +17,13 @@ from handviz.data.synthetic.dataset import read_shard
 from handviz.detection.crop import crop_hand, points_in_crop
 from handviz.models.reconstructor import OnnxReconstructor
 from handviz.models.texture.network import Copying, TextureConfig, TextureNet, TextureOutput, sampled
+from handviz.models.texture.training import TextureLoss, at_pixels, texture_terms
+from handviz.models.texture.training_samples import load_texture_samples, mesh_points, missed
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.pipeline.texture_fusion import Texturer, inside_image
 from handviz.rendering.hand_shape import VertexNormals
-from handviz.training.texture import TextureLoss, at_pixels, texture_terms
-from handviz.training.texture_samples import load_texture_samples, mesh_points, missed
 from tests.errors import raises
 from tests.hands import FakeLandmarker
 from tests.tiny_network import constant_hand, write_all_networks, write_network

@@ -10,9 +10,9 @@ from scipy.spatial.transform import Rotation
 
 from handviz.__main__ import main
 from handviz.models.amvur.model import VARIANTS, build_model
-from handviz.training.amvur import optimiser_groups, train, validation_errors
-from handviz.training.cache import load_cached
-from handviz.training.checkpoint import load_checkpoint
+from handviz.models.amvur.training import optimiser_groups, train, validation_errors
+from handviz.models.amvur.training_cache import load_cached
+from handviz.models.amvur.training_checkpoint import load_checkpoint
 from tests.small_trainings import SMALL, amvur_run, run_steps
 
 pytestmark = pytest.mark.slow

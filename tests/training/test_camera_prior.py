@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from handviz.core.gaussian import rotation_from_6d
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.network import CameraOutput, camera_vector
-from handviz.training.camera_prior import as_prior, rest_rotation
+from handviz.models.amvur.training_camera_prior import as_prior, rest_rotation
 from tests.fake_datasets.stand_in_mano import MANO_FROM_OPEN, stand_in_template
 
 

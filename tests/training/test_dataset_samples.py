@@ -14,7 +14,8 @@ from handviz.data.datasets.cut import cut
 from handviz.data.datasets.images import BadImages, UsableImages
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig
-from handviz.training.config import TrainConfig, as_metadata, changes
+from handviz.models.amvur.training_config import TrainConfig
+from handviz.training.config import as_metadata, changes
 from handviz.training.dataset_samples import DatasetSamples, Drawing, JoinedSamples, at_step, load_samples
 from tests.errors import raises
 from tests.fake_datasets.hands import TinyHand, tiny_hands

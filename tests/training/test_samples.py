@@ -9,7 +9,7 @@ import pytest
 from handviz.core.errors import ErrorCode
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig, build_model
-from handviz.training.cache import load_cached
+from handviz.models.amvur.training_cache import load_cached
 from handviz.training.samples import load_images, needed_shards
 from tests.errors import raises
 

@@ -11,8 +11,8 @@ from handviz.core.errors import ErrorCode
 from handviz.evaluation.evaluate import Crops, mediapipe_by_part
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.models.amvur.training_config import TrainConfig
 from handviz.training.checkpoint import save_checkpoint
-from handviz.training.config import TrainConfig
 from tests.errors import raises
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
@@ -28,7 +28,7 @@ def saved(folder: Path, config: ModelConfig, seed: int) -> Path:
     model = build_model(config, template)
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.01)
-    return save_checkpoint(folder, model, config, {}, template, {})
+    return save_checkpoint(folder, model, config, {}, template, {}, family="amvur")
 
 
 def test_matching_weights_of_every_variant_are_taken_and_later_ones_win(tmp_path: Path, cached_hands: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_backbone_can_start_from_another_run(config, template, tmp_path):
     started = amvur_run(next_config, template)
     assert_same(started.task.network.backbone.state_dict(), source.task.network.backbone.state_dict())
     other = replace(SMALL, variant="prior", backbone="efficientnet_b0")
-    save_checkpoint(tmp_path / "other", build_model(other, template), other, {}, template, {})
+    save_checkpoint(tmp_path / "other", build_model(other, template), other, {}, template, {}, family="amvur")
     with raises(ErrorCode.MODEL_MISMATCH, match="efficientnet_b0"):
         amvur_run(replace(config, backbone_from=tmp_path / "other"), template)
 
@@ -63,7 +63,9 @@ def test_a_model_can_start_from_other_variants(config, template):
     for variant in ("prior", "amvur"):
         torch.manual_seed(len(variant))
         models[variant] = build_model(replace(SMALL, variant=variant), template)
-        save_checkpoint(config.run / variant, models[variant], replace(SMALL, variant=variant), {}, template, {})
+        save_checkpoint(
+            config.run / variant, models[variant], replace(SMALL, variant=variant), {}, template, {}, family="amvur"
+        )
     plain = replace(SMALL, conditioning="rest")
     start = replace(config, model=plain, start_from=(config.run / "prior", config.run / "amvur"))
     heads = amvur_run(start, template).task.network.heads

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from handviz.core.errors import ErrorCode
-from handviz.training.augmentation import StyleNoise, drawn_styles, in_other_styles, spread_of_statistics, statistics
+from handviz.models.amvur.training_augmentation import (
+    StyleNoise,
+    drawn_styles,
+    in_other_styles,
+    spread_of_statistics,
+    statistics,
+)
 from tests.errors import raises
 
 

@@ -7,7 +7,7 @@ import torch
 
 from handviz.core.errors import ErrorCode
 from handviz.models.texture.network import TextureConfig
-from handviz.training.texture import TextureLoss, TextureTask, TextureTrainConfig, load_texture_checkpoint
+from handviz.models.texture.training import TextureLoss, TextureTask, TextureTrainConfig, load_texture_checkpoint
 from handviz.training.trainer import Run
 from tests.errors import raises
 from tests.small_trainings import assert_same

@@ -12,8 +12,9 @@ import torch
 from handviz.core.errors import ErrorCode
 from handviz.data.synthetic.dataset import read_shard
 from handviz.models.amvur.model import build_model
-from handviz.training.amvur import train
-from handviz.training.cache import landmarks_file, load_cached, middle_file, with_features
+from handviz.models.amvur.training import train
+from handviz.models.amvur.training_cache import landmarks_file, load_cached, with_features
+from handviz.training.cache import middle_file
 from handviz.training.samples import image_batch
 from tests.errors import raises
 from tests.small_trainings import SMALL, amvur_run

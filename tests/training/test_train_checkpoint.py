@@ -15,8 +15,9 @@ from handviz import __version__
 from handviz.core.errors import ErrorCode
 from handviz.core.paths import PROJECT_ROOT
 from handviz.models.amvur.model import build_model
+from handviz.models.amvur.training_checkpoint import load_checkpoint
 from handviz.training import checkpoint
-from handviz.training.checkpoint import current_commit, load_checkpoint, load_resume_state, recovered, save_checkpoint
+from handviz.training.checkpoint import current_commit, load_resume_state, recovered, save_checkpoint
 from tests.errors import raises
 from tests.small_trainings import SMALL, assert_same
 
@@ -25,7 +26,9 @@ from tests.small_trainings import SMALL, assert_same
 def saved(tmp_path, template):
     """Save a checkpoint of untrained weights."""
     model, notes = build_model(SMALL, template), {"step": 3}
-    return save_checkpoint(tmp_path / "last", model, SMALL, notes, template, {"step": 3, "optimiser": {}}), model
+    return save_checkpoint(
+        tmp_path / "last", model, SMALL, notes, template, {"step": 3, "optimiser": {}}, family="amvur"
+    ), model
 
 
 def test_a_checkpoint_comes_back_as_it_was(saved, template):
@@ -129,7 +132,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(saved, template
 
     monkeypatch.setattr(checkpoint.torch, "save", full_disk)
     with raises(ErrorCode.DISK_FULL, match="last one is intact"):
-        save_checkpoint(folder, model, SMALL, {}, template, {})
+        save_checkpoint(folder, model, SMALL, {}, template, {}, family="amvur")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert not list(folder.parent.glob("*.part"))
 

@@ -9,10 +9,12 @@ import pytest
 from handviz.core.errors import ErrorCode
 from handviz.models.amvur.losses import LossConfig
 from handviz.models.amvur.model import ModelConfig
-from handviz.training.amvur import train
-from handviz.training.augmentation import LandmarkNoise, StyleNoise
-from handviz.training.checkpoint import load_checkpoint, load_resume_state, save_checkpoint
-from handviz.training.config import TrainConfig, as_metadata, changes
+from handviz.models.amvur.training import train
+from handviz.models.amvur.training_augmentation import LandmarkNoise, StyleNoise
+from handviz.models.amvur.training_checkpoint import load_checkpoint
+from handviz.models.amvur.training_config import TrainConfig
+from handviz.training.checkpoint import load_resume_state, save_checkpoint
+from handviz.training.config import as_metadata, changes
 from tests.errors import raises
 from tests.small_trainings import amvur_run
 
@@ -78,7 +80,7 @@ def test_more_hands_in_the_same_folder_are_another_run(config, template):
     """Their number decides the order."""
     last = train(config, template)
     model, _, notes = load_checkpoint(last, template)
-    save_checkpoint(last, model, SMALL, notes | {"samples": 7}, template, load_resume_state(last))
+    save_checkpoint(last, model, SMALL, notes | {"samples": 7}, template, load_resume_state(last), family="amvur")
     with raises(ErrorCode.FOLDER_TAKEN, match="7 samples, not 8"):
         train(config, template)
 
@@ -90,7 +92,7 @@ def test_epochs_and_rates_may_change_and_old_notes_say_nothing(config, template)
     model, _, notes = load_checkpoint(last, template)
     assert notes["step"] == 4
     old = {name: notes[name] for name in ("step", "samples_seen")}
-    save_checkpoint(last, model, SMALL, old, template, load_resume_state(last))
+    save_checkpoint(last, model, SMALL, old, template, load_resume_state(last), family="amvur")
     train(replace(longer, epochs=3, seed=1), template)
     assert load_checkpoint(last, template)[2]["step"] == 6
 

@@ -16,10 +16,10 @@ from handviz.core.errors import ErrorCode
 from handviz.core.files import not_writable
 from handviz.core.paths import PROJECT_ROOT
 from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.models.amvur.training import train
+from handviz.models.amvur.training_config import TrainConfig
 from handviz.training import trainer as trainer_module
-from handviz.training.amvur import train
 from handviz.training.cache import cache_name, middle_file
-from handviz.training.config import TrainConfig
 from handviz.training.distributed import chosen_device
 from handviz.training.trainer import Trainer
 from tests.errors import raises

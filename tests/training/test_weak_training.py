@@ -7,13 +7,13 @@ import torch
 
 from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
-from handviz.models.amvur.losses import Truth
 from handviz.models.amvur.model import VARIANTS
-from handviz.training.amvur import train, validation_errors
-from handviz.training.augmentation import LandmarkNoise
-from handviz.training.camera_prior import load_camera_prior
-from handviz.training.checkpoint import load_checkpoint
-from handviz.training.config import TrainConfig
+from handviz.models.amvur.training import train, validation_errors
+from handviz.models.amvur.training_augmentation import LandmarkNoise
+from handviz.models.amvur.training_camera_prior import load_camera_prior
+from handviz.models.amvur.training_checkpoint import load_checkpoint
+from handviz.models.amvur.training_config import TrainConfig
+from handviz.models.truth import Truth
 from handviz.training.samples import load_images, take
 from tests.errors import raises
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps

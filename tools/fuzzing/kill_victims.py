@@ -89,7 +89,9 @@ def checkpoint(folder: Path) -> None:
     for number in range(1, 100_000):
         with torch.no_grad():
             model.bias.fill_(float(number))
-        save_checkpoint(folder / "last", model, Config(), {"samples_seen": number}, template, {"step": number})
+        save_checkpoint(
+            folder / "last", model, Config(), {"samples_seen": number}, template, {"step": number}, family="kill"
+        )
         tell(number)
 
 

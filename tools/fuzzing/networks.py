@@ -46,12 +46,14 @@ def write_checkpoint(folder: Path) -> None:
     config = ModelConfig(width=16, regressor_width=16, feature_width=16, feature_layers=1)
     template = load_open_hand()
     state = {"step": 3, "optimiser": {"state": {0: {"exp_avg": torch.ones(4)}}}, "generator": torch.zeros(8)}
-    save_checkpoint(folder / "last", build_model(config, template), config, {"samples_seen": 3}, template, state)
+    save_checkpoint(
+        folder / "last", build_model(config, template), config, {"samples_seen": 3}, template, state, family="amvur"
+    )
 
 
 def read_checkpoint(folder: Path) -> None:
     """Load a checkpoint, whose weights must be finite."""
-    from handviz.training.checkpoint import load_checkpoint
+    from handviz.models.amvur.training_checkpoint import load_checkpoint
 
     model, _, notes = load_checkpoint(folder / "last", load_open_hand())
     check(isinstance(notes, dict), "notes that are no object")

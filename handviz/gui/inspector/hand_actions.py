@@ -26,9 +26,10 @@ class HandActions(Feature):
         self.flip = push_button("Other side", hint, self.flip_selected)
         self.hide = push_button("Hide", "Leave the selected hand out (Del)", self.hide_selected)
         self.show_hidden = push_button("Show hidden", "Show hidden hands again (Shift+Del)", self.show_all)
-        panel.column.addLayout(row_of(self.flip, self.hide, self.show_hidden))
+        panel.column.addLayout(row_of(self.flip, self.hide))
         self.hidden = named_label("faint", "")
         panel.column.addWidget(self.hidden)
+        panel.column.addWidget(self.show_hidden)
         controller.answered.connect(self._take_answer)
         controller.source_changing.connect(lambda _: self._take(None))
         self._take(None)
@@ -78,6 +79,6 @@ class HandActions(Feature):
         count = 0 if result is None else result.hidden
         for button in (self.flip, self.hide):
             button.setEnabled(result is not None and bool(result.hands))
-        self.show_hidden.setEnabled(count > 0)
         self.hidden.setText(f"{count} hand{'s' * (count != 1)} hidden")
-        self.hidden.setVisible(count > 0)
+        for part in (self.hidden, self.show_hidden):
+            part.setVisible(count > 0)

@@ -195,10 +195,10 @@ class SourcePanel(Panel):
 def uncertainty_text(hand: HandMesh) -> str:
     """Return the mean and largest standard deviation of a hand, or that its model predicts none, or one for all."""
     if hand.vertex_std_mm is None:
-        return "no uncertainty: the model predicts none"
+        return "no uncertainty: none predicted"
     mean_mm = f"sigma mean {hand.vertex_std_mm.mean():.1f} mm"
     if hand.uncertainty == "constant":
-        return f"{mean_mm}, the same for all vertices"
+        return f"{mean_mm}, the same everywhere"
     return f"{mean_mm}, max {hand.vertex_std_mm.max():.1f} mm"
 
 

@@ -2,31 +2,36 @@
 
 import logging
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path, make_folder
 from handviz.core.gaussian import keypoints_from_vertices
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.family import FAMILY
 from handviz.models.amvur.features import PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS
 from handviz.models.amvur.model import HandModel, ModelConfig
-from handviz.models.amvur.onnx_file import INPUT_NAME, store_as_half, write_onnx
+from handviz.models.onnx_file import (
+    INPUT_NAME,
+    add_metadata,
+    entries_of_model,
+    refused,
+    rounded_to_half,
+    store_as_half,
+    write_onnx,
+)
 
 logger = logging.getLogger(__name__)
 MAX_DIFFERENCE_CM = 1e-4
-Rounded = TypeVar("Rounded", bound=nn.Module)
 
 
 class ExportOutput(NamedTuple):
@@ -88,20 +93,6 @@ def _world_m(landmarks: Tensor) -> Tensor:
     return landmarks[:, WORLD_NUMBERS].unflatten(1, (KEYPOINT_COUNT, 3)) / DECIMETRES_PER_METRE
 
 
-def rounded_to_half(model: Rounded) -> Rounded:
-    """Round every weight, in place, to the nearest number that float16 represents; return the model."""
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            half = weight.half().float()
-            if not half.isfinite().all():
-                raise HandvizError(
-                    f"the weight {name} holds numbers that are not finite or too large for float16",
-                    ErrorCode.NOT_FINITE,
-                )
-            weight.copy_(half)
-    return model
-
-
 @dataclass(frozen=True)
 class CalibrationMetadata:
     """The factors from log-variances to the reported standard deviations."""
@@ -124,34 +115,11 @@ class ExportMetadata:
     """"weak": trained on 2D joints alone"""
 
 
-def add_metadata(path: Path, template: HandTemplate, entries: dict[str, str]) -> None:
-    """Write an ONNX file's metadata: the hand model, the version and ``entries``."""
-    model = onnx.load(path)
-    entries = {
-        "handviz.hand_model": template.name,
-        "handviz.fingerprint": template.fingerprint,
-        "handviz.version": __version__,
-        **entries,
-    }
-    _forget_the_exporter(model)
-    del model.metadata_props[:]
-    for key, value in entries.items():
-        model.metadata_props.add(key=key, value=value)
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-
-
-def _forget_the_exporter(model: onnx.ModelProto) -> None:
-    """Remove the exporter's metadata of every node: paths of the exporting machine, a third of a file."""
-    graph = model.graph
-    del graph.metadata_props[:]
-    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
-        del part.metadata_props[:]
-        part.doc_string = ""
-
-
 def _entries(config: ModelConfig, metadata: ExportMetadata) -> dict[str, str]:
+    """Return the metadata of a file: what every family's files say of their model, then what is AMVUR's own."""
+    (spec,) = (model for model in FAMILY.models if model.id == config.variant)
     return {
+        **entries_of_model(spec),
         "handviz.variant": config.variant,
         "handviz.backbone": config.backbone,
         "handviz.tokens": f"{config.tokens} x {config.width}",
@@ -203,10 +171,3 @@ def export_onnx(
                 ErrorCode.OUTPUT_DIFFERS,
             )
     return difference
-
-
-def refused(part: Path, path: Path) -> Path:
-    """Move a file that failed its check to NAME.refused beside its destination; return that path."""
-    refused_path = path.with_name(path.name + ".refused")
-    os.replace(part, refused_path)
-    return refused_path

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
@@ -20,6 +19,7 @@ from handviz.core.gaussian import (
 )
 from handviz.models.amvur.model import ModelOutput, Variant
 from handviz.models.amvur.network import CameraOutput, camera_vector
+from handviz.models.truth import Truth, in_crop
 
 VARIANCES = ("projected", "labels")
 
@@ -131,19 +131,6 @@ class LossConfig:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """Ground truth of a batch."""
-
-    vertices_cm: Tensor
-    """(B, V, 3) canonical"""
-    keypoints_crop: Tensor
-    """(B, 21, 2) in [-1, 1]"""
-    rotation: Tensor
-    scale_per_cm: Tensor
-    translation: Tensor
-
-
 LossTerms = Callable[[ModelOutput, Truth, Tensor, LossConfig], dict[str, Tensor]]
 """(output, truth, regressor (21, V), config) -> every weighted term by name."""
 
@@ -155,12 +142,6 @@ def image_gaussian(keypoints: Gaussian, camera: CameraOutput) -> Gaussian:
     reach = (projected.mean - camera.translation[:, None]).square().detach()
     of_camera = camera.log_variance[:, None, 7:].exp() + reach * camera.log_variance[:, None, 6:7].exp()
     return Gaussian(projected.mean, torch.logaddexp(projected.log_variance, torch.log(of_camera)))
-
-
-def in_crop(vertices_cm: Tensor, rotation: Tensor, scale_per_cm: Tensor, translation: Tensor) -> Tensor:
-    """Project canonical points (B, K, 3) to the crop (B, K, 3): half-sides, depth from the wrist."""
-    rotated = scale_per_cm[:, None, None] * (vertices_cm @ rotation.transpose(1, 2))
-    return rotated + functional.pad(translation, (0, 1))[:, None]
 
 
 def crop_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:

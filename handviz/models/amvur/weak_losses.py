@@ -21,16 +21,10 @@ from handviz.core.gaussian import (
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE
 from handviz.hand_models.anatomy import joint_axes, pose_from_angles, sample_angles
 from handviz.hand_models.template import POSE_SIZE, HandTemplate
-from handviz.models.amvur.losses import (
-    CENTIMETRES_PER_HALF_SIDE,
-    IMAGE_SQUARES,
-    LossConfig,
-    Truth,
-    image_gaussian,
-    in_crop,
-)
+from handviz.models.amvur.losses import CENTIMETRES_PER_HALF_SIDE, IMAGE_SQUARES, LossConfig, image_gaussian
 from handviz.models.amvur.model import ModelOutput
 from handviz.models.amvur.network import CameraOutput
+from handviz.models.truth import Truth, in_crop
 
 OPEN_HAND = "open_hand"
 """The template whose poses are relative to a flat hand."""

@@ -10,8 +10,15 @@ from torch import Tensor, nn
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path, make_folder
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.export import add_metadata, refused, rounded_to_half
-from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME, store_as_half, write_onnx
+from handviz.models.onnx_file import (
+    IMAGE_SHAPE,
+    INPUT_NAME,
+    add_metadata,
+    refused,
+    rounded_to_half,
+    store_as_half,
+    write_onnx,
+)
 from handviz.models.texture.network import TextureNet
 
 OUTPUT_NAMES = ("vertex_rgb", "vertex_albedo", "vertex_visible")

@@ -6,7 +6,7 @@ trainer's.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,10 @@ from torch import Tensor, nn
 from handviz.core import metrics
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.losses import Truth, in_crop, loss_terms
+from handviz.models.amvur.losses import loss_terms
 from handviz.models.amvur.memory import channels_last
-from handviz.models.amvur.model import Cached, HandModel, ModelConfig, build_model
-from handviz.models.amvur.weak_losses import WeakPriors, pose_prior, weak_terms
-from handviz.models.backbones.imagenet_backbones import load_torchvision_weights
-from handviz.training.augmentation import (
+from handviz.models.amvur.model import Cached, HandModel, build_model
+from handviz.models.amvur.training_augmentation import (
     TrueLandmarks,
     drawn_styles,
     in_other_styles,
@@ -29,14 +27,19 @@ from handviz.training.augmentation import (
     true_landmarks,
     with_errors_of_photographs,
 )
-from handviz.training.cache import CachedSamples, load_cached, stem_digest, tail_parameters, with_features
-from handviz.training.camera_prior import load_camera_prior
-from handviz.training.checkpoint import load_checkpoint
-from handviz.training.config import TrainConfig
+from handviz.models.amvur.training_cache import CachedSamples, FromInputs, Inputs, load_cached, with_features
+from handviz.models.amvur.training_camera_prior import load_camera_prior
+from handviz.models.amvur.training_checkpoint import ARCHITECTURE, export, load_checkpoint, predictor, remark_of
+from handviz.models.amvur.training_config import TrainConfig
+from handviz.models.amvur.weak_losses import WeakPriors, pose_prior, weak_terms
+from handviz.models.backbones.imagenet_backbones import load_torchvision_weights
+from handviz.models.truth import Truth, in_crop
+from handviz.training.cache import stem_digest, tail_parameters
 from handviz.training.dataset_samples import Drawing, at_step, load_samples, rendered_folders
-from handviz.training.distributed import ALONE, Processes, joined
-from handviz.training.samples import FromInputs, Inputs, Samples, to_device
-from handviz.training.trainer import RunTask, complete_run, parameter_group
+from handviz.training.distributed import ALONE, Processes
+from handviz.training.families import TrainingFamily, train_family
+from handviz.training.samples import Samples, to_device
+from handviz.training.trainer import RunTask, parameter_group
 
 logger = logging.getLogger(__name__)
 MAX_VALIDATION_SAMPLES = 2048
@@ -46,8 +49,7 @@ MAX_STYLE_SAMPLES = 2048
 
 def train(config: TrainConfig, template: HandTemplate) -> Path:
     """Train to the end, resuming an earlier run; returns the checkpoint's folder."""
-    with joined(config.device) as processes:
-        return complete_run(config, lambda: AmvurTask(config, template, processes))
+    return train_family(TRAINING, config, template)
 
 
 def optimiser_groups(model: HandModel, config: TrainConfig) -> list[dict[str, Any]]:
@@ -70,6 +72,7 @@ class AmvurTask(RunTask):
     config: TrainConfig
     network: HandModel
     samples: Samples
+    architecture = ARCHITECTURE
 
     def __init__(self, config: TrainConfig, template: HandTemplate, processes: Processes = ALONE) -> None:
         self.config, self.template, self.processes = config, template, processes
@@ -165,10 +168,6 @@ class AmvurTask(RunTask):
             self.start_from(directory)
         if self.config.tail_rate == 0 and not self.config.start_from and self.config.model.features == "joints":
             logger.warning("nothing before the heads trains, and without --start-from its features are random")
-
-    def load(self, directory: Path) -> tuple[HandModel, ModelConfig, dict[str, Any]]:
-        """Return the model, its config and the notes of a checkpoint."""
-        return load_checkpoint(directory, self.template)
 
     def check_resumable(self, saved: nn.Module, checkpoint: Path) -> None:
         """Raise HandvizError unless cached maps and features are those that the run started with."""
@@ -277,3 +276,17 @@ def _aligned_errors_mm(mine_cm: Tensor, true_cm: Tensor) -> Tensor:
     if not len(mine_cm):
         return torch.empty(0, dtype=torch.float64)
     return torch.from_numpy(metrics.pa_mpjpe_mm(mine_cm.cpu().numpy(), true_cm.cpu().numpy()) * 0.01)
+
+
+UNUSUAL = ("warm_up_steps", "gradient_norm", "landmark_noise", "style_noise", "recipe")
+"""Settings of a run that are no options of ``handviz train``."""
+TRAINING = TrainingFamily(
+    ARCHITECTURE,
+    TrainConfig,
+    AmvurTask,
+    export,
+    predictor,
+    options=tuple(item.name for item in fields(TrainConfig) if item.name not in UNUSUAL),
+    is_calibrated=True,
+    remark=remark_of,
+)

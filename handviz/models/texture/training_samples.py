@@ -22,8 +22,8 @@ from handviz.data.synthetic.dataset import REMEDY, bits, decode, jpeg_parts
 from handviz.data.synthetic.generator import images_file
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.losses import in_crop
 from handviz.models.texture.rasterise import NOTHING, nearest_triangles
+from handviz.models.truth import in_crop
 from handviz.training.samples import DECODERS, image_batch, needed_shards, truth_from_labels
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from handviz.core.records import KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 from handviz.detection.crop import as_the_detector_marks_them
 from handviz.models.amvur.features import LANDMARK_NUMBERS
-from handviz.models.amvur.losses import Truth, in_crop
+from handviz.models.truth import Truth, in_crop
 
 MIN_STD = 1e-4
 NUMBERS = 3 * KEYPOINT_COUNT

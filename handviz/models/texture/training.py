@@ -4,6 +4,7 @@ The truth is twofold: the image, at pixels that the mesh covers and the mask mar
 colours of all vertices, including those that no image shows.
 """
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -12,25 +13,27 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.json_files import parse_json
+from handviz.core.json_files import check_value
+from handviz.core.paths import TEXTURE_NAME
 from handviz.core.records import CROP_SIZE
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME
-from handviz.models.backbones.weight_files import load_weights
+from handviz.models.onnx_file import IMAGE_SHAPE, INPUT_NAME
+from handviz.models.texture.export import export_texture
 from handviz.models.texture.network import STEM_CHANNELS, TextureConfig, TextureMaps, TextureNet, TextureOutput
 from handviz.models.texture.rasterise import barycentrics
+from handviz.models.texture.training_samples import DARKEST_SHOWN, TextureBatch, TextureSamples, load_texture_samples
 from handviz.training.cache import fast_session
-from handviz.training.checkpoint import WEIGHTS, checked_metadata, parsed_notes
+from handviz.training.checkpoint import Architecture, load_network, read_metadata
 from handviz.training.config import RunConfig
-from handviz.training.texture_samples import DARKEST_SHOWN, TextureBatch, TextureSamples, load_texture_samples
-from handviz.training.trainer import RunTask, complete_run, parameter_group
+from handviz.training.distributed import Device, Processes
+from handviz.training.families import ExportedFile, TrainingFamily, train_family
+from handviz.training.trainer import RunTask, parameter_group
 
 MAX_VALIDATION_SAMPLES = 512
+REMEDY = "use another checkpoint"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class TextureTrainConfig(RunConfig):
     rate: float = 1e-3
     """Learning rate of all trainable parameters."""
     validation: Path | None = None
+    device: Device = "cpu"
     start_from: Path | None = None
     """Checkpoint of a texture net, perhaps of other sizes, whose matching weights to start from."""
 
@@ -118,12 +122,21 @@ def stem_session() -> onnxruntime.InferenceSession:
     return fast_session(_Stem(), [f"map{number}" for number in range(len(STEM_CHANNELS))], IMAGE_SHAPE)
 
 
+def _config_from_saved(saved: Mapping[str, Any]) -> TextureConfig:
+    """Return the config that a checkpoint holds; TypeError for unknown fields."""
+    return TextureConfig(**check_value(dict(saved), dict[str, int], "the config of the checkpoint", REMEDY))
+
+
+ARCHITECTURE = Architecture("texture", TextureNet, _config_from_saved)
+
+
 class TextureTask(RunTask):
     """One training of the texture net."""
 
     config: TextureTrainConfig
     network: TextureNet
     samples: TextureSamples
+    architecture = ARCHITECTURE
 
     def __init__(self, config: TextureTrainConfig, template: HandTemplate) -> None:
         self.config, self.template, self.model_config = config, template, config.model
@@ -138,10 +151,6 @@ class TextureTask(RunTask):
         self.faces = torch.tensor(template.faces).long()
         trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.groups = [parameter_group(trainable, config.rate)]
-
-    def load(self, directory: Path) -> tuple[TextureNet, TextureConfig, dict[str, Any]]:
-        """Return the network, its config and the notes of a checkpoint."""
-        return load_texture_checkpoint(directory, self.template)
 
     def loss_terms(self, ids: Tensor, step: int) -> dict[str, Tensor]:
         """Return the weighted terms of a batch."""
@@ -183,21 +192,32 @@ class TextureTask(RunTask):
 
 def train_texture(config: TextureTrainConfig, template: HandTemplate) -> Path:
     """Train to the end, resuming an earlier run; returns the checkpoint's folder."""
-    return complete_run(config, lambda: TextureTask(config, template))
+    return train_family(TRAINING, config, template)
 
 
 def load_texture_checkpoint(
     directory: Path, template: HandTemplate
 ) -> tuple[TextureNet, TextureConfig, dict[str, Any]]:
-    """Return network, config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
-    metadata = checked_metadata(directory, template)
-    try:
-        saved = parse_json(metadata["model"], dict[str, int], str(directory), "use another checkpoint")
-        config = TextureConfig(**saved)
-        network = TextureNet(config, template)
-        network.load_state_dict(load_weights(directory / WEIGHTS))
-    except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise HandvizError(
-            f"{directory} holds no texture net of this version of handviz ({error})", ErrorCode.MODEL_MISMATCH
-        ) from error
-    return network, config, parsed_notes(directory, metadata["notes"])
+    """Return network, config and notes; HandvizError for a foreign, damaged or mismatching checkpoint."""
+    return load_network(directory, template, ARCHITECTURE)
+
+
+def export(checkpoint: Path, template: HandTemplate, model_dir: Path) -> ExportedFile:
+    """Write a checkpoint as the ONNX file of the texture net; HandvizError if that differs from PyTorch."""
+    network, config, notes = load_texture_checkpoint(checkpoint, template)
+    entries = {
+        "handviz.commit": read_metadata(checkpoint).get("commit", "unknown"),
+        "handviz.samples_seen": str(notes.get("samples_seen", 0)),
+        "handviz.tokens": f"{config.layers} layers x {config.width}",
+    }
+    path = model_dir / TEXTURE_NAME
+    return ExportedFile(path, export_texture(network, template, path, entries), "of a colour")
+
+
+def _task(config: TextureTrainConfig, template: HandTemplate, _: Processes) -> TextureTask:
+    """Return the task in one process: the texture net is too small for several."""
+    return TextureTask(config, template)
+
+
+TRAINING = TrainingFamily(ARCHITECTURE, TextureTrainConfig, _task, export)
+"""In no registry: ``handviz texture`` trains it, and it reconstructs no hands."""

@@ -1,11 +1,13 @@
-"""Writes a network as an ONNX file, without the exporter's log output."""
+"""Writes a network of any family as an ONNX file, with its metadata and without the exporter's log output."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -13,8 +15,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from handviz import __version__
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import CROP_SIZE
+from handviz.hand_models.template import HandTemplate
+from handviz.models.base import ModelSpec
 
+Rounded = TypeVar("Rounded", bound=nn.Module)
 INPUT_NAME = "image"
 IMAGE_SHAPE = (3, CROP_SIZE, CROP_SIZE)
 OPSET = 18
@@ -84,3 +91,59 @@ def store_as_half(path: Path) -> None:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     onnx.save(model, path)
+
+
+def rounded_to_half(model: Rounded) -> Rounded:
+    """Round every weight, in place, to the nearest number that float16 represents; return the model."""
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            half = weight.half().float()
+            if not half.isfinite().all():
+                raise HandvizError(
+                    f"the weight {name} holds numbers that are not finite or too large for float16",
+                    ErrorCode.NOT_FINITE,
+                )
+            weight.copy_(half)
+    return model
+
+
+def entries_of_model(spec: ModelSpec) -> dict[str, str]:
+    """Return the metadata by which a file says which model it is and what that predicts (``PROVISIONS``)."""
+    return {
+        "handviz.model": spec.id,
+        "handviz.family": spec.family,
+        "handviz.provides": ",".join(sorted(spec.provides)),
+    }
+
+
+def add_metadata(path: Path, template: HandTemplate, entries: dict[str, str]) -> None:
+    """Write an ONNX file's metadata: the hand model, the version and ``entries``."""
+    model = onnx.load(path)
+    entries = {
+        "handviz.hand_model": template.name,
+        "handviz.fingerprint": template.fingerprint,
+        "handviz.version": __version__,
+        **entries,
+    }
+    _forget_the_exporter(model)
+    del model.metadata_props[:]
+    for key, value in entries.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _forget_the_exporter(model: onnx.ModelProto) -> None:
+    """Remove the exporter's metadata of every node: paths of the exporting machine, a third of a file."""
+    graph = model.graph
+    del graph.metadata_props[:]
+    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+def refused(part: Path, path: Path) -> Path:
+    """Move a file that failed its check to NAME.refused beside its destination; return that path."""
+    refused_path = path.with_name(path.name + ".refused")
+    os.replace(part, refused_path)
+    return refused_path

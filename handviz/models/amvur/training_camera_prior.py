@@ -20,11 +20,12 @@ from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import HandModel
 from handviz.models.amvur.network import CameraOutput
-from handviz.training.cache import CachedSamples, load_cached
-from handviz.training.checkpoint import load_checkpoint, read_metadata
-from handviz.training.config import TrainConfig
+from handviz.models.amvur.training_cache import CachedSamples, FromInputs, Inputs, load_cached
+from handviz.models.amvur.training_checkpoint import load_checkpoint
+from handviz.models.amvur.training_config import TrainConfig
+from handviz.training.checkpoint import read_metadata
 from handviz.training.dataset_samples import rendered_folders
-from handviz.training.samples import FromInputs, Inputs, Samples, to_device
+from handviz.training.samples import Samples, to_device
 
 CHUNK = 128
 

@@ -1,0 +1,28 @@
+"""Ground truth of crops, as every family is trained on it."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Ground truth of a batch of right hands in the wrist frame, and of their cameras."""
+
+    vertices_cm: Tensor
+    """(B, V, 3) canonical"""
+    keypoints_crop: Tensor
+    """(B, 21, 2) in [-1, 1]"""
+    rotation: Tensor
+    """(B, 3, 3) from the wrist frame to the crop's axes"""
+    scale_per_cm: Tensor
+    """(B,) half-sides of the crop a centimetre"""
+    translation: Tensor
+    """(B, 2) the wrist in the crop, half-sides"""
+
+
+def in_crop(vertices_cm: Tensor, rotation: Tensor, scale_per_cm: Tensor, translation: Tensor) -> Tensor:
+    """Project canonical points (B, K, 3) to the crop (B, K, 3): half-sides, depth from the wrist."""
+    rotated = scale_per_cm[:, None, None] * (vertices_cm @ rotation.transpose(1, 2))
+    return rotated + functional.pad(translation, (0, 1))[:, None]

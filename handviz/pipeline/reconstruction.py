@@ -1,0 +1,122 @@
+"""One model's hands of a frame: from its crops to meshes in the camera frame, refined and checked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.camera_model import HandSize
+from handviz.core.records import (
+    Detection,
+    FloatArray,
+    HandCrop,
+    HandednessSetting,
+    HandMesh,
+    Intrinsics,
+    NetworkOutput,
+    PlacedHand,
+)
+from handviz.detection.crop import crop_hand, hand_mesh_from_crop
+from handviz.hand_models.skinning import vertices_from_keypoint_displacements
+from handviz.hand_models.template import HandTemplate
+from handviz.models.reconstructor import LoadedModel
+from handviz.pipeline.false_hands import Candidate, indices_of_true_hands
+from handviz.pipeline.refinement import (
+    reconstruct_with_recheck,
+    refine_camera,
+    refine_in_2d,
+    refine_in_3d,
+    scale_to_measured_size,
+)
+from handviz.pipeline.settings import PipelineConfig
+
+
+@dataclass(frozen=True, eq=False)
+class FrameConditions:
+    """What all models of a frame get."""
+
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    intrinsics: Intrinsics
+    side: HandednessSetting
+    hand_size: HandSize
+    follows: bool
+    """Whether the frame belongs to a stream; otherwise sides are rechecked and false hands found."""
+
+
+class Reconstruction(NamedTuple):
+    """One model's hands of a frame; a recheck of handedness may have replaced crops."""
+
+    crops: list[HandCrop]
+    hands: tuple[HandMesh, ...]
+    true_indices: list[int]
+    """Of those hands that are neither false nor another one once more."""
+
+
+class HandMaker:
+    """Runs models on crops and places their hands, with what is prepared once for each hand model."""
+
+    def __init__(self, config: PipelineConfig) -> None:
+        self._config = config
+        self._displacements: dict[str, FloatArray] = {}
+
+    def prepare(self, template: HandTemplate) -> FloatArray:
+        """Return the matrix (V, 21) of ``vertices_from_keypoint_displacements``, computed once for each hand model."""
+        if template.fingerprint not in self._displacements:
+            self._displacements[template.fingerprint] = vertices_from_keypoint_displacements(template)
+        return self._displacements[template.fingerprint]
+
+    def of_detections(
+        self, detections: Sequence[Detection], model: LoadedModel, conditions: FrameConditions
+    ) -> Reconstruction:
+        """Reconstruct detections from the crops that the model takes."""
+        crops = [crop_hand(conditions.image, detection, model.spec.crop) for detection in detections]
+        return self.of_crops(crops, model, conditions)
+
+    def of_crops(self, crops: list[HandCrop], model: LoadedModel, conditions: FrameConditions) -> Reconstruction:
+        """Reconstruct crops by one model; HandvizError if it does not answer, or not as it must."""
+        found = crops
+        if conditions.follows or conditions.side != "detected":
+            outputs = model.reconstruct(crops)
+        else:
+            crops, outputs = reconstruct_with_recheck(conditions.image, crops, model)
+        placed = [
+            # Where the detector got the handedness wrong, its keypoints are wrong too.
+            self._refined(output, crop, model.template, conditions, keypoints_valid=crop is before)
+            for output, crop, before in zip(outputs, crops, found, strict=True)
+        ]
+        fingerprint, camera = model.template.fingerprint, conditions.intrinsics
+        hands = tuple(
+            hand_mesh_from_crop(hand, crop, intrinsics=camera, model=model.spec.id, hand_model=fingerprint)
+            for hand, crop in zip(placed, crops, strict=True)
+        )
+        if conditions.follows or not self._config.align_to_detector:
+            return Reconstruction(crops, hands, list(range(len(hands))))
+        candidates = [
+            Candidate(crop.detection, output, hand, other_side=crop is not before)
+            for crop, output, hand, before in zip(crops, outputs, hands, found, strict=True)
+        ]
+        return Reconstruction(crops, hands, indices_of_true_hands(candidates))
+
+    def _refined(
+        self,
+        output: NetworkOutput,
+        crop: HandCrop,
+        template: HandTemplate,
+        conditions: FrameConditions,
+        *,
+        keypoints_valid: bool,
+    ) -> PlacedHand:
+        """Refine the hand by the detector's and MediaPipe's landmarks, as far as the configuration allows."""
+        vertices_from_displacements, config = self.prepare(template), self._config
+        if config.correct_pose:
+            output = refine_in_3d(output, vertices_from_displacements)
+        placed = scale_to_measured_size(output, conditions.hand_size)
+        use_keypoints = config.align_to_detector and keypoints_valid
+        if use_keypoints:
+            placed = refine_camera(placed, crop, conditions.intrinsics)
+        if config.correct_pose and use_keypoints:
+            placed = refine_in_2d(placed, crop, conditions.intrinsics, vertices_from_displacements)
+        return placed
