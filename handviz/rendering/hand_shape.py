@@ -222,9 +222,8 @@ class HandShaper:
         """
         vertices_m = np.asarray(hand.vertices_m, dtype=np.float32)
         in_image = np.concatenate([hand.vertices_px, vertices_m[:, 2:]], axis=1, dtype=np.float32)
-        # Without a standard deviation of its own no vertex is more certain than another: none fades.
-        own_mm = hand.vertex_std_mm if hand.uncertainty == "per_vertex" else None
-        std_mm = own_mm[:, None] if own_mm is not None else np.zeros((len(vertices_m), 1))
+        # A hand without uncertainty never fades.
+        std_mm = np.zeros((len(vertices_m), 1)) if hand.vertex_std_mm is None else hand.vertex_std_mm[:, None]
         lifted = self._surface.lift(np.concatenate([vertices_m, in_image, std_mm], axis=1, dtype=np.float32))
         normals = self._normals(lifted[:, :3])
         if hand.handedness == "left":

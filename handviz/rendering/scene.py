@@ -300,8 +300,7 @@ class Scene:
         if any(shape.material.marks_inferred for shape in self._shapes):
             parts.append(LegendPart("seen"))
         has_ellipses = any(shape.keypoint_covariance is not None for shape in self._shapes)
-        fades = any(hand.uncertainty == "per_vertex" for hand in hands)
-        lines = notes_for(options, fades=fades, ellipses=options.ellipses and has_ellipses)
+        lines = notes_for(options, fades=has_uncertainty(hands), ellipses=options.ellipses and has_ellipses)
         label = self._display.label(self._result.model)
         if not beside_label:
             lines += note_lines(uncertainty_note(hands, options, label))

@@ -121,14 +121,14 @@ def test_without_uncertainty_a_hand_is_plain_and_the_scale_is_that_of_the_others
 
 
 @pytest.mark.parametrize("uncertain", ["fade", "hide"])
-def test_without_a_standard_deviation_for_each_vertex_hands_are_whole(draw: Draw, uncertain: str) -> None:
+def test_hands_without_uncertainty_stay_whole(draw: Draw, uncertain: str) -> None:
     shown = replace(COMPARED, compare=False, colour="plain", uncertain_above_mm=5.0)
     threshold = replace(shown, uncertain=uncertain)  # type: ignore[arg-type]
-    constant = replace(square("final"), vertex_std_mm=np.full(4, 10.0))
-    for hand in (without_uncertainty("final"), constant):
-        np.testing.assert_array_equal(draw(compared(hands=(hand,)), threshold), draw(compared(hands=(hand,)), shown))
-    uneven = compared(hands=(square("final"),))
-    assert (draw(uneven, threshold) != draw(uneven, shown)).any(), "one with them fades or goes"
+    without = compared(hands=(without_uncertainty("final"),))
+    np.testing.assert_array_equal(draw(without, threshold), draw(without, shown))
+    for hand in (square("final"), replace(square("final"), vertex_std_mm=np.full(4, 10.0))):
+        uncertain_hand = compared(hands=(hand,))
+        assert (draw(uncertain_hand, threshold) != draw(uncertain_hand, shown)).any(), "others fade or go"
 
 
 def test_only_what_there_is_has_a_legend(draw: Draw, scene: SplitScene) -> None:

@@ -39,7 +39,7 @@ def square(*, depth_m: float = 0.5, std_mm: float = 5.0, handedness: str = "righ
         detection_score=1.0,
         model="final",
         vertices_m=corners * side_px / 1000,
-        vertex_std_mm=np.linspace(0.999, 1.001, 4) * std_mm,
+        vertex_std_mm=np.linspace(0.98, 1.02, 4) * std_mm,
         keypoints_m=np.zeros((21, 3)),
         keypoint_std_mm=np.zeros(21),
         camera_from_wrist=np.eye(3),

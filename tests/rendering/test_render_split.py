@@ -38,7 +38,7 @@ def square(model: ModelId) -> HandMesh:
         detection_score=1.0,
         model=model,
         vertices_m=corners * SIDE_M[model],
-        vertex_std_mm=np.linspace(0.999, 1.001, 4) * STD_MM[model],
+        vertex_std_mm=np.linspace(0.98, 1.02, 4) * STD_MM[model],
         keypoints_m=np.zeros((21, 3)),
         keypoint_std_mm=np.zeros(21),
         camera_from_wrist=np.eye(3),
