@@ -18,6 +18,7 @@ GAP_PX, EDGE_PX = 6, 3
 """Between a hand's box and its label, and between labels and everything else."""
 MAX_WIDTH_FRACTION = 0.35
 """Of the view: labels that are wider are reduced to the number."""
+UNLIMITED_PX = 10**4
 GRID = (7, 9)
 """Rows and columns of places all over the view, for labels that find none beside their hand."""
 ALL_OVER = 100
@@ -57,10 +58,10 @@ def hand_label(
 ) -> HandLabel:
     """Return a hand's label: all of it, or only the number in small views; bright if a point of it is picked."""
     number = hand_number(hand, index)
-    texts = hand_text(hand, index), f"{number}"
-    images = [label_image((text,), pixel_ratio, 10**4, is_inverse=is_picked) for text in texts]
-    fits = images[0].shape[1] <= MAX_WIDTH_FRACTION * view_size[0]
-    return HandLabel(number, images[0 if fits else 1], points_px)
+    image = label_image((hand_text(hand, index),), pixel_ratio, UNLIMITED_PX, is_inverse=is_picked)
+    if image.shape[1] > MAX_WIDTH_FRACTION * view_size[0]:
+        image = label_image((f"{number}",), pixel_ratio, UNLIMITED_PX, is_inverse=is_picked)
+    return HandLabel(number, image, points_px)
 
 
 class LabelPlacer:

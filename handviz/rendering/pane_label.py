@@ -22,7 +22,7 @@ INVERSE_GROUND, INVERSE_INK = (255, 214, 92, 240), (14, 17, 22)
 MARGIN_PX, MIN_BESIDE_PX = 8, 110
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=128)
 def label_image(
     lines: tuple[str, ...], pixel_ratio: float, max_width: int, *, is_inverse: bool = False
 ) -> NDArray[np.uint8]:
