@@ -23,7 +23,6 @@ ENTRY_POINTS = "handviz.models"
 logger = logging.getLogger(__name__)
 
 
-@cache
 def own_families() -> tuple[ModelFamily, ...]:
     """Return the families of handviz itself."""
     return tuple(_family(line) for line in BUILT_IN)

@@ -112,9 +112,10 @@ def test_the_live_program_loads_it(small_model, exported, template):
     reconstructor = OnnxReconstructor(small_model.onnx, template=template)
     assert reconstructor.model == "final"
     two_images, nothing = images(2), Detection("right", 1.0, np.zeros((21, 2)))
-    crops = [HandCrop(image.permute(1, 2, 0).numpy(), np.eye(2, 3), nothing) for image in two_images]
+    pixels = as_bytes(two_images)
+    crops = [HandCrop(image.permute(1, 2, 0).numpy(), np.eye(2, 3), nothing) for image in pixels]
     with torch.no_grad():
-        wanted = exported(two_images)
+        wanted = exported(pixels)
     for row, hand in enumerate(reconstructor.reconstruct(crops)):
         for name in ExportOutput._fields:
             np.testing.assert_allclose(getattr(hand, name), getattr(wanted, name)[row].numpy(), atol=1e-4)
@@ -201,7 +202,7 @@ def test_an_exported_network_takes_half_the_bytes_of_its_checkpoint(small_model)
 
 def test_a_file_that_differs_from_pytorch_is_not_put_in_place(small_model, exported, template, tmp_path, monkeypatch):
     other = build_model(ModelConfig(width=32, regressor_width=32), template)
-    monkeypatch.setattr(export, "write_onnx", lambda _, path, __: shutil.copy(small_model.onnx, path))
+    monkeypatch.setattr(export, "write_onnx", lambda _, path, *__, **___: shutil.copy(small_model.onnx, path))
     path = tmp_path / "handviz_final.onnx"
     path.write_bytes(b"the last good one")
     with raises(
