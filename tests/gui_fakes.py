@@ -18,11 +18,13 @@ from handviz.core.records import (
     ModelId,
     StageTimes,
 )
+from handviz.models.registry import model_labels
 from handviz.pipeline.settings import PipelineSettings
-from handviz.rendering.hand_shape import PlainSurface
+from handviz.rendering.hand_shape import ModelDisplay, PlainSurface
 
 UNPLUGGED = "camera 0 stopped delivering images: check that it is plugged in"
-TRIANGLE = PlainSurface(np.array([[0, 1, 2]], dtype=np.int32), 3)
+FACES = np.array([[0, 1, 2]], dtype=np.int32)
+TRIANGLE = ModelDisplay({"": PlainSurface(FACES, 3)}, model_labels())
 
 
 def frame(number: int = 0, name: str = "") -> Frame:

@@ -25,8 +25,9 @@ from handviz.core.paths import MODELS, TEXTURE_NAME, model_file
 from handviz.core.records import CROP_SIZE, Detection, Frame, FrameResult, HandCrop, PlacedHand
 from handviz.data.synthetic.dataset import read_shard
 from handviz.detection.crop import hand_mesh_from_crop, mesh_in_crop
-from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
+from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.reconstructor import OnnxReconstructor
+from handviz.pipeline.display import model_display
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.pipeline.texture_fusion import Texturer
@@ -98,8 +99,8 @@ def _frames(source: Source) -> Iterator[Frame]:
 def sheet(results: Iterator[FrameResult], count: int) -> Image:
     """Draw a row a hand: image, overlay, overlay with inferred regions marked, side, back, back marked, other light."""
     rows = []
-    surface = load_display_mesh()
-    with OffscreenRenderer(surface, TILE, TILE) as around, OffscreenRenderer(surface) as over:
+    display = model_display()
+    with OffscreenRenderer(display, TILE, TILE) as around, OffscreenRenderer(display) as over:
         for result in itertools.islice(results, count):
             marked = replace(ON_IMAGE, mark_inferred=True)
             tiles = [_tile(image, result) for image in (result.frame.image, over.draw(result, ON_IMAGE))]

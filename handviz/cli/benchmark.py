@@ -20,8 +20,8 @@ from handviz.core.records import Frame, FrameResult, ModelId
 from handviz.detection.landmarker import HandLandmarker
 from handviz.evaluation.performance.costs import output_costs_ms
 from handviz.evaluation.performance.live_run import LiveMeasures, LiveRun
-from handviz.hand_models.choice import display_mesh
 from handviz.models.registry import ModelChoice
+from handviz.pipeline.display import model_display
 from handviz.pipeline.image_request import ModelChoices, compared_models, comparing
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
@@ -78,7 +78,7 @@ def run(arguments: Arguments) -> int:
         alone_ms = _mediapipe_alone(source, arguments)
         pipeline = resources.enter_context(Pipeline(settings, config))
         renderer = resources.enter_context(
-            OffscreenRenderer(display_mesh(pipeline.template), WIDTH, HEIGHT, samples=None)
+            OffscreenRenderer(model_display(pipeline.template), WIDTH, HEIGHT, samples=None)
         )
         names = arguments.compared or (arguments.model,)
         shown = f"{'models' if arguments.compared else 'model'} {', '.join(names)}"

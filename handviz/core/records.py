@@ -37,8 +37,9 @@ CROP_SIZE = 224
 KEYPOINT_COUNT = 21
 NEAREST_M = 0.01
 """Depth that every point in front of the camera has at least."""
-SAME_STD = 1e-4
-"""Range of standard deviations, as a fraction of the largest one, up to which all are the same."""
+SAME_STD = 0.02
+"""Range of standard deviations, as a fraction of the largest one, up to which all are the same: smoothing alone makes
+equal ones differ by half a percent, and networks that tell vertices apart by tens of percent."""
 PALM_KEYPOINTS = (0, 5, 9, 13, 17)
 """Wrist and knuckles: they move together, and their centre is the best known position of a hand."""
 KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)

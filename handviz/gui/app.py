@@ -34,8 +34,9 @@ from handviz.gui.session.settings import SettingsStore
 from handviz.gui.widgets.log_window import LogBuffer
 from handviz.gui.widgets.shortcuts import FocusKeyFilter
 from handviz.gui.widgets.theme import Theme
-from handviz.hand_models.choice import display_mesh, hand_model_for
+from handviz.hand_models.choice import hand_model_for
 from handviz.models.registry import model_ids
+from handviz.pipeline.display import model_display
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.options import ColourMode
 
@@ -213,11 +214,11 @@ def run(options: WindowArguments, instruments: Instruments = NO_INSTRUMENTS) -> 
     instruments.on_stage("Qt application")
     theme = Theme(application)
     with _attached(application) as log_buffer:
-        surface = display_mesh(hand_model_for(options.hand_model, options.model_dir))
+        display = model_display(hand_model_for(options.hand_model, options.model_dir))
         controller = make_controller(options, instruments)
         theme.choose(controller.settings.theme)
         controller.settings_changed.connect(lambda settings: theme.choose(settings.theme))
-        window = MainWindow(controller, surface, log_buffer)
+        window = MainWindow(controller, display, log_buffer)
         return _show(application, window, controller, options, instruments)
 
 

@@ -45,7 +45,7 @@ from handviz.gui.widgets.shortcuts import Feature, MenuName, Shortcut, ShortcutW
 from handviz.gui.widgets.toasts import Toasts
 from handviz.gui.widgets.welcome import WELCOMED, Welcome
 from handviz.gui.window_layout import WindowLayout
-from handviz.rendering.hand_shape import Surface
+from handviz.rendering.hand_shape import ModelDisplay
 from handviz.sources.file_kinds import CLIP_SUFFIXES, IMAGE_SUFFIXES
 from handviz.sources.source import IMAGES_PREFIX
 
@@ -64,15 +64,15 @@ class MainWindow(QMainWindow):
     result_painted = pyqtSignal(object)
     """FrameResult, once, when it is on the screen"""
 
-    def __init__(self, controller: Controller, surface: Surface, log_buffer: LogBuffer | None = None) -> None:
+    def __init__(self, controller: Controller, display: ModelDisplay, log_buffer: LogBuffer | None = None) -> None:
         super().__init__()
         self.setWindowTitle("handviz")
         self.setAcceptDrops(True)
         self._controller = controller
-        self._surface = surface
+        self._display = display
         self._shown: FrameResult | None = None
         self._last_painted: FrameResult | None = None
-        self.viewport = Viewport(surface)
+        self.viewport = Viewport(display)
         self.source_panel = SourcePanel(controller)
         self.view_panel = ViewPanel(controller)
         self.timeline = Timeline(controller)
@@ -140,7 +140,7 @@ class MainWindow(QMainWindow):
 
     def _make_features(self) -> list[Feature]:
         """Return the features, which add their own widgets; the layout is last, because it needs all groups."""
-        self.inspection = InspectionFeature(self._controller, self.pages, self._surface)
+        self.inspection = InspectionFeature(self._controller, self.pages, self._display)
         inspector = PointInspector(self._controller, self.viewport, self.view_panel)
         hand_actions = HandActions(self._controller, inspector, self.source_panel)
         output = OutputPanel(self.source_panel)

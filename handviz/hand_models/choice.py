@@ -110,6 +110,21 @@ def which_file(name: str) -> str:
     return f"give the MANO_RIGHT.pkl that it was trained with by {OPTION}, or put it into {MANO_FOLDER}"
 
 
+class DisplayMeshes:
+    """The meshes to draw, by fingerprint of their hand model; each is looked up once."""
+
+    def __init__(self, *templates: HandTemplate) -> None:
+        """Begin with hand models that are loaded; HandvizError if the open hand's mesh is missing or damaged."""
+        self._meshes: dict[str, DisplayMesh | None] = {one.fingerprint: display_mesh(one) for one in templates}
+
+    def get(self, hand_model: str, /) -> DisplayMesh | None:
+        """Return the mesh of a ``HandMesh.hand_model``; None if that hand model is not known."""
+        if hand_model not in self._meshes:
+            template = known_hand_model(hand_model)
+            self._meshes[hand_model] = None if template is None else display_mesh(template)
+        return self._meshes[hand_model]
+
+
 def display_mesh(template: HandTemplate) -> DisplayMesh:
     """Return the mesh to draw: the open hand's dense mesh, or another model's own vertices."""
     if template.name == "open_hand":

@@ -18,8 +18,9 @@ from handviz.core.camera_model import camera_model_in_words
 from handviz.core.errors import HandvizError
 from handviz.core.files import open_atomic
 from handviz.core.records import Frame, FrameResult, HandMesh
-from handviz.hand_models.choice import display_mesh, hand_model_for
+from handviz.hand_models.choice import hand_model_for
 from handviz.inspection.columns import COLUMNS, NO_UNCERTAINTY, Column, ImageRow, InspectionRequest, TableRow, rows_of
+from handviz.pipeline.display import model_display
 from handviz.rendering.colormap import colours_from_std
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
@@ -67,7 +68,7 @@ def _painter(
     renderer, note = None, ""
     try:
         renderer = resources.enter_context(
-            OffscreenRenderer(display_mesh(hand_model_for(None, settings.inspection.model_dir)))
+            OffscreenRenderer(model_display(hand_model_for(None, settings.inspection.model_dir)))
         )
     except HandvizError as error:
         note = NO_IMAGES.format(error=error)

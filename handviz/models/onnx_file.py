@@ -3,7 +3,7 @@
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError
@@ -24,6 +24,7 @@ from handviz.models.base import ModelSpec
 Rounded = TypeVar("Rounded", bound=nn.Module)
 INPUT_NAME = "image"
 IMAGE_SHAPE = (3, CROP_SIZE, CROP_SIZE)
+MAX_BYTE = 255
 OPSET = 18
 MAX_BATCH = 1024
 MIN_HALVED = 1024
@@ -54,13 +55,17 @@ def write_onnx(
     path: Path,
     output_names: Sequence[str],
     inputs: Mapping[str, tuple[int, ...]] = MappingProxyType({INPUT_NAME: IMAGE_SHAPE}),
+    kind: torch.dtype = torch.float32,
 ) -> None:
-    """Write a network of images (B, 3, 224, 224), or of other inputs by name and shape behind B, with B free."""
+    """Write a network of images (B, 3, 224, 224), or of other inputs by name and shape behind B, with B free.
+
+    ``kind``: of all inputs.
+    """
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     with _quiet():
         torch.onnx.export(
             network.eval(),
-            tuple(torch.zeros(2, *shape) for shape in inputs.values()),
+            tuple(torch.zeros(2, *shape, dtype=kind) for shape in inputs.values()),
             str(path),
             input_names=list(inputs),
             output_names=list(output_names),
@@ -107,13 +112,27 @@ def rounded_to_half(model: Rounded) -> Rounded:
     return model
 
 
-def entries_of_model(spec: ModelSpec) -> dict[str, str]:
-    """Return the metadata by which a file says which model it is and what that predicts (``PROVISIONS``)."""
+def entries_of_model(spec: ModelSpec, provides: Collection[str]) -> dict[str, str]:
+    """Return the metadata by which a file says which model it is, what it takes and what it predicts (``PROVISIONS``).
+
+    Its input is ``as_floats`` of bytes.
+    """
     return {
         "handviz.model": spec.id,
         "handviz.family": spec.family,
-        "handviz.provides": ",".join(sorted(spec.provides)),
+        "handviz.provides": ",".join(sorted(provides)),
+        "handviz.input": f"uint8 3x{spec.crop.size_px}x{spec.crop.size_px}",
     }
+
+
+def as_floats(image: Tensor) -> Tensor:
+    """Return images (B, 3, S, S) in [0, 1]: of bytes, which exported files take, or of floats."""
+    return image.float() / MAX_BYTE if image.dtype == torch.uint8 else image
+
+
+def as_bytes(image: Tensor) -> Tensor:
+    """Return the nearest bytes of images in [0, 1]."""
+    return (image * MAX_BYTE).round().to(torch.uint8)
 
 
 def add_metadata(path: Path, template: HandTemplate, entries: dict[str, str]) -> None:

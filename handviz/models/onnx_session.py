@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
 from handviz.core.arguments import number
@@ -157,6 +158,16 @@ def _output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get
                 ErrorCode.MODEL_FOREIGN,
             )
     return expected
+
+
+Images = NDArray[np.uint8] | FloatArray
+
+
+def input_images(crops: Sequence[HandCrop], *, takes_bytes: bool) -> Images:
+    """Return crops (B, 3, S, S) as a network takes them: uint8, or float32 in [0, 1]."""
+    if takes_bytes:
+        return cast(Images, np.stack([crop.image.transpose(2, 0, 1) for crop in crops]))
+    return float_images(crops)
 
 
 def float_images(crops: Sequence[HandCrop]) -> FloatArray:

@@ -9,7 +9,6 @@ from typing import cast
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.network_files import loaded_file
@@ -25,10 +24,11 @@ from handviz.models.onnx_session import (
     PRESENCE,
     RIGHT_HAND,
     Device,
+    Images,
     check_finite,
     checked_contract,
     checked_model,
-    float_images,
+    input_images,
     metadata_of,
     open_session,
     warm_up,
@@ -36,9 +36,6 @@ from handviz.models.onnx_session import (
 from handviz.models.registry import model_spec
 
 HOW_TO_GET = f"{RESTORE}, or make it with 'python -m handviz train' and 'python -m handviz export'"
-
-
-Images = NDArray[np.uint8] | FloatArray
 
 
 class OnnxReconstructor:
@@ -84,9 +81,7 @@ class OnnxReconstructor:
                 f"{self._path} takes crops of {self.size_px} pixels, not {wrong[0]}: correct the model's CropSpec",
                 ErrorCode.WRONG_SHAPE,
             )
-        if self._contract.takes_bytes:
-            return cast(Images, np.stack([crop.image.transpose(2, 0, 1) for crop in crops]))
-        return float_images(crops)
+        return input_images(crops, takes_bytes=self._contract.takes_bytes)
 
     def _use(self, session: onnxruntime.InferenceSession) -> None:
         """Use this session from now on; run it for one hand and for two, which warms it up."""

@@ -24,10 +24,10 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import is_usable, make_folder, not_writable, open_atomic
 from handviz.core.paths import MODELS
 from handviz.core.records import Frame, FrameResult, HandednessSetting, HandMesh, Intrinsics, ModelId
-from handviz.hand_models.choice import display_mesh
 from handviz.io.hands_json import fitting_stem, image_entry, output_stems
 from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh, usual_vertices
 from handviz.models.registry import ModelChoice, model_ids, model_spec
+from handviz.pipeline.display import model_display
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
@@ -297,7 +297,7 @@ class ImageReconstructor:
 def overlay_renderer(pipeline: Pipeline) -> OffscreenRenderer:
     """Return the renderer of a pipeline's hands; HandvizError if there is no OpenGL."""
     try:
-        return OffscreenRenderer(display_mesh(pipeline.template))
+        return OffscreenRenderer(model_display(pipeline.template))
     except HandvizError as error:
         raise HandvizError(f"{error}; --no-overlays does without", error.code) from error
 

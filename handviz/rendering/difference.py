@@ -1,17 +1,16 @@
 """Distances between two models' results for the same hand, per vertex. No OpenGL here."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from handviz.core.geometry import procrustes_aligned
 from handviz.core.metrics import point_errors_mm
-from handviz.core.records import FloatArray, FrameResult, HandMesh, ModelId
+from handviz.core.records import FloatArray, FrameResult, HandMesh
+from handviz.rendering.hand_shape import ModelDisplay
+from handviz.rendering.highlight import Pick
 from handviz.rendering.options import Difference
-
-DISPLAY_NAMES: Mapping[ModelId, str] = {"prior": "prior-net", "amvur": "AMVUR", "final": "final"}
 
 
 def vertex_distances_mm(first: HandMesh, second: HandMesh, *, aligned: bool = False) -> FloatArray:
@@ -56,14 +55,26 @@ def distances_of(result: FrameResult, difference: Difference) -> Distances | Non
     )
 
 
-def display_name(model: ModelId) -> str:
-    """Return what views call a model."""
-    return DISPLAY_NAMES.get(model, model)
+def have_different_meshes(result: FrameResult, difference: Difference) -> bool:
+    """Return whether both models have hands, but of hand models whose vertices do not correspond."""
+    first, second = (result.of_model(model).hands for model in difference.pair)
+    return not all(map(meshes_correspond, first, second))
 
 
-def name_of(difference: Difference) -> str:
+def on_mesh_of(pick: Pick, first: HandMesh, second: HandMesh) -> Pick:
+    """Return a picked point of the first result of a hand on the second: the same one, or the nearest vertex.
+
+    Vertices of different meshes do not correspond: nearest is meant relative to the wrist, in the camera's axes.
+    """
+    if pick.vertex is None or meshes_correspond(first, second) or pick.vertex >= len(first.vertices_m):
+        return pick
+    distances_m = np.linalg.norm(second.vertices_m - first.vertices_m[pick.vertex], axis=1)
+    return replace(pick, vertex=int(distances_m.argmin()))
+
+
+def name_of(difference: Difference, display: ModelDisplay) -> str:
     """Name a pair, as "prior-net to final"; the font of legends has no dash."""
-    return f"{display_name(difference.first)} to {display_name(difference.second)}"
+    return f"{display.label(difference.first)} to {display.label(difference.second)}"
 
 
 def meshes_correspond(first: HandMesh, second: HandMesh) -> bool:

@@ -1,13 +1,13 @@
 """Vertex arrays of a reconstructed hand for the GPU. No OpenGL here."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.records import FloatArray, HandMesh
+from handviz.core.records import FloatArray, HandMesh, ModelId
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.rendering.colormap import colours_from_attention, colours_from_distance, colours_from_std
 from handviz.rendering.highlight import AttentionShown
@@ -36,6 +36,31 @@ class Surface(Protocol):
         """Interpolate values (V, C) at the hand model's vertices to (vertex_count, C)."""
         ...
 
+    def __hash__(self) -> int:
+        """Return the object's hash: what is made of a surface is kept by it."""
+        ...
+
+
+class Surfaces(Protocol):
+    """The surfaces of hand models; a dictionary is one."""
+
+    def get(self, hand_model: str, /) -> Surface | None:
+        """Return the surface of a ``HandMesh.hand_model`` (empty: the open hand); None if it is not known."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelDisplay:
+    """What drawing needs to know of the models."""
+
+    surfaces: Surfaces
+    labels: Mapping[ModelId, str] = field(default_factory=dict)
+    """What views call each model; one that is not in it is called by its id."""
+
+    def label(self, model: ModelId) -> str:
+        """Return what views call a model."""
+        return self.labels.get(model, model)
+
 
 @dataclass(frozen=True, eq=False)
 class PlainSurface:
@@ -47,6 +72,11 @@ class PlainSurface:
     def lift(self, values: FloatArray) -> FloatArray:
         """Return the values unchanged."""
         return values
+
+
+def no_surface(vertex_count: int) -> PlainSurface:
+    """Return the surface of a hand whose hand model is not known: its vertices without faces."""
+    return PlainSurface(np.zeros((0, 3), np.int32), vertex_count)
 
 
 class VertexNormals:
@@ -65,6 +95,8 @@ class VertexNormals:
         first, second, third = (vertices[self._faces[:, corner]] for corner in range(3))
         face_normals = _cross(second - first, third - first)
         normals = np.zeros((self._vertex_count, 3), dtype=vertices.dtype)
+        if not len(self._faces):
+            return normals
         corners = face_normals[self._face_of_corner]
         normals[self._used_vertices] = np.add.reduceat(corners, self._starts, axis=0)
         length = np.sqrt(np.einsum("ij,ij->i", normals, normals))[:, None]
@@ -119,6 +151,8 @@ class HandShape:
     """(V, 3) the hand model's own vertices in that scene."""
     units_per_m: FloatArray
     """(3,) scene units per metre along each axis: pixels on the image, or metres."""
+    surface: Surface
+    """Its display mesh; without faces if its hand model is not known."""
     keypoint_covariance: FloatArray | None = None
     """(21, 3, 3) in that scene's units."""
 
@@ -188,6 +222,7 @@ class HandShaper:
         """
         vertices_m = np.asarray(hand.vertices_m, dtype=np.float32)
         in_image = np.concatenate([hand.vertices_px, vertices_m[:, 2:]], axis=1, dtype=np.float32)
+        # A hand without uncertainty never fades.
         std_mm = np.zeros((len(vertices_m), 1)) if hand.vertex_std_mm is None else hand.vertex_std_mm[:, None]
         lifted = self._surface.lift(np.concatenate([vertices_m, in_image, std_mm], axis=1, dtype=np.float32))
         normals = self._normals(lifted[:, :3])
@@ -215,6 +250,7 @@ class HandShaper:
             material=HEATMAP_MATERIAL if is_heatmap else hand_material(hand, options),
             model_vertices=own.astype(np.float32),
             units_per_m=units,
+            surface=self._surface,
             keypoint_covariance=_covariance(hand, options),
         )
 

@@ -1,7 +1,8 @@
 """Legends as small images, and their position in a view."""
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -27,6 +28,7 @@ PATCH_SIZE_PX, PATCH_GAP_PX = (28, 16), 7
 # From a light skin to a dark one.
 PATCH_COLOURS = (0.91, 0.75, 0.65), (0.42, 0.27, 0.19)
 TITLE, ATTENTION_TITLES, TITLE_CENTRE_PX = "Std. dev., mm", ("Attention,", "multiple of uniform"), 18
+NOTE_LETTERS = 28
 NOTE_WIDTH_PX, NOTE_LINE_PX, NOTE_MARGIN_PX = 176, 18, 8
 PANEL_COLOUR = (14, 17, 22, 190)
 TEXT_COLOUR = (238, 240, 243)
@@ -113,11 +115,11 @@ def attention_legend_image(upper: float, pixel_ratio: float = 1.0) -> NDArray[np
 def bar_legend(
     titles: tuple[str, ...], ends: tuple[float, float], colours: FloatArray, pixel_ratio: float
 ) -> NDArray[np.uint8]:
-    """Return an image as ``legend_image`` for colours (256, 3); a second title makes it ``TWO_TITLES_PX`` larger."""
-    more_px = TWO_TITLES_PX if len(titles) > 1 else (0, 0)
-    sheet = _Sheet(WIDTH_PX + more_px[0], HEIGHT_PX + more_px[1], pixel_ratio)
+    """Return an image as ``legend_image`` for colours (256, 3); a second title makes it larger."""
+    size_px = bar_size_px(titles)
+    sheet, more_px = _Sheet(*size_px, pixel_ratio), size_px[1] - HEIGHT_PX
     left, right = sheet.scaled(BAR_LEFT_PX), sheet.scaled(BAR_RIGHT_PX)
-    top, bottom = sheet.scaled(BAR_TOP_PX + more_px[1]), sheet.scaled(BAR_BOTTOM_PX + more_px[1])
+    top, bottom = sheet.scaled(BAR_TOP_PX + more_px), sheet.scaled(BAR_BOTTOM_PX + more_px)
     sheet.paste(left, top, _bar(colours, right - left, bottom - top))
     tick_px, (low, high) = sheet.scaled(TICK_LENGTH_PX), ends
     for number, title in enumerate(titles):
@@ -148,10 +150,30 @@ def seen_legend_image(pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
 @lru_cache(maxsize=8)
 def note_image(lines: tuple[str, ...], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
     """Return an image as ``legend_image``, with lines of text."""
-    sheet = _Sheet(NOTE_WIDTH_PX, note_height_px(lines), pixel_ratio)
+    sheet = _Sheet(note_width_px(lines), note_height_px(lines), pixel_ratio)
     for number, line in enumerate(lines):
         sheet.write(sheet.scaled(BAR_LEFT_PX), sheet.scaled(NOTE_MARGIN_PX + (number + 0.5) * NOTE_LINE_PX), line)
     return sheet.image()
+
+
+def text_width_px(text: str) -> int:
+    """Return the nominal width of a line of text."""
+    return math.ceil(ImageFont.load_default(TEXT_SIZE_PX).getlength(text))
+
+
+@lru_cache(maxsize=32)
+def note_width_px(lines: tuple[str, ...]) -> int:
+    """Return the nominal width of a ``note_image``."""
+    return max(NOTE_WIDTH_PX, *(text_width_px(line) + 2 * BAR_LEFT_PX for line in lines))
+
+
+@lru_cache(maxsize=32)
+def bar_size_px(titles: tuple[str, ...]) -> Size:
+    """Return the nominal (width, height) of a ``bar_legend``, which is as wide as its second title needs."""
+    if len(titles) == 1:
+        return WIDTH_PX, HEIGHT_PX
+    width, height = TWO_TITLES_LEGEND_PX
+    return max(width, text_width_px(titles[1]) + 2 * BAR_LEFT_PX), height
 
 
 def note_height_px(lines: tuple[str, ...]) -> int:
@@ -183,9 +205,11 @@ class LegendPart:
     def size(self) -> Size:
         """Nominal (width, height)."""
         if self.kind == "notes":
-            return NOTE_WIDTH_PX, note_height_px(self.lines)
-        if self.kind in ("distance", "attention"):
-            return TWO_TITLES_LEGEND_PX
+            return note_width_px(self.lines), note_height_px(self.lines)
+        if self.kind == "distance":
+            return bar_size_px((DISTANCE_TITLE, *self.lines))
+        if self.kind == "attention":
+            return bar_size_px(ATTENTION_TITLES)
         return (SEEN_WIDTH_PX, SEEN_HEIGHT_PX) if self.kind == "seen" else (WIDTH_PX, HEIGHT_PX)
 
     def image(self, pixel_ratio: float) -> NDArray[np.uint8]:
@@ -203,16 +227,29 @@ class LegendPart:
                 return note_image(self.lines, pixel_ratio)
 
 
-def notes_for(options: DrawOptions, *, ellipses: bool) -> tuple[str, ...]:
-    """Return lines about faded or hidden parts, and about the ellipses."""
+def note_lines(text: str) -> tuple[str, ...]:
+    """Return the lines of a note, which begins with a capital letter."""
+    return tuple(textwrap.wrap(text[:1].upper() + text[1:], NOTE_LETTERS))
+
+
+def notes_for(options: DrawOptions, *, fades: bool, ellipses: bool) -> tuple[str, ...]:
+    """Return lines about faded or hidden parts, and about the ellipses, where there are any."""
     lines: tuple[str, ...] = ()
-    if options.uncertain != "show":
+    if fades and options.uncertain != "show":
         verb = "Faded" if options.uncertain == "fade" else "Hidden"
         lines += (f"{verb}: sigma > {options.uncertain_above_mm:g} mm",)
     if ellipses:
         sigmas = options.ellipse_sigmas
         lines += (f"Ellipses: {sigmas:g} sigma, {fraction_inside(sigmas):.0%}",)
     return lines
+
+
+def joined(parts: Iterable[LegendPart]) -> tuple[LegendPart, ...]:
+    """Return each legend once, and the lines of all notes in one."""
+    unique = tuple(dict.fromkeys(parts))
+    lines = tuple(dict.fromkeys(line for part in unique if part.kind == "notes" for line in part.lines))
+    others = tuple(part for part in unique if part.kind != "notes")
+    return (*others, LegendPart("notes", lines=lines)) if lines else others
 
 
 def stacked_size(parts: tuple[LegendPart, ...]) -> Size:
@@ -298,13 +335,16 @@ class LegendPass:
         self._fitted_for: tuple[object, ...] | None = None
         self._steps = self._free_draws = 0
 
-    def draw(self, parts: Sequence[LegendPart], room: LegendRoom, points_px: FloatArray) -> None:
-        """Draw into the bound framebuffer, away from points (N, 2); smaller in small views, not at all in tiny ones."""
+    def draw(self, parts: Sequence[LegendPart], room: LegendRoom, points_px: FloatArray) -> Rectangle | None:
+        """Draw into the bound framebuffer, away from points (N, 2), and return where; smaller in small views.
+
+        In tiny views nothing is drawn, and None returned.
+        """
         if not parts:
-            return
+            return None
         ratio = room.legend_ratio(stacked_size(tuple(parts)), MARGIN_PX)
         if ratio < MIN_RATIO:
-            return
+            return None
         size_px = stacked_size(tuple(parts))
         ratio, self._corner = self._fit(size_px, room, ratio, points_px)
         image = stacked_image(tuple(parts), round(ratio, 2))
@@ -312,6 +352,7 @@ class LegendPass:
         height, width = image.shape[:2]
         rectangle = corner_rectangle(self._corner, room.inner(MARGIN_PX * ratio), (width, height))
         self._image.draw(room.view_size, rectangle)
+        return rectangle
 
     def _fit(
         self, size_px: tuple[int, int], room: LegendRoom, largest: float, points_px: FloatArray

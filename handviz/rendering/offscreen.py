@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FrameResult
 from handviz.rendering.camera import OrbitCamera, Size
-from handviz.rendering.hand_shape import Surface
+from handviz.rendering.hand_shape import ModelDisplay
 from handviz.rendering.options import DrawOptions
-from handviz.rendering.panes import GAP_PX
+from handviz.rendering.panes import GAP_PX, grid_of
 from handviz.rendering.split_scene import SplitScene
 
 SAMPLES = 4
@@ -93,18 +94,23 @@ class OffscreenRenderer:
 
     def __init__(
         self,
-        surface: Surface,
+        display: ModelDisplay,
         width: int | None = None,
         height: int | None = None,
         *,
         samples: int | None = SAMPLES,
+        labels: bool = False,
     ) -> None:
-        """Create with ``samples`` per pixel against aliasing; None: as the live window."""
+        """Create with ``samples`` per pixel against aliasing; None: as the live window.
+
+        ``labels``: label hands as the options say; without it, images have none.
+        """
+        self._labels = labels
         self._fixed_size = (width, height) if width and height else None
         self._resources = ExitStack()
         self._ctx = create_standalone_context()
         self._resources.callback(self._ctx.release)
-        self._scene = SplitScene(self._ctx, surface)
+        self._scene = SplitScene(self._ctx, display)
         self._resources.callback(self._scene.release)
         wanted = affordable_samples(self._ctx) if samples is None else samples
         self._samples = min(wanted, self._ctx.max_samples)
@@ -131,6 +137,7 @@ class OffscreenRenderer:
         size = self._fixed_size or _size_of(result, options)
         plain = self._plain.framebuffer(size)
         drawn = self._drawn.framebuffer(size) if self._samples else plain
+        options = replace(options, labels=options.labels and self._labels)
         self._scene.show(result)
         self._scene.draw(drawn, options, orbit=orbit)
         if self._samples:
@@ -151,10 +158,10 @@ class OffscreenRenderer:
 
 
 def _size_of(result: FrameResult, options: DrawOptions) -> Size:
-    """Return the frame's size, or that of all panes side by side, at most ``MAX_SIDE_PX``."""
+    """Return the frame's size, or that of all panes side by side (four: in a square), at most ``MAX_SIDE_PX``."""
     height, width = result.frame.image.shape[:2]
     if options.compare:
-        count = len(options.compared)
-        width = count * width + (count - 1) * GAP_PX
+        rows, columns = grid_of(len(options.compared))
+        width, height = columns * width + (columns - 1) * GAP_PX, rows * height + (rows - 1) * GAP_PX
     fraction = min(1.0, MAX_SIDE_PX / max(width, height))
     return max(1, round(width * fraction)), max(1, round(height * fraction))

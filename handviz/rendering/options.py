@@ -92,6 +92,8 @@ class DrawOptions:
     difference_pair: tuple[ModelId, ModelId] = ("prior", "final")
     difference_aligned: bool = False
     """Align the hands first (Procrustes), which leaves differences of pose and shape."""
+    labels: bool = True
+    """On the image, each hand's number, side and score."""
 
     @property
     def std_range_mm(self) -> tuple[float, float] | None:
@@ -119,7 +121,7 @@ class DrawOptions:
 
     def cut_out(self) -> "DrawOptions":
         """Return options for the same hands without background, opaque."""
-        return replace(self, background="none", opacity=1.0, legend=False, inset=False)
+        return replace(self, background="none", opacity=1.0, legend=False, inset=False, labels=False)
 
 
 def fade_of(options: DrawOptions) -> Fade | None:

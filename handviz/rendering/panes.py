@@ -1,7 +1,8 @@
-"""Layout of the models' panes in a view: side by side or below each other. No OpenGL here."""
+"""Layout of the models' panes in a view: side by side, below each other, or four in a square. No OpenGL here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from handviz.core.records import ModelId
@@ -10,7 +11,7 @@ from handviz.rendering.options import ViewMode
 
 GAP_PX = 2
 ROW_PREFERENCE = 1.15
-"""How much larger images must be in a column for it to replace the row."""
+"""How much larger images must be in a square or a column for it to replace the row."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,30 @@ def panes_of(
     view: ViewMode = "overlay",
     pixel_ratio: float = 1.0,
 ) -> tuple[Pane, ...]:
-    """Return one pane per model, in order, as a row or a column: whichever shows image or hands clearly larger."""
-    gap = max(1, round(GAP_PX * pixel_ratio))
-    row = [Pane(v, start, 0, length, view_size[1]) for v, start, length in _parts(models, view_size[0], gap)]
-    column = [Pane(v, 0, start, view_size[0], length) for v, start, length in _parts(models, view_size[1], gap)]
+    """Return one pane per model, in order: a row, or a square or column if that shows image or hands clearly larger."""
+    gap, count = max(1, round(GAP_PX * pixel_ratio)), len(models)
 
-    def room(pane: Pane) -> float:
+    def in_grid(rows: int, columns: int) -> tuple[Pane, ...]:
+        across, down = _parts(columns, view_size[0], gap), _parts(rows, view_size[1], gap)
+        places = [(left, top, width, height) for top, height in down for left, width in across]
+        return tuple(Pane(model, *place) for model, place in zip(models, places, strict=True))
+
+    def room(panes: Sequence[Pane]) -> float:
         if view == "orbit":
-            return min(pane.size_px)
-        return min(pane.width_px / image_size[0], pane.height_px / image_size[1])
+            return min(panes[0].size_px)
+        return min(panes[0].width_px / image_size[0], panes[0].height_px / image_size[1])
 
-    return tuple(column if room(column[0]) > ROW_PREFERENCE * room(row[0]) else row)
+    best = in_grid(1, count)
+    for shape in dict.fromkeys((grid_of(count), (count, 1))):
+        other = in_grid(*shape)
+        if room(other) > ROW_PREFERENCE * room(best):
+            best = other
+    return best
+
+
+def grid_of(count: int) -> tuple[int, int]:
+    """Return how many rows and columns so many panes make when all of them are as large as they can be."""
+    return (2, 2) if count == 4 else (1, count)
 
 
 def pane_at(panes: Sequence[Pane], x_px: float, y_px: float) -> PanePoint | None:
@@ -73,8 +87,7 @@ def pane_at(panes: Sequence[Pane], x_px: float, y_px: float) -> PanePoint | None
     return None
 
 
-def _parts(models: Sequence[ModelId], length: int, gap: int) -> list[tuple[ModelId, int, int]]:
-    """Return start and length of each model's part of a side."""
-    count = len(models)
+def _parts(count: int, length: int, gap: int) -> list[tuple[int, int]]:
+    """Return start and length of each of ``count`` parts of a side."""
     ends = [round((length + gap) * number / count) for number in range(count + 1)]
-    return [(v, ends[i], max(1, ends[i + 1] - gap - ends[i])) for i, v in enumerate(models)]
+    return [(start, max(1, end - gap - start)) for start, end in pairwise(ends)]

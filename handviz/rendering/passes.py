@@ -1,5 +1,6 @@
 """Render passes: images, hand meshes, and skeletons."""
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -134,34 +135,45 @@ class MeshView:
     """No backdrop: premultiplied colours, and opacity in alpha."""
 
 
+class _Topology:
+    """Faces and edges of one display mesh, and a slot for each hand of it."""
+
+    def __init__(self, ctx: moderngl.Context, surface: Surface, resources: ExitStack) -> None:
+        self.vertex_count = surface.vertex_count
+        self.face_buffer = ctx.buffer(np.ascontiguousarray(surface.faces, dtype=np.int32))
+        self.edge_buffer = ctx.buffer(unique_edges(surface.faces))
+        for resource in (self.face_buffer, self.edge_buffer):
+            resources.callback(resource.release)
+        self.slots: list[_Slot] = []
+
+
 class _Slot:
     """Vertex buffer and arrays of one hand."""
 
-    def __init__(self, ctx: moderngl.Context, owner: "MeshPass", resources: ExitStack) -> None:
-        self.buffer = ctx.buffer(reserve=owner.vertex_count * FLOATS_PER_VERTEX * FLOAT_BYTES, dynamic=True)
+    def __init__(self, ctx: moderngl.Context, owner: "MeshPass", topology: _Topology, resources: ExitStack) -> None:
+        self.buffer = ctx.buffer(reserve=topology.vertex_count * FLOATS_PER_VERTEX * FLOAT_BYTES, dynamic=True)
         lit = [(self.buffer, "3f 3f 3f 8x", "in_position", "in_normal", "in_colour")]
         with_mark = [(self.buffer, "3f 3f 3f 1f 4x", "in_position", "in_normal", "in_colour", "in_seen")]
         all_names = "in_position", "in_normal", "in_colour", "in_seen", "in_std_mm"
         everything = [(self.buffer, "3f 3f 3f 1f 1f", *all_names)]
         position = [(self.buffer, "3f 32x", "in_position")]
         with_uncertainty = [(self.buffer, "3f 28x 1f", "in_position", "in_std_mm")]
-        self.surface = ctx.vertex_array(owner.surface_program, lit, owner.face_buffer)
-        self.marked_surface = ctx.vertex_array(owner.marking_program, with_mark, owner.face_buffer)
-        self.fading_surface = ctx.vertex_array(owner.fading_program, everything, owner.face_buffer)
-        self.edges = ctx.vertex_array(owner.edge_program, position, owner.edge_buffer)
-        self.fading_edges = ctx.vertex_array(owner.fading_edge_program, with_uncertainty, owner.edge_buffer)
+        self.surface = ctx.vertex_array(owner.surface_program, lit, topology.face_buffer)
+        self.marked_surface = ctx.vertex_array(owner.marking_program, with_mark, topology.face_buffer)
+        self.fading_surface = ctx.vertex_array(owner.fading_program, everything, topology.face_buffer)
+        self.edges = ctx.vertex_array(owner.edge_program, position, topology.edge_buffer)
+        self.fading_edges = ctx.vertex_array(owner.fading_edge_program, with_uncertainty, topology.edge_buffer)
         surfaces = self.surface, self.marked_surface, self.fading_surface
         for resource in (self.buffer, *surfaces, self.edges, self.fading_edges):
             resources.callback(resource.release)
 
 
 class MeshPass:
-    """Lit surfaces of hands and their edges: shared topology and programs, and a slot per hand, created when needed."""
+    """Lit surfaces of hands and their edges: shared programs, and topologies with a slot per hand, made when needed."""
 
-    def __init__(self, ctx: moderngl.Context, surface: Surface) -> None:
+    def __init__(self, ctx: moderngl.Context) -> None:
         self._ctx = ctx
         self._resources = ExitStack()
-        self.vertex_count = surface.vertex_count
         self.surface_program = load_program(ctx, "mesh")
         # A separate program: even unused, marks would cost a tenth of the frame with a software renderer.
         self.marking_program = load_program(ctx, "mesh", define="MARKS_INFERRED")
@@ -170,27 +182,38 @@ class MeshPass:
         self.fading_edge_program = load_program(ctx, "line", define="FADES_UNCERTAIN")
         self._surface_programs = self.surface_program, self.marking_program, self.fading_program
         self._edge_programs = self.edge_program, self.fading_edge_program
-        self.face_buffer = ctx.buffer(np.ascontiguousarray(surface.faces, dtype=np.int32))
-        self.edge_buffer = ctx.buffer(unique_edges(surface.faces))
-        for resource in (*self._surface_programs, *self._edge_programs, self.face_buffer, self.edge_buffer):
+        for resource in (*self._surface_programs, *self._edge_programs):
             self._resources.callback(resource.release)
         self._set_constants()
+        self._topologies: dict[Surface, _Topology] = {}
         self._slots: list[_Slot] = []
         self._materials: list[HandMaterial] = []
 
     def set_hands(self, hands: Sequence[HandShape]) -> None:
-        """Upload every hand's vertices."""
-        while len(self._slots) < len(hands):
-            self._slots.append(_Slot(self._ctx, self, self._resources))
-        for slot, hand in zip(self._slots, hands, strict=False):
-            slot.buffer.write(np.ascontiguousarray(hand.vertices, dtype=np.float32))
+        """Upload every hand's vertices; hands without faces are left out."""
+        hands = [hand for hand in hands if len(hand.surface.faces)]
+        used: Counter[Surface] = Counter()
+        self._slots = []
+        for hand in hands:
+            self._slots.append(self._slot(hand.surface, used[hand.surface]))
+            used[hand.surface] += 1
+            self._slots[-1].buffer.write(np.ascontiguousarray(hand.vertices, dtype=np.float32))
         self._materials = [hand.material for hand in hands]
+
+    def _slot(self, surface: Surface, number: int) -> _Slot:
+        """Return this slot of a surface, made if it is the next one."""
+        if surface not in self._topologies:
+            self._topologies[surface] = _Topology(self._ctx, surface, self._resources)
+        topology = self._topologies[surface]
+        if number == len(topology.slots):
+            topology.slots.append(_Slot(self._ctx, self, topology, self._resources))
+        return topology.slots[number]
 
     def draw(self, view: MeshView) -> None:
         """Draw into the bound framebuffer, over a cleared depth buffer."""
         if not self._materials:
             return
-        slots = self._slots[: len(self._materials)]
+        slots = self._slots
         self._set_uniforms(view)
         self._ctx.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
         # Surfaces blend with the backdrop in their shader; edges add their coverage to its alpha.

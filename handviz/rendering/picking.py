@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from handviz.core.records import FloatArray
 from handviz.rendering.camera import Matrix, Size
 from handviz.rendering.colormap import colours_from_attention
-from handviz.rendering.hand_shape import HandShape
+from handviz.rendering.hand_shape import HandShape, Surface
 from handviz.rendering.highlight import Highlight, Pick
 
 MARK_RADIUS_PX, CORE_RADIUS_PX = 5.0, 3.0
@@ -57,10 +58,12 @@ class PickView:
     clip_from_scene: Matrix
     size: Size
     """Physical pixels."""
-    faces: NDArray[np.int32]
-    """(F, 3) of the display mesh."""
-    weights: FloatArray
-    """(Vd, V) weights of the model's vertices in each display vertex: ``surface.lift`` of the identity."""
+
+
+@lru_cache(maxsize=4)
+def _weights(surface: Surface, vertex_count: int) -> FloatArray:
+    """Return (Vd, V): weights of the model's vertices in each display vertex."""
+    return surface.lift(np.eye(vertex_count, dtype=np.float32))
 
 
 def pick(view: PickView, shapes: Sequence[HandShape], point_px: FloatArray, *, joint_reach_px: float) -> Pick | None:
@@ -113,20 +116,21 @@ def _front_vertex(view: PickView, shapes: Sequence[HandShape], point_px: FloatAr
     hits: list[tuple[float, int, FloatArray, FloatArray]] = []
     for number, shape in enumerate(shapes):
         points = in_view(view.clip_from_scene, shape.vertices[:, :3].astype(np.float64), view.size)
-        hit = front_hit(points, view.faces, point_px)
+        hit = front_hit(points, shape.surface.faces, point_px)
         if hit is not None:
             hits.append((hit[0], number, hit[1], points))
     if not hits:
         return None
     _, number, weights, points = min(hits, key=lambda hit: hit[0])
     shape = shapes[number]
+    model_weights = _weights(shape.surface, len(shape.model_vertices))
     own_px = in_view(view.clip_from_scene, shape.model_vertices, view.size)[:, :2]
     distances_m = np.linalg.norm((shape.model_vertices - weights @ shape.vertices[:, :3]) / shape.units_per_m, axis=1)
-    fractions = weights @ view.weights
+    fractions = weights @ model_weights
     around = np.flatnonzero(fractions > MIN_FRACTION)
     for vertex in around[np.argsort(distances_m[around])]:
-        seen = front_hit(points, view.faces, own_px[vertex])
-        if seen is None or seen[1] @ view.weights[:, vertex] > MIN_FRACTION:
+        seen = front_hit(points, shape.surface.faces, own_px[vertex])
+        if seen is None or seen[1] @ model_weights[:, vertex] > MIN_FRACTION:
             return Pick(number, vertex=int(vertex))
     # At a silhouette all vertices around may be hidden.
     return Pick(number, vertex=int(fractions.argmax()))

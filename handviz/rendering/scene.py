@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import moderngl
 import numpy as np
 
-from handviz.core.records import FloatArray, FrameResult
+from handviz.core.records import FloatArray, FrameResult, HandMesh
 from handviz.rendering.camera import (
     MIRROR,
     Letterbox,
@@ -20,44 +20,49 @@ from handviz.rendering.camera import (
 from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, name_of
 from handviz.rendering.ellipses import EllipsePass
+from handviz.rendering.hand_label import HandLabelPass, hand_label
+from handviz.rendering.hand_notes import asks_for_uncertainty, has_uncertainty, mesh_note, uncertainty_note
 from handviz.rendering.hand_shape import (
     HandShape,
     HandShaper,
-    Surface,
+    ModelDisplay,
     all_stds_mm,
     depth_range,
+    no_surface,
     orbit_centre,
     orbit_radius,
 )
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
-from handviz.rendering.legend import MARGIN_PX, LegendPart, LegendPass, LegendRoom, notes_for
+from handviz.rendering.legend import MARGIN_PX, LegendPart, LegendPass, LegendRoom, note_lines, notes_for
+from handviz.rendering.legend import Rectangle as WholeRectangle
 from handviz.rendering.options import DrawOptions, KeyLight, fade_of
 from handviz.rendering.panes import Pane
 from handviz.rendering.passes import BACKGROUND, ImagePass, MeshPass, MeshView, Rectangle, SkeletonPass
 from handviz.rendering.picking import JOINT_REACH_PX, PickView, highlight_strokes, pick
 
 INSET_FRACTION = 0.26
+LABEL_STEP = 8
+"""Every how many vertices labels keep off."""
 
 
 class Scene:
     """Drawing of results into any framebuffer."""
 
-    def __init__(self, ctx: moderngl.Context, surface: Surface, frame: ImagePass | None = None) -> None:
+    def __init__(self, ctx: moderngl.Context, display: ModelDisplay, frame: ImagePass | None = None) -> None:
         """Create the passes; ``frame`` is shared with another scene, which frees it; None creates one."""
-        self._ctx = ctx
-        self._shaper = HandShaper(surface)
+        self._ctx, self._display = ctx, display
+        self._shapers: dict[str, HandShaper] = {}
         self._follower = RangeFollower()
         self._resources = ExitStack()
         self.frame = frame or ImagePass(ctx)
         self._legend = LegendPass(ctx)
-        self._mesh = MeshPass(ctx, surface)
+        self._mesh = MeshPass(ctx)
         self._skeleton = SkeletonPass(ctx)
         self._ellipses = EllipsePass(ctx)
+        self._labels = HandLabelPass(ctx)
         own = (self.frame,) if frame is None else ()
-        for part in (*own, self._legend, self._mesh, self._skeleton, self._ellipses):
+        for part in (*own, self._legend, self._mesh, self._skeleton, self._ellipses, self._labels):
             self._resources.callback(part.release)
-        self._surface = surface
-        self._pick_weights: FloatArray | None = None
         self._highlight: Highlight | None = None
         self._result: FrameResult | None = None
         self._distances: Distances | None = None
@@ -91,13 +96,9 @@ class Scene:
         """Return the vertex or joint under a point (2,), in physical pixels, of the view as last drawn."""
         if self._result is None or not self._shapes:
             return None
-        vertex_count = len(self._shapes[0].model_vertices)
-        if self._pick_weights is None or self._pick_weights.shape[1] != vertex_count:
-            self._pick_weights = self._surface.lift(np.eye(vertex_count, dtype=np.float32))
         clip_from_scene, _ = self._matrices(view_size, options, orbit)
-        view = PickView(clip_from_scene, view_size, self._surface.faces, self._pick_weights)
         reach_px = JOINT_REACH_PX * pixel_ratio if options.skeleton or options.ellipses else 0.0
-        return pick(view, self._shapes, point_px, joint_reach_px=reach_px)
+        return pick(PickView(clip_from_scene, view_size), self._shapes, point_px, joint_reach_px=reach_px)
 
     def range_mm(self, options: DrawOptions) -> tuple[float, float]:
         """Return the ends of the uncertainty's colour map in use."""
@@ -113,7 +114,10 @@ class Scene:
         pixel_ratio: float = 1.0,
         pane: Pane | None = None,
     ) -> None:
-        """Draw into ``target``, or a pane of it; ``pixel_ratio`` is physical pixels per logical one."""
+        """Draw into ``target``, or a pane of it; ``pixel_ratio`` is physical pixels per logical one.
+
+        Labels of the hands in a pane are drawn by ``draw_labels``, once it is known where the legend of all panes is.
+        """
         target.use()
         whole = 0, 0, *target.size
         left_px, bottom_px, width, height = whole if pane is None else pane.viewport(target.size)
@@ -158,13 +162,44 @@ class Scene:
             self._skeleton.draw_strokes(view_size, strokes)
         if options.view == "orbit" and options.inset and not over_nothing:
             self.frame.draw(view_size, rectangle, mirror=options.mirror)
+        legend = None
         if options.legend and self._shapes:
             box = rectangle if options.view == "overlay" else (0.0, 0.0, *view_size)
             points_px = _points_px(clip_from_scene, self._shapes, view_size)
-            self._legend.draw(self.legend_parts(options), LegendRoom(box, view_size, pixel_ratio), points_px)
+            legend = self._legend.draw(self.legend_parts(options), LegendRoom(box, view_size, pixel_ratio), points_px)
+        if pane is None:
+            self.draw_labels(
+                view_size, options, orbit=orbit, pixel_ratio=pixel_ratio, taken=() if legend is None else (legend,)
+            )
+
+    def draw_labels(
+        self,
+        view_size: Size,
+        options: DrawOptions,
+        *,
+        orbit: OrbitCamera | None,
+        pixel_ratio: float,
+        taken: Sequence[WholeRectangle],
+    ) -> None:
+        """Draw the labels of the hands of the last ``draw`` into the bound framebuffer, off rectangles ``taken``.
+
+        In the 3D view only the hand with the picked point is labelled, whose label is bright.
+        """
+        if self._result is None or not options.labels or options.background == "none":
+            return
+        highlight = self._current_highlight()
+        clip_from_scene, _ = self._matrices(view_size, options, orbit or OrbitCamera())
+        labels = []
+        for index, (hand, shape) in enumerate(zip(self._result.hands, self._shapes, strict=True)):
+            is_picked = highlight is not None and highlight.pick.hand == index
+            if is_picked or options.view == "overlay":
+                points = np.concatenate([shape.model_vertices[::LABEL_STEP], shape.keypoints])
+                points_px = project(clip_from_scene, points, view_size)
+                labels.append(hand_label(hand, index, points_px, view_size, pixel_ratio, is_picked=is_picked))
+        self._labels.draw(labels, view_size, taken, pixel_ratio)
 
     def hands_px(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera) -> FloatArray:
-        """Return pixels (N, 2) of the hands' vertices in the view last drawn with these options."""
+        """Return pixels (N, 2) of the meshes' vertices in the view last drawn with these options."""
         if self._result is None or not self._shapes:
             return np.zeros((0, 2))
         return _points_px(self._matrices(view_size, options, orbit)[0], self._shapes, view_size)
@@ -189,7 +224,7 @@ class Scene:
             centre = orbit_centre(hands)
             shown_mm = self._distances.hands_mm if self._distances is not None else [None] * len(hands)
             self._shapes = [
-                self._shaper.shape(
+                self._shaper_of(hand).shape(
                     hand,
                     options,
                     range_mm=range_mm,
@@ -201,6 +236,15 @@ class Scene:
             ]
             self._mesh.set_hands(self._shapes)
             self._shaped_for = wanted
+
+    def _shaper_of(self, hand: HandMesh) -> HandShaper:
+        """Return the shaper of the hand's model; if that is not known, one that gives the vertices no faces."""
+        if hand.hand_model not in self._shapers:
+            surface = self._display.surfaces.get(hand.hand_model)
+            if surface is None:
+                return HandShaper(no_surface(len(hand.vertices_m)))
+            self._shapers[hand.hand_model] = HandShaper(surface)
+        return self._shapers[hand.hand_model]
 
     def _current_highlight(self) -> Highlight | None:
         """Return the highlight; None if this result does not have its point."""
@@ -238,26 +282,38 @@ class Scene:
         right, bottom = box.left_px + box.scale * width, box.top_px + box.scale * height
         return box.left_px, box.top_px, right, bottom
 
-    def legend_parts(self, options: DrawOptions) -> tuple[LegendPart, ...]:
-        """Return the legends of the colours, of inferred regions and of uncertain ones."""
-        parts = []
+    def legend_parts(self, options: DrawOptions, *, beside_label: bool = False) -> tuple[LegendPart, ...]:
+        """Return the legends of the colours, of inferred regions, of uncertain ones, and of what is not drawn.
+
+        ``beside_label``: in a pane whose label says what is not drawn.
+        """
+        if self._result is None or not self._shapes:
+            return ()
+        hands, parts = self._result.hands, []
         if self._distances is not None:
-            name = name_of(self._distances.difference)
+            name = name_of(self._distances.difference, self._display)
             parts.append(LegendPart("distance", self.range_mm(options), (name,)))
         elif self._highlight is not None and self._highlight.attention is not None:
             parts.append(LegendPart("attention", (0.0, self._highlight.attention.upper)))
-        elif options.colour == "uncertainty":
+        elif options.colour == "uncertainty" and has_uncertainty(hands):
             parts.append(LegendPart("uncertainty", self.range_mm(options)))
         if any(shape.material.marks_inferred for shape in self._shapes):
             parts.append(LegendPart("seen"))
         has_ellipses = any(shape.keypoint_covariance is not None for shape in self._shapes)
-        notes = notes_for(options, ellipses=options.ellipses and has_ellipses)
-        return (*parts, LegendPart("notes", lines=notes)) if notes else tuple(parts)
+        lines = notes_for(options, fades=has_uncertainty(hands), ellipses=options.ellipses and has_ellipses)
+        label = self._display.label(self._result.model)
+        if not beside_label:
+            lines += note_lines(uncertainty_note(hands, options, label))
+            lines += note_lines(mesh_note(hands, self._display.surfaces))
+        elif hands and asks_for_uncertainty(options) and not has_uncertainty(hands):
+            lines += note_lines(f"no uncertainty: {label}")
+        return (*parts, LegendPart("notes", lines=lines)) if lines else tuple(parts)
 
 
 def _points_px(clip_from_scene: Matrix, shapes: Sequence[HandShape], view_size: Size) -> FloatArray:
-    """Project all vertices to view pixels (N, 2)."""
-    return np.concatenate([project(clip_from_scene, shape.vertices[:, :3], view_size) for shape in shapes])
+    """Project the vertices of all drawn meshes to view pixels (N, 2)."""
+    drawn = [shape.vertices[:, :3] for shape in shapes if len(shape.surface.faces)]
+    return project(clip_from_scene, np.concatenate([np.zeros((0, 3), np.float32), *drawn]), view_size)
 
 
 def _shifted_backdrop(origin_px: tuple[int, int], backdrop_from_fragment: Rectangle) -> Rectangle:

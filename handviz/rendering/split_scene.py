@@ -10,10 +10,11 @@ import numpy as np
 from handviz.core.records import FloatArray, FrameResult, ModelId
 from handviz.rendering.camera import OrbitCamera, Size
 from handviz.rendering.colormap import RangeFollower
-from handviz.rendering.difference import Distances, distances_of
-from handviz.rendering.hand_shape import Surface, all_stds_mm, orbit_centre, orbit_radius
+from handviz.rendering.difference import Distances, distances_of, on_mesh_of
+from handviz.rendering.hand_shape import ModelDisplay, all_stds_mm, orbit_centre, orbit_radius
 from handviz.rendering.highlight import Highlight, Pick
-from handviz.rendering.legend import LegendPart, LegendPass, LegendRoom, points_in
+from handviz.rendering.legend import LegendPart, LegendPass, LegendRoom, joined, points_in
+from handviz.rendering.legend import Rectangle as WholeRectangle
 from handviz.rendering.options import Difference, DrawOptions, KeyLight
 from handviz.rendering.pane_label import pane_label, pane_lines
 from handviz.rendering.panes import Pane, PanePoint, pane_at, panes_of
@@ -31,14 +32,16 @@ class _Drawn(NamedTuple):
     parts: tuple[LegendPart, ...]
     occupied_px: FloatArray
     """(N, 2) in the view: the hands' vertices, and points all over the label."""
+    label: WholeRectangle
+    """In the pane."""
 
 
 class SplitScene:
     """Drawing of results in panes and as difference maps (``DrawOptions``), with shared camera, light and scale."""
 
-    def __init__(self, ctx: moderngl.Context, surface: Surface) -> None:
-        self._ctx, self._surface = ctx, surface
-        self._scenes = [Scene(ctx, surface)]
+    def __init__(self, ctx: moderngl.Context, display: ModelDisplay) -> None:
+        self._ctx, self._display = ctx, display
+        self._scenes = [Scene(ctx, display)]
         self._labels: dict[ModelId, ImagePass] = {}
         self._legend = LegendPass(ctx)
         self._stds, self._distances_seen = RangeFollower(), RangeFollower()
@@ -88,13 +91,26 @@ class SplitScene:
         orbit: OrbitCamera,
         pixel_ratio: float,
     ) -> Pick | None:
-        """Return the vertex or joint under a point, in physical pixels, of the view as last drawn."""
+        """Return the vertex or joint under a point, in physical pixels, of the view as last drawn.
+
+        In the pane of a model with another mesh it is the nearest vertex of the result's own.
+        """
         found = self.pane_at(point_px, view_size, options, pixel_ratio)
         if found is None:
             return None
         point = np.array(found.point_px)
         scene = self._scene_of(found.model, options)
-        return scene.pick(point, found.size_px, options, orbit=orbit, pixel_ratio=pixel_ratio)
+        picked = scene.pick(point, found.size_px, options, orbit=orbit, pixel_ratio=pixel_ratio)
+        assert self._result is not None
+        return self._on_mesh_of(self._result.model, picked, found.model) if picked is not None else None
+
+    def _on_mesh_of(self, model: ModelId, pick: Pick, picked_on: ModelId) -> Pick | None:
+        """Return a point that was picked on a model's hand on another model's; None if it has no such hand."""
+        assert self._result is not None
+        first, second = (self._result.of_model(one).hands for one in (picked_on, model))
+        if pick.hand >= min(len(first), len(second)):
+            return None
+        return on_mesh_of(pick, first[pick.hand], second[pick.hand])
 
     def _scene_of(self, model: ModelId, options: DrawOptions) -> Scene:
         self._make_scenes(len(options.compared) if options.compare else 1)
@@ -124,8 +140,13 @@ class SplitScene:
             self._draw_pane(target, pane, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio) for pane in panes
         ]
         target.viewport = (0, 0, *target.size)
-        if options.legend:
-            self._draw_legend(drawn, target.size, pixel_ratio)
+        legend = self._draw_legend(drawn, target.size, pixel_ratio) if options.legend else None
+        for pane, one in zip(panes, drawn, strict=True):
+            target.viewport = pane.viewport(target.size)
+            taken = (one.label,) if legend is None else (one.label, _shifted(legend, -pane.left_px, -pane.top_px))
+            self._scene_of(pane.model, options).draw_labels(
+                pane.size_px, options, orbit=orbit, pixel_ratio=pixel_ratio, taken=taken
+            )
 
     def _draw_pane(
         self,
@@ -142,19 +163,22 @@ class SplitScene:
         scene.set_highlight(self._highlight_of(pane.model, options))
         scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, pane=pane)
         shown = scene.image_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
-        lines = pane_lines(self._result, pane, options.shown_difference, self._distances)
+        lines = pane_lines(self._result, pane, options, self._distances, self._display)
         label, rectangle = pane_label(lines, pane, shown, pixel_ratio)
         if options.background != "none":
             self._label_pass(pane.model).set_image(label)
             self._label_pass(pane.model).draw(pane.size_px, rectangle)
         hands_px = scene.hands_px(pane.size_px, own, orbit or OrbitCamera())
-        parts = scene.legend_parts(own) if len(hands_px) else ()
+        parts = scene.legend_parts(own, beside_label=True)
         occupied_px = np.concatenate([hands_px, points_in(rectangle)])
-        return _Drawn(shown, parts, occupied_px + np.array([pane.left_px, pane.top_px]))
+        return _Drawn(shown, parts, occupied_px + np.array([pane.left_px, pane.top_px]), rectangle)
 
-    def _draw_legend(self, drawn: Sequence[_Drawn], view_size: Size, pixel_ratio: float) -> None:
-        """Draw one legend for all panes, away from hands and labels, and beside the images if they leave room."""
-        parts = tuple(dict.fromkeys(part for one in drawn for part in one.parts))
+    def _draw_legend(self, drawn: Sequence[_Drawn], view_size: Size, pixel_ratio: float) -> WholeRectangle | None:
+        """Draw one legend for all panes, away from hands and labels, and beside the images if they leave room.
+
+        Return where it is; None if there is none.
+        """
+        parts = joined(part for one in drawn for part in one.parts)
         occupied_px = np.concatenate([one.occupied_px for one in drawn])
         image, beside = drawn[0].image, None
         box: Rectangle = (0.0, 0.0, *view_size)
@@ -163,7 +187,7 @@ class SplitScene:
             beside = image[0], image[1]
         elif image is not None:
             box = image
-        self._legend.draw(parts, LegendRoom(box, view_size, pixel_ratio, beside, may_shrink=True), occupied_px)
+        return self._legend.draw(parts, LegendRoom(box, view_size, pixel_ratio, beside, may_shrink=True), occupied_px)
 
     def release(self) -> None:
         """Free all GPU resources; the first scene last, since the others share its image."""
@@ -224,7 +248,8 @@ class SplitScene:
         assert self._result is not None
         if self._highlight is None or (model == self._result.model and not options.difference):
             return self._highlight
-        return replace(self._highlight, attention=None)
+        pick = self._on_mesh_of(model, self._highlight.pick, self._result.model)
+        return Highlight(pick) if pick is not None else None
 
     def _label_pass(self, model: ModelId) -> ImagePass:
         if model not in self._labels:
@@ -233,4 +258,9 @@ class SplitScene:
 
     def _make_scenes(self, count: int) -> None:
         while len(self._scenes) < count:
-            self._scenes.append(Scene(self._ctx, self._surface, self._scenes[0].frame))
+            self._scenes.append(Scene(self._ctx, self._display, self._scenes[0].frame))
+
+
+def _shifted(rectangle: WholeRectangle, right_px: int, down_px: int) -> WholeRectangle:
+    left, top, right, bottom = rectangle
+    return left + right_px, top + down_px, right + right_px, bottom + down_px

@@ -227,7 +227,7 @@ def test_adapting_decides_by_held_out_hands_and_writes_only_on_success(
 def test_an_interruption_leaves_nothing_half_written(
     clip: ClipCrops, small: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(exported: object, path: Path, names: object) -> None:
+    def interrupted(exported: object, path: Path, names: object, **_: object) -> None:
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 

@@ -101,7 +101,7 @@ def test_all_models_up_to_four_are_compared_unless_some_are_named(image: Path) -
     # The files of these tests have no landmarks of MediaPipe.
     assert set(entry["compare_errors"]) == {"mediapipe"}
     assert len(entry["hands"][0]["distances_mm"]) == 6
-    assert overlay_size(image) == (4 * 320 + 3 * 2, 240)
+    assert overlay_size(image) == (2 * 320 + 2, 2 * 240 + 2)
 
 
 def test_a_chosen_subset_is_compared(image: Path) -> None:

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from handviz.core.geometry import apply_affine, intrinsics_from_field_of_view, invert_affine
 from handviz.core.records import (
     CROP_SIZE,
+    CropSpec,
     Detection,
     FloatArray,
     HandCrop,
@@ -20,7 +21,14 @@ from handviz.core.records import (
     NetworkOutput,
     PlacedHand,
 )
-from handviz.detection.crop import camera_from_crop, crop_from_image_affine, crop_hand, cut_out, hand_mesh_from_crop
+from handviz.detection.crop import (
+    camera_from_crop,
+    crop_from_image_affine,
+    crop_hand,
+    cut_out,
+    hand_mesh_from_crop,
+    mesh_in_crop,
+)
 
 HANDS: tuple[Handedness, ...] = ("left", "right")
 MIRROR = np.diag([-1.0, 1.0, 1.0])
@@ -117,6 +125,33 @@ def test_a_left_hand_gives_the_crop_of_its_mirrored_image() -> None:
     assert right.image.shape == (CROP_SIZE, CROP_SIZE, 3)
     assert right.image.dtype == np.uint8
     assert right.image.max() > 0.9 * 255
+
+
+@pytest.mark.parametrize("handedness", HANDS)
+def test_a_model_gets_the_crop_that_it_asks_for(handedness: Handedness) -> None:
+    spec = CropSpec(size_px=96, side_per_extent=2.5, is_upright=False)
+    keypoints = flat_hand_px(centre=(300.0, 220.0), extent=150.0, rotation_rad=0.7)
+    crop = crop_hand(np.zeros((480, 640, 3), np.uint8), Detection(handedness, 1.0, keypoints), spec)
+    assert (crop.image.shape, crop.size_px, crop.half_px) == ((96, 96, 3), 96, 48.0)
+    # The image's axes are kept, but for the mirror of left hands.
+    scale = 96 / 2.5 / np.ptp(keypoints, axis=0).max()
+    mirror = -1.0 if handedness == "left" else 1.0
+    np.testing.assert_allclose(crop.crop_from_image[:, :2], np.diag([mirror * scale, scale]), atol=1e-12)
+    middle = apply_affine(crop.crop_from_image, (keypoints.min(axis=0) + keypoints.max(axis=0)) / 2)
+    np.testing.assert_allclose(middle, 48)
+
+
+@pytest.mark.parametrize("handedness", HANDS)
+def test_a_hand_is_the_same_from_crops_of_any_size(handedness: Handedness) -> None:
+    """Scale and translation are in half-sides, so that a crop of half the pixels changes nothing."""
+    mesh, _, answer, crop = reconstruct(
+        handedness, Rotation.random(random_state=2).as_matrix(), np.array([0.1, 0, 0.5])
+    )
+    small = HandCrop(crop.image[::2, ::2], crop.crop_from_image / 2, crop.detection)
+    again = hand_mesh_from_crop(PlacedHand(answer), small, intrinsics=CAMERA, model="final")
+    np.testing.assert_allclose(again.vertices_m, mesh.vertices_m, atol=1e-12)
+    np.testing.assert_allclose(again.wrist_camera_m, mesh.wrist_camera_m, atol=1e-9)
+    np.testing.assert_allclose(mesh_in_crop(again, small), mesh_in_crop(mesh, crop), atol=1e-9)
 
 
 def test_nothing_is_invented_beyond_the_edge() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from gui_fakes import TRIANGLE, FakePipeline, FakeSource, hand
+from gui_fakes import FACES, TRIANGLE, FakePipeline, FakeSource, hand
 from PIL import Image
 from PyQt6.QtCore import QEvent, QMimeData, QPersistentModelIndex, QPointF, Qt, QUrl
 from PyQt6.QtGui import QDropEvent, QImage, QKeyEvent
@@ -75,7 +75,7 @@ def window(qtbot: QtBot, tmp_path: Path, processor: Processor, monkeypatch: pyte
     """Make the real window; its inspections are real but for the networks."""
 
     def make(request: InspectionRequest) -> InspectionLike:
-        return Inspection(request, make=lambda _: processor, faces=TRIANGLE.faces)
+        return Inspection(request, make=lambda _: processor, faces=FACES)
 
     monkeypatch.setattr(InspectionFeature.__init__, "__kwdefaults__", {"make": make, "model_dir": tmp_path})
     controller = Controller(

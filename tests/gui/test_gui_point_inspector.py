@@ -129,11 +129,22 @@ def test_a_picked_point_shows_its_numbers_and_follows_the_stream(qtbot: QtBot, w
     assert window.viewport._highlight.pick == Pick(1, vertex=2)
 
 
-def test_a_vertex_is_followed_on_its_hand_model_only_and_a_joint_on_any() -> None:
-    other_model = replace(hand(), hand_model="another")
+def test_a_point_is_followed_by_its_hands_number_and_on_another_mesh_to_the_nearest_vertex() -> None:
+    reordered = replace(hand(), hand_model="another", vertices_m=hand().vertices_m[[2, 0, 1]] + 0.001)
     assert PickedHand(hand(), 2, None).find([hand(track_id=3), hand()]) == Pick(1, vertex=2)
-    assert PickedHand(hand(), 2, None).find([other_model]) is None
-    assert PickedHand(hand(), None, 8).find([other_model]) == Pick(0, joint=8)
+    picked = PickedHand(hand(), 2, None)
+    assert picked.find([reordered]) == Pick(0, vertex=0)
+    assert picked.find([hand()]) == Pick(0, vertex=2), "and back"
+    assert PickedHand(hand(), None, 8).find([reordered]) == Pick(0, joint=8)
+
+
+def test_a_reading_says_that_there_is_no_uncertainty_or_one_for_all_vertices(qtbot: QtBot, window: MainWindow) -> None:
+    inspector = inspector_of(window)
+    show(window, replace(hand(), vertex_std_mm=None, keypoint_std_mm=None, model="mediapipe"))
+    inspector.pick(Pick(0, vertex=2))
+    assert inspector.panel.std.text() == "none: MediaPipe predicts none"
+    show(window, replace(hand(), vertex_std_mm=np.full(3, 14.9)), number=1)
+    qtbot.waitUntil(lambda: inspector.panel.std.text() == "± 14.9 mm, one for all vertices")
 
 
 def test_compared_models_show_the_same_point(window: MainWindow) -> None:

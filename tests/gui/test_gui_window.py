@@ -141,6 +141,13 @@ def test_the_width_of_the_skeleton_is_there_with_the_skeleton(qtbot: QtBot, wind
     assert window.viewport.options.skeleton_width == 2.5
 
 
+def test_labels_of_hands_are_there_until_they_are_switched_off(qtbot: QtBot, window: MainWindow) -> None:
+    assert window.viewport.options.labels
+    press(qtbot, window, "N")
+    assert not window.viewport.options.labels
+    assert not window.view_panel.labels.isChecked()
+
+
 def test_switches_without_effect_in_this_colour_are_explained(qtbot: QtBot, window: MainWindow) -> None:
     for key, message in (("R", "(T) and shaded (P)"), ("I", "texture colour (T)"), ("Ctrl+R", "only (T)")):
         press(qtbot, window, key)

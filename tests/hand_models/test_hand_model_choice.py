@@ -106,3 +106,21 @@ def test_of_a_mano_hand_its_own_vertices_are_drawn(mano_files: tuple[Path, Path]
     np.testing.assert_array_equal(mesh.lift(values), values)
     np.testing.assert_array_equal(mesh.faces, template.faces)
     assert choice.display_mesh(load_open_hand()) is load_display_mesh()
+
+
+def test_meshes_to_draw_are_found_by_fingerprint_and_looked_up_once(
+    mano_folder: Path, mano_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_hand = load_open_hand()
+    meshes = choice.DisplayMeshes(open_hand)
+    assert meshes.get("") is meshes.get(open_hand.fingerprint) is load_display_mesh()
+    mano = load_mano(mano_files[0], side="right")
+    unknown = choice.DisplayMeshes()
+    assert unknown.get(mano.fingerprint) is None
+    shutil.copy(mano_files[0], mano_folder)
+    found = meshes.get(mano.fingerprint)
+    assert found is not None
+    np.testing.assert_array_equal(found.faces, mano.faces)
+    monkeypatch.setattr(choice, "known_hand_model", lambda _: pytest.fail("a second look-up"))
+    assert meshes.get(mano.fingerprint) is found
+    assert unknown.get(mano.fingerprint) is None

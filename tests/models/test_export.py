@@ -31,7 +31,7 @@ from handviz.models.amvur.export import (
 from handviz.models.amvur.model import VARIANTS, ModelConfig, build_model
 from handviz.models.amvur.training_checkpoint import load_checkpoint
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
-from handviz.models.onnx_file import rounded_to_half, store_as_half, write_onnx
+from handviz.models.onnx_file import as_bytes, rounded_to_half, store_as_half, write_onnx
 from handviz.models.reconstructor import OnnxReconstructor
 from handviz.training.checkpoint import read_metadata
 from tests.errors import raises
@@ -58,9 +58,9 @@ def images(count):
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_any_batch_gives_the_numbers_of_pytorch(small_model, exported, batch):
     session = onnxruntime.InferenceSession(small_model.onnx, providers=["CPUExecutionProvider"])
-    found = dict(zip(ExportOutput._fields, session.run(None, {"image": images(batch).numpy()}), strict=True))
+    found = dict(zip(ExportOutput._fields, session.run(None, {"image": as_bytes(images(batch)).numpy()}), strict=True))
     with torch.no_grad():
-        wanted = exported(images(batch))._asdict()
+        wanted = exported(as_bytes(images(batch)))._asdict()
     for name, values in found.items():
         assert values.shape == wanted[name].shape
         # Metres and half-sides: a millionth is the ten thousandth part of a centimetre.
@@ -86,6 +86,7 @@ def test_the_file_says_what_it_is(small_model, template):
         "handviz.model": "final",
         "handviz.family": "amvur",
         "handviz.provides": "attention,landmarks,uncertainty",
+        "handviz.input": "uint8 3x224x224",
         "handviz.variant": "final",
         "handviz.hand_model": "open_hand",
         "handviz.fingerprint": template.fingerprint,
@@ -111,9 +112,10 @@ def test_the_live_program_loads_it(small_model, exported, template):
     reconstructor = OnnxReconstructor(small_model.onnx, template=template)
     assert reconstructor.model == "final"
     two_images, nothing = images(2), Detection("right", 1.0, np.zeros((21, 2)))
-    crops = [HandCrop(image.permute(1, 2, 0).numpy(), np.eye(2, 3), nothing) for image in two_images]
+    pixels = as_bytes(two_images)
+    crops = [HandCrop(image.permute(1, 2, 0).numpy(), np.eye(2, 3), nothing) for image in pixels]
     with torch.no_grad():
-        wanted = exported(two_images)
+        wanted = exported(pixels)
     for row, hand in enumerate(reconstructor.reconstruct(crops)):
         for name in ExportOutput._fields:
             np.testing.assert_allclose(getattr(hand, name), getattr(wanted, name)[row].numpy(), atol=1e-4)
@@ -129,7 +131,7 @@ def test_a_prior_alone_can_be_exported_too(tmp_path, template):
     assert export_onnx(model, config, template, path, NOTES, check_images=images(1)) < 1e-4
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    std_m = session.run(["vertex_std_m"], {"image": images(3).numpy()})[0]
+    std_m = session.run(["vertex_std_m"], {"image": as_bytes(images(3)).numpy()})[0]
     np.testing.assert_allclose(std_m, np.full((3, 778, 3), 0.01 * np.exp(-1)), rtol=1e-5)
 
 
@@ -200,7 +202,7 @@ def test_an_exported_network_takes_half_the_bytes_of_its_checkpoint(small_model)
 
 def test_a_file_that_differs_from_pytorch_is_not_put_in_place(small_model, exported, template, tmp_path, monkeypatch):
     other = build_model(ModelConfig(width=32, regressor_width=32), template)
-    monkeypatch.setattr(export, "write_onnx", lambda _, path, __: shutil.copy(small_model.onnx, path))
+    monkeypatch.setattr(export, "write_onnx", lambda _, path, *__, **___: shutil.copy(small_model.onnx, path))
     path = tmp_path / "handviz_final.onnx"
     path.write_bytes(b"the last good one")
     with raises(

@@ -9,7 +9,7 @@ from scipy.linalg import solve_discrete_are
 from scipy.spatial.transform import Rotation
 
 from handviz.core.geometry import axis_angle_from_rotation
-from handviz.core.records import HandMesh
+from handviz.core.records import HandMesh, SmoothingKind
 from handviz.pipeline.kalman import (
     MAX_REJECTED_S,
     NOMINAL_STEP_S,
@@ -19,7 +19,7 @@ from handviz.pipeline.kalman import (
     make_smoother,
     noise_factor,
 )
-from handviz.pipeline.smoothing import HandSmoother
+from handviz.pipeline.smoothing import REFERENCE_STD_MM, HandSmoother
 from tests.hands import made_up_hand, shaken, textured_hand
 
 STEP_MS = 1000 / 30
@@ -101,6 +101,33 @@ def moved(hand: HandMesh, metres: tuple[float, float, float] | np.ndarray) -> Ha
 def test_strength_0_changes_nothing() -> None:
     hands = [moved(made_up_hand(), (0.01 * index, 0, 0)) for index in range(4)]
     assert all(out is hand for out, hand in zip(run(hands, 0.0), hands, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["kalman", "one_euro"])
+def test_a_hand_without_uncertainty_is_smoothed_with_constant_noise(kind: SmoothingKind) -> None:
+    """It moves as a hand does whose points all have the noise's reference, and still has no standard deviations."""
+    reference_mm = NoiseModel().reference_std_mm if kind == "kalman" else REFERENCE_STD_MM
+    random = np.random.default_rng(3)
+    known = [shaken(made_up_hand(std_mm=reference_mm), random.normal(0, 0.004, (30, 3))) for _ in range(12)]
+    unknown = [
+        dataclasses.replace(
+            hand,
+            vertex_std_mm=None,
+            keypoint_std_mm=None,
+            vertex_covariance_mm2=None,
+            keypoint_covariance_mm2=None,
+        )
+        for hand in known
+    ]
+    smoothers = make_smoother(kind, 0.5), make_smoother(kind, 0.5)
+    for index, (one, other) in enumerate(zip(known, unknown, strict=True)):
+        (told,), (plain,) = (
+            smoother.smooth([hand], index * STEP_MS) for smoother, hand in zip(smoothers, (one, other), strict=True)
+        )
+        np.testing.assert_allclose(plain.vertices_m, told.vertices_m, atol=1e-9)
+        assert plain.vertex_std_mm is None
+        assert plain.keypoint_std_mm is None
+    assert np.abs(plain.vertices_m - unknown[-1].vertices_m).max() > 1e-4, "it is smoothed"
 
 
 def test_a_still_hand_stays_where_it_is() -> None:

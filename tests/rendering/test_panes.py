@@ -11,14 +11,18 @@ from handviz.core.records import Frame, FrameResult, HandMesh
 from handviz.rendering.camera import Size
 from handviz.rendering.colormap import colours_from_distance, distance_colours, oklab_from_srgb
 from handviz.rendering.difference import Distances, distances_of, vertex_distances_mm
+from handviz.rendering.hand_shape import ModelDisplay, no_surface
 from handviz.rendering.legend import distance_legend_image
-from handviz.rendering.options import DEFAULT_COMPARED, Difference
+from handviz.rendering.options import Difference, DrawOptions
 from handviz.rendering.pane_label import label_image, pane_label, pane_lines
 from handviz.rendering.panes import Pane, pane_at, panes_of
 from tests.hands import made_up_hand
 
 IMAGE = (640, 480)
+MODELS = ("prior", "amvur", "final")
 DIFFERENCE = Difference("prior", "final")
+DISPLAY = ModelDisplay({"": no_surface(30)}, {"prior": "prior-net", "amvur": "AMVUR"})
+PLAIN, MEASURED = DrawOptions(colour="plain"), DrawOptions(difference=True)
 
 
 def moved(hand: HandMesh, seed: int = 1) -> HandMesh:
@@ -37,8 +41,8 @@ def compared(*hands: HandMesh) -> FrameResult:
 @pytest.mark.parametrize("view_size", [(732, 650), (1412, 950), (320, 240), (400, 1200), (3, 3)])
 @pytest.mark.parametrize("view", ["overlay", "orbit"])
 def test_panes_divide_the_view_in_order_and_do_not_overlap(view_size: Size, view: str) -> None:
-    panes = panes_of(view_size, DEFAULT_COMPARED, image_size=IMAGE, view=view)
-    assert tuple(pane.model for pane in panes) == DEFAULT_COMPARED
+    panes = panes_of(view_size, MODELS, image_size=IMAGE, view=view)
+    assert tuple(pane.model for pane in panes) == MODELS
     covered = np.zeros(view_size[::-1], int)
     for pane in panes:
         covered[pane.top_px : pane.top_px + pane.height_px, pane.left_px : pane.left_px + pane.width_px] += 1
@@ -60,12 +64,12 @@ def test_panes_divide_the_view_in_order_and_do_not_overlap(view_size: Size, view
     ],
 )
 def test_panes_lie_where_they_show_more(view_size: Size, image_size: Size, view: str, is_row: bool) -> None:
-    first, second, _ = panes_of(view_size, DEFAULT_COMPARED, image_size=image_size, view=view)
+    first, second, _ = panes_of(view_size, MODELS, image_size=image_size, view=view)
     assert (first.top_px == second.top_px) == is_row
 
 
 def test_a_point_belongs_to_the_pane_around_it() -> None:
-    panes = panes_of((1000, 300), DEFAULT_COMPARED, image_size=IMAGE, pixel_ratio=2.0)
+    panes = panes_of((1000, 300), MODELS, image_size=IMAGE, pixel_ratio=2.0)
     _, second, last = panes
     found = pane_at(panes, second.left_px + 5.5, 20.0)
     assert found is not None
@@ -147,17 +151,17 @@ def test_labels_wrap_into_the_room_there_is() -> None:
 
 def test_labels_name_model_distances_and_errors() -> None:
     result = compared(made_up_hand(), made_up_hand(handedness="left", wrist_px=(100.0, 100.0)))
-    prior, amvur, final = panes_of((900, 300), DEFAULT_COMPARED, image_size=IMAGE)
-    assert pane_lines(result, prior, None, None) == ("prior-net",)
-    assert pane_lines(result, final, None, None) == ("final (active)",)
-    assert pane_lines(result, amvur, DIFFERENCE, None) == ("AMVUR", "no such file")
+    prior, amvur, final = panes_of((900, 300), MODELS, image_size=IMAGE)
+    assert pane_lines(result, prior, PLAIN, None, DISPLAY) == ("prior-net",)
+    assert pane_lines(result, final, PLAIN, None, DISPLAY) == ("final (active)",)
+    assert pane_lines(result, amvur, MEASURED, None, DISPLAY) == ("AMVUR", "no such file")
     distances = Distances(DIFFERENCE, (np.array([1.0, 2.0]), np.array([4.0, 5.0])))
     lines = ("right: mean 1.5, max 2.0 mm", "left: mean 4.5, max 5.0 mm")
-    assert pane_lines(result, prior, DIFFERENCE, distances) == ("prior-net", *lines)
+    assert pane_lines(result, prior, MEASURED, distances, DISPLAY) == ("prior-net", *lines)
     without = replace(result, others={"prior": (), "amvur": ()}, other_errors={})
-    assert pane_lines(without, amvur, DIFFERENCE, distances)[1] == "not compared"
-    assert pane_lines(without, prior, DIFFERENCE, None)[1] == "no distance prior-net to final"
-    assert pane_lines(replace(without, others={}), prior, None, None)[1] == "computing"
+    assert pane_lines(without, amvur, MEASURED, distances, DISPLAY)[1] == "not compared"
+    assert pane_lines(without, prior, MEASURED, None, DISPLAY)[1] == "no distance prior-net to final"
+    assert pane_lines(replace(without, others={}), prior, PLAIN, None, DISPLAY)[1] == "computing"
 
 
 @pytest.mark.parametrize(

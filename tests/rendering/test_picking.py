@@ -27,8 +27,7 @@ def shapes(*hands: HandMesh, orbit: bool = False) -> list[HandShape]:
 
 
 def pick_view(clip_from_scene: FloatArray, size: tuple[int, int] = VIEW) -> PickView:
-    mesh = load_display_mesh()
-    return PickView(clip_from_scene, size, mesh.faces, mesh.lift(np.eye(778, dtype=np.float32)))
+    return PickView(clip_from_scene, size)
 
 
 def overlay(hand: HandMesh, size: tuple[int, int] = VIEW, *, mirrored: bool = False) -> FloatArray:

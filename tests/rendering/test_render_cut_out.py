@@ -10,14 +10,14 @@ from handviz.rendering.offscreen import MultisampleTarget, OffscreenRenderer, re
 from handviz.rendering.options import DrawOptions
 from handviz.rendering.passes import EDGE_COLOUR
 from handviz.rendering.scene import Scene
-from tests.rendering.test_render_scene import FLAT, SIZE, SQUARE, painted, result, square
+from tests.rendering.test_render_scene import DISPLAY, FLAT, SIZE, painted, result, square
 
 CENTRE = (24, 32)
 
 
 def drawn(ctx: moderngl.Context, options: DrawOptions, *, samples: int = 0, side_px: float = 20.0) -> np.ndarray:
     """Draw a textured square: (48, 64, 4) premultiplied."""
-    scene = Scene(ctx, SQUARE)
+    scene = Scene(ctx, DISPLAY)
     smooth, plain = MultisampleTarget(ctx, samples), MultisampleTarget(ctx, 0)
     scene.show(result(painted(square(side_px=side_px))))
     target = smooth.framebuffer(SIZE)
@@ -75,7 +75,7 @@ def test_straight_alpha_is_the_definition() -> None:
 
 
 def test_renderer_without_a_window_cuts_out_too() -> None:
-    with OffscreenRenderer(SQUARE) as renderer:
+    with OffscreenRenderer(DISPLAY) as renderer:
         pixels = renderer.draw_cut_out(result(square()), FLAT)
     assert pixels.shape == (*SIZE[::-1], 4)
     assert (pixels[CENTRE][3], pixels[0, 0, 3]) == (255, 0)

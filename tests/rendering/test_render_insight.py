@@ -15,7 +15,7 @@ from handviz.rendering.offscreen import MultisampleTarget
 from handviz.rendering.options import DrawOptions
 from handviz.rendering.picking import CORE_COLOUR
 from handviz.rendering.scene import Scene
-from tests.rendering.test_render_scene import BLUE, FLAT, SIZE, SQUARE, Draw, painted, result, square
+from tests.rendering.test_render_scene import BLUE, DISPLAY, FLAT, SIZE, Draw, painted, result, square
 
 CENTRE = (SIZE[1] // 2, SIZE[0] // 2)
 UNCERTAIN = replace(FLAT, uncertain_above_mm=5.0)
@@ -23,7 +23,7 @@ UNCERTAIN = replace(FLAT, uncertain_above_mm=5.0)
 
 @pytest.fixture
 def scene(ctx: moderngl.Context) -> Iterator[Scene]:
-    made = Scene(ctx, SQUARE)
+    made = Scene(ctx, DISPLAY)
     yield made
     made.release()
 
@@ -176,10 +176,11 @@ def test_picking_asks_the_view_that_was_drawn(draw: Draw, scene: Scene) -> None:
 
 
 def test_legends_state_what_is_faded_or_hidden() -> None:
-    assert notes_for(DrawOptions(), ellipses=False) == ()
+    assert notes_for(DrawOptions(), fades=True, ellipses=False) == ()
     options = DrawOptions(uncertain="fade", uncertain_above_mm=7.5, ellipse_sigmas=1.0)
-    assert notes_for(options, ellipses=True) == ("Faded: sigma > 7.5 mm", "Ellipses: 1 sigma, 39%")
-    assert notes_for(replace(options, uncertain="hide"), ellipses=False) == ("Hidden: sigma > 7.5 mm",)
+    assert notes_for(options, fades=True, ellipses=True) == ("Faded: sigma > 7.5 mm", "Ellipses: 1 sigma, 39%")
+    assert notes_for(replace(options, uncertain="hide"), fades=True, ellipses=False) == ("Hidden: sigma > 7.5 mm",)
+    assert notes_for(options, fades=False, ellipses=False) == (), "nothing fades without standard deviations"
 
 
 def test_legends_lie_below_each_other() -> None:

@@ -13,7 +13,7 @@ from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
 from handviz.rendering import offscreen
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.colormap import uncertainty_colours
-from handviz.rendering.hand_shape import PlainSurface
+from handviz.rendering.hand_shape import ModelDisplay, PlainSurface
 from handviz.rendering.legend import seen_legend_image
 from handviz.rendering.offscreen import MultisampleTarget
 from handviz.rendering.options import DrawOptions, KeyLight, marked, stripe_cover
@@ -22,7 +22,7 @@ from tests.errors import raises
 
 SIZE = (64, 48)
 BLUE = (0, 0, 200)
-FLAT = DrawOptions(colour="plain", opacity=1.0, legend=False)
+FLAT = DrawOptions(colour="plain", opacity=1.0, legend=False, labels=False)
 TEXTURED = replace(FLAT, colour="texture")
 SKIN, EVENLY_LIT = (0.7, 0.45, 0.3), (0.9, 0.6, 0.4)
 # Beside the small image of the free orbit.
@@ -39,7 +39,7 @@ def square(*, depth_m: float = 0.5, std_mm: float = 5.0, handedness: str = "righ
         detection_score=1.0,
         model="final",
         vertices_m=corners * side_px / 1000,
-        vertex_std_mm=np.full(4, std_mm),
+        vertex_std_mm=np.linspace(0.98, 1.02, 4) * std_mm,
         keypoints_m=np.zeros((21, 3)),
         keypoint_std_mm=np.zeros(21),
         camera_from_wrist=np.eye(3),
@@ -57,6 +57,7 @@ def painted(hand: HandMesh, seen: float = 1.0) -> HandMesh:
 
 # Counter-clockwise seen from the camera, which looks along +z with y down.
 SQUARE = PlainSurface(np.array([[0, 2, 1], [0, 3, 2]], dtype=np.int32), 4)
+DISPLAY = ModelDisplay({"": SQUARE})
 
 
 def result(*hands: HandMesh, number: int = 0) -> FrameResult:
@@ -69,7 +70,7 @@ def result(*hands: HandMesh, number: int = 0) -> FrameResult:
 @pytest.fixture
 def draw(ctx: moderngl.Context) -> Iterator[Draw]:
     """Draw into a 64 x 48 framebuffer and read it back as (48, 64, 3), row 0 on top."""
-    scene = Scene(ctx, SQUARE)
+    scene = Scene(ctx, DISPLAY)
     target = MultisampleTarget(ctx, 0)
 
     def draw_one(shown: FrameResult | None, options: DrawOptions = FLAT, **settings: object) -> np.ndarray:
@@ -229,7 +230,7 @@ def test_the_light_does_not_move_in_heatmaps(draw: Draw) -> None:
 
 
 def test_mark_has_a_legend_where_something_can_be_marked(ctx: moderngl.Context) -> None:
-    scene, target = Scene(ctx, SQUARE), MultisampleTarget(ctx, 0)
+    scene, target = Scene(ctx, DISPLAY), MultisampleTarget(ctx, 0)
     options = replace(TEXTURED, mark_inferred=True, legend=True, view="orbit")
 
     def legend_pixels(hand: HandMesh, shown: DrawOptions) -> int:
@@ -263,7 +264,7 @@ def test_offscreen_draws_the_open_hand_with_its_legend() -> None:
         vertex_std_mm=np.linspace(1, 9, template.vertex_count),
     )
     frame = Frame(0, np.zeros((240, 320, 3), dtype=np.uint8), 0.0)
-    with offscreen.OffscreenRenderer(load_display_mesh()) as renderer:
+    with offscreen.OffscreenRenderer(ModelDisplay({"": load_display_mesh()})) as renderer:
         image = renderer.draw(FrameResult(frame, "final", hands=(hand,)))
         assert image.shape == (240, 320, 3)
         assert image.dtype == np.uint8

@@ -11,21 +11,22 @@ from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, Model
 from handviz.rendering import legend, passes
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.colormap import distance_colours, uncertainty_colours
-from handviz.rendering.hand_shape import PlainSurface
+from handviz.rendering.hand_shape import ModelDisplay, PlainSurface
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 from handviz.rendering.offscreen import MultisampleTarget
-from handviz.rendering.options import DEFAULT_COMPARED, DrawOptions
+from handviz.rendering.options import DrawOptions
 from handviz.rendering.split_scene import SplitScene
 
 SIZE = (638, 160)
 """Three panes of 211 or 212 pixels and two gaps; each shows the image 211 pixels wide, 158 high."""
 IMAGE = (64, 48)
 BLUE = (0, 0, 200)
-COMPARED = DrawOptions(compare=True, opacity=1.0, legend=False)
+COMPARED = DrawOptions(compare=True, opacity=1.0, legend=False, labels=False)
 DIFFERENT = replace(COMPARED, difference=True)
 STD_MM: dict[ModelId, float] = {"prior": 2.0, "amvur": 6.0, "final": 10.0}
 SIDE_M: dict[ModelId, float] = {"prior": 0.02, "amvur": 0.03, "final": 0.05}
 SQUARE = PlainSurface(np.array([[0, 2, 1], [0, 3, 2]], dtype=np.int32), 4)
+DISPLAY = ModelDisplay({"": SQUARE}, {"prior": "prior-net", "amvur": "AMVUR"})
 Draw = Callable[..., np.ndarray]
 
 
@@ -37,7 +38,7 @@ def square(model: ModelId) -> HandMesh:
         detection_score=1.0,
         model=model,
         vertices_m=corners * SIDE_M[model],
-        vertex_std_mm=np.full(4, STD_MM[model]),
+        vertex_std_mm=np.linspace(0.98, 1.02, 4) * STD_MM[model],
         keypoints_m=np.zeros((21, 3)),
         keypoint_std_mm=np.zeros(21),
         camera_from_wrist=np.eye(3),
@@ -50,14 +51,14 @@ def square(model: ModelId) -> HandMesh:
 def compared(chosen: ModelId = "final", **changes: object) -> FrameResult:
     """Return one square of every model on a blue image."""
     image = np.full((IMAGE[1], IMAGE[0], 3), BLUE, dtype=np.uint8)
-    others = {model: (square(model),) for model in DEFAULT_COMPARED if model != chosen}
+    others = {model: (square(model),) for model in STD_MM if model != chosen}
     result = FrameResult(Frame(0, image, 0.0), chosen, hands=(square(chosen),), others=others)
     return replace(result, **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def scene(ctx: moderngl.Context) -> Iterator[SplitScene]:
-    made = SplitScene(ctx, SQUARE)
+    made = SplitScene(ctx, DISPLAY)
     yield made
     made.release()
 
@@ -93,11 +94,11 @@ def hue(colours: np.ndarray, fraction: float) -> np.ndarray:
     return np.asarray(colour / colour.max())
 
 
-@pytest.mark.parametrize("chosen", DEFAULT_COMPARED)
+@pytest.mark.parametrize("chosen", STD_MM)
 def test_every_pane_shows_its_model_on_one_scale(draw: Draw, scene: SplitScene, chosen: ModelId) -> None:
     options = COMPARED.with_range((0.0, 12.0))
     image = draw(compared(chosen), options)
-    for colour, model in zip(centre_colours(image, scene), DEFAULT_COMPARED, strict=True):
+    for colour, model in zip(centre_colours(image, scene), STD_MM, strict=True):
         np.testing.assert_allclose(colour, hue(uncertainty_colours(), STD_MM[model] / 12), atol=0.12)
     for pane in scene.panes(SIZE, options):
         assert tuple(image[120, pane.left_px + 8]) == BLUE, "the image lies behind every hand"
@@ -151,7 +152,7 @@ def test_distances_colour_the_two_and_leave_the_third_plain(draw: Draw, scene: S
 
 
 def test_distances_without_panes_lie_on_a_mesh_of_the_pair(draw: Draw, scene: SplitScene) -> None:
-    options = DrawOptions(difference=True, difference_pair=("prior", "amvur"), opacity=1.0, legend=False)
+    options = replace(DIFFERENT, compare=False, difference_pair=("prior", "amvur"))
     draw(compared("final"), options)
     assert scene.panes(SIZE, options)[0].model == "prior"
     draw(compared("amvur"), options)
@@ -201,7 +202,7 @@ def test_an_image_is_uploaded_once_for_all_panes(draw: Draw, monkeypatch: pytest
 
 
 def test_going_back_to_one_pane_draws_as_before(draw: Draw, scene: SplitScene) -> None:
-    single = DrawOptions(colour="plain", opacity=1.0, legend=False)
+    single = DrawOptions(colour="plain", opacity=1.0, legend=False, labels=False)
     before = draw(compared(), single)
     draw(compared())
     np.testing.assert_array_equal(draw(compared(), single), before)

@@ -12,7 +12,7 @@ from handviz.gui.session.settings import ViewSettings
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.controls import named_label
 from handviz.inspection.columns import COLUMNS, Column, TableRow, note_of
-from handviz.rendering.hand_shape import Surface
+from handviz.rendering.hand_shape import ModelDisplay
 from handviz.rendering.options import ViewMode
 
 SMALL_HEIGHT_PX = 250
@@ -22,9 +22,9 @@ CROP_MEANING = "Crop that the network received; left hands are mirrored"
 class InspectionDetail(QWidget):
     """View of the selected row; the large view is the overlay or the 3D view as set, the small one the other."""
 
-    def __init__(self, surface: Surface, parent: QWidget | None = None) -> None:
+    def __init__(self, display: ModelDisplay, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.large, self.small = Viewport(surface), Viewport(surface)
+        self.large, self.small = Viewport(display), Viewport(display)
         self.small.setMinimumSize(QSize(160, 120))
         self.crop = QLabel()
         self.crop.setToolTip(CROP_MEANING)

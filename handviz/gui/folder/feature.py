@@ -25,7 +25,7 @@ from handviz.inspection.columns import (
     checked_folder,
     common_range_mm,
 )
-from handviz.rendering.hand_shape import Surface
+from handviz.rendering.hand_shape import ModelDisplay
 from handviz.sources.file_kinds import is_image_file
 
 INSPECTED_FOLDER = "inspected_folder"
@@ -39,7 +39,7 @@ class InspectionFeature(Feature):
         self,
         controller: Controller,
         pages: QTabWidget,
-        surface: Surface,
+        display: ModelDisplay,
         *,
         make: InspectionMaker = make_inspection,
         model_dir: Path = MODELS,
@@ -47,7 +47,7 @@ class InspectionFeature(Feature):
         super().__init__()
         self._controller, self._pages = controller, pages
         self._model_dir = model_dir
-        self.page = InspectionPage(surface)
+        self.page = InspectionPage(display)
         pages.addTab(self.page, PAGE_NAME)
         self.worker = InspectionWorker(make)
         self._previews = LatestWins(read_preview, "The image cannot be shown")

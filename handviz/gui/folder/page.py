@@ -29,7 +29,7 @@ from handviz.gui.folder.table import (
 from handviz.gui.widgets.controls import combo_box, named_label, number_box, push_button, row_of
 from handviz.gui.widgets.dropping import dropped_paths, welcome
 from handviz.inspection.columns import TableRow
-from handviz.rendering.hand_shape import Surface
+from handviz.rendering.hand_shape import ModelDisplay
 
 SIDES = (("both", "Any hand"), ("left", "Left hands"), ("right", "Right hands"))
 SHOWN = (
@@ -80,12 +80,12 @@ class InspectionPage(QWidget):
     row_chosen = pyqtSignal(object)
     """TableRow, or None."""
 
-    def __init__(self, surface: Surface, parent: QWidget | None = None) -> None:
+    def __init__(self, display: ModelDisplay, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAcceptDrops(True)
         self.thumbnails = Thumbnails()
         self.model = InspectionModel(self.thumbnails, self)
-        self.detail = InspectionDetail(surface)
+        self.detail = InspectionDetail(display)
         hint = "Reconstruct all images of a folder; results are saved and an inspection can be resumed later (Ctrl+I)"
         self.choose = push_button("Inspect folder…", hint)
         self.resume = push_button("Resume", "Pause or resume the inspection; rescan a finished folder")

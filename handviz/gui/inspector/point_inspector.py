@@ -25,6 +25,7 @@ from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.hand_models.choice import known_hand_model
 from handviz.hand_models.template import HandTemplate
 from handviz.inspection.point_reading import other_networks, read_point
+from handviz.rendering.difference import on_mesh_of
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 
 NO_HAND = "No hand at this position."
@@ -40,7 +41,7 @@ MODE_MESSAGES = {
 
 
 class PickedHand:
-    """A point of the hand with a number, which it keeps through frames."""
+    """A point of the hand with a number, which it keeps through frames; on another mesh it is the nearest vertex."""
 
     def __init__(self, hand: HandMesh, vertex: int | None, joint: int | None) -> None:
         self._hand, self.vertex, self.joint = hand, vertex, joint
@@ -48,13 +49,11 @@ class PickedHand:
     def find(self, hands: Sequence[HandMesh]) -> Pick | None:
         """Return the point in a frame's hands: on the hand of that number, or None if it is not there."""
         for index, hand in enumerate(hands):
-            if hand.track_id == self._hand.track_id and (self.vertex is None or self._has_same_vertices(hand)):
-                return Pick(index, vertex=self.vertex, joint=self.joint)
+            if hand.track_id == self._hand.track_id:
+                pick = on_mesh_of(Pick(index, vertex=self.vertex, joint=self.joint), self._hand, hand)
+                self._hand, self.vertex = hand, pick.vertex
+                return pick
         return None
-
-    def _has_same_vertices(self, hand: HandMesh) -> bool:
-        picked = self._hand
-        return (hand.hand_model, len(hand.vertices_m)) == (picked.hand_model, len(picked.vertices_m))
 
 
 class PointInspector(Feature):
@@ -194,7 +193,7 @@ class PointInspector(Feature):
         if pick is None or self._result is None or not self._numbers_are_old:
             return
         hand = self._result.hands[pick.hand]
-        self.panel.show_reading(read_point(hand, pick, _template_of(hand)), hand.texture is not None)
+        self.panel.show_reading(read_point(hand, pick, _template_of(hand)), hand)
         self.panel.show_networks(other_networks(self._result, pick))
         self._numbers_are_old = False
         self._numbers_timer.start(BETWEEN_NUMBERS_MS)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtWidgets import QAbstractButton, QButtonGroup, QGridLayout, QHBoxLayout, QLabel, QSlider, QWidget
 
-from handviz.core.records import FloatArray, ModelId
+from handviz.core.records import FloatArray, HandMesh, ModelId, UncertaintyKind
 from handviz.gui.inspector.attention import AttentionAnswer
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import LIMITS, ViewSettings
@@ -100,16 +100,17 @@ class PointPanel:
         self._show_text(ABSENT)
         self._write_attention("")
 
-    def show_reading(self, reading: PointReading, has_texture: bool) -> None:
-        """Write the numbers of the point."""
+    def show_reading(self, reading: PointReading, hand: HandMesh) -> None:
+        """Write the numbers of a point of this hand."""
         self.name.setText(reading.name)
         numbers = (reading.from_wrist_mm, reading.in_camera_mm, reading.axis_std_mm, reading.principal_std_mm)
         for (name, _, _), triple in zip(ROWS, numbers, strict=True):
             for label, text in zip(self.values[name], _texts(triple), strict=True):
                 label.setText(text)
-        self.std.setText(_std_text(reading.std_mm))
+        model = model_labels().get(hand.model, hand.model)
+        self.std.setText(_own_std_text(reading.std_mm, hand.uncertainty, model))
         self.visible.setText(_visible_text(reading))
-        self.visible.setToolTip(VISIBLE_BY_TEXTURE if has_texture else VISIBLE_BY_SHAPE)
+        self.visible.setToolTip(VISIBLE_BY_TEXTURE if hand.texture is not None else VISIBLE_BY_SHAPE)
         self._table.setVisible(True)
 
     def show_networks(self, others: Mapping[ModelId, tuple[float | None, float]]) -> None:
@@ -225,6 +226,13 @@ def _holder(part: QWidget | QHBoxLayout) -> QWidget:
     holder = part.parentWidget()
     assert holder is not None
     return holder
+
+
+def _own_std_text(std_mm: float | None, kind: UncertaintyKind, model: str) -> str:
+    """Return the picked point's standard deviation, or that its model predicts none, or one for all vertices."""
+    if std_mm is None:
+        return f"none: {model} predicts none"
+    return f"± {std_mm:.1f} mm" + (", one for all vertices" if kind == "constant" else "")
 
 
 def _std_text(std_mm: float | None) -> str:

@@ -167,6 +167,8 @@ class ViewPanel(Panel):
         self.skeleton_width = self._add_slider(
             "skeleton_width", "Line width", "Width of the skeleton's lines", when=lambda draw: draw.skeleton
         )
+        hint = "Number, side and score beside each hand on the image"
+        self.labels = self._add_switch("labels", "Labels of hands", "N", hint)
         self.opacity = self._add_slider("opacity", "Opacity", "Opacity of the mesh over the image")
         self.group("Smoothing")
         self._add_choice("smoothing_kind")

@@ -19,7 +19,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import WINDOW_COMMAND
 from handviz.core.records import FrameResult
 from handviz.rendering.camera import OrbitCamera
-from handviz.rendering.hand_shape import Surface
+from handviz.rendering.hand_shape import ModelDisplay
 from handviz.rendering.highlight import Highlight, Pick
 from handviz.rendering.offscreen import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 from handviz.rendering.options import DrawOptions, KeyLight
@@ -104,9 +104,9 @@ class Viewport(QOpenGLWidget):
     failed = pyqtSignal(str)
     """message why nothing can be drawn"""
 
-    def __init__(self, surface: Surface, parent: QWidget | None = None) -> None:
+    def __init__(self, display: ModelDisplay, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._surface = surface
+        self._display = display
         self._ctx: moderngl.Context | None = None
         self._scene: SplitScene | None = None
         self._smooth_target: MultisampleTarget | None = None
@@ -225,7 +225,7 @@ class Viewport(QOpenGLWidget):
         try:
             self._samples = affordable_samples(self._ctx)
             self._smooth_target = MultisampleTarget(self._ctx, self._samples)
-            self._scene = SplitScene(self._ctx, self._surface)
+            self._scene = SplitScene(self._ctx, self._display)
         except moderngl.Error as error:
             self._give_up(error)
             return

@@ -14,15 +14,20 @@ from google.protobuf.message import DecodeError
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import model_file
-from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, FloatArray, HandCrop, ModelId
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, Detection, FloatArray, HandCrop, ModelId
 from handviz.hand_models.choice import hand_model_for
 from handviz.hand_models.template import HandTemplate
-from handviz.models.onnx_session import CPU_PROVIDER, INPUT_NAME, ONNX_ERRORS, checked_model, float_images, open_session
+from handviz.models.onnx_session import CPU_PROVIDER, INPUT_NAME, ONNX_ERRORS, checked_model, input_images, open_session
 from handviz.models.reconstructor import HOW_TO_GET
+from handviz.models.registry import list_models, model_spec
 from handviz.rendering.highlight import AttentionShown
 
-NO_ATTENTION = "The prior-net has no attention between vertices: choose AMVUR (2) or final (3)."
 NEITHER = "{name} has no attention from vertices to joints and to each other, so there is none to show."
+
+
+BLACK = HandCrop(
+    np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8), np.eye(2, 3), Detection("right", 1.0, np.zeros((KEYPOINT_COUNT, 2)))
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,30 +47,39 @@ class AttentionReader:
         """Load the file; HandvizError if it is missing, damaged, of another hand model, or without such attention."""
         self._path = model_path
         model = _loaded(model_path, template)
-        if checked_model(model_path, _metadata(model), template.fingerprint, HOW_TO_GET) == "prior":
-            raise HandvizError(NO_ATTENTION, ErrorCode.NOT_PROVIDED)
+        check_attention(checked_model(model_path, _metadata(model), template.fingerprint, HOW_TO_GET))
         self._names = _attention_names(model, model_path)
         content = _with_outputs(model, self._names)
         self._session = open_session(model_path, HOW_TO_GET, content=content)
         try:
-            self._run(_black())
+            self._run(BLACK)
         except ONNX_ERRORS:
             self._session = open_session(model_path, HOW_TO_GET, content=content, device="cpu")
-            self._run(_black())
+            self._run(BLACK)
 
     def maps(self, crop: HandCrop) -> AttentionMaps:
         """Return the attention for the hand in a crop; HandvizError if it is not finite."""
-        to_joints, to_tokens = (heads[0].mean(axis=0) for heads in self._run(float_images([crop])))
+        to_joints, to_tokens = (heads[0].mean(axis=0) for heads in self._run(crop))
         if not (np.isfinite(to_joints).all() and np.isfinite(to_tokens).all()):
             raise HandvizError(
                 f"{self._path.name} gave attention weights that are not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
             )
         return AttentionMaps(to_joints, to_tokens)
 
-    def _run(self, images: FloatArray) -> list[FloatArray]:
-        """Run an image (1, 3, 224, 224); return the weights (1, heads, T, 21) and (1, heads, T, T)."""
-        contiguous = np.ascontiguousarray(images, dtype=np.float32)
-        return [np.asarray(found) for found in self._session.run(list(self._names), {INPUT_NAME: contiguous})]
+    def _run(self, crop: HandCrop) -> list[FloatArray]:
+        """Run a crop; return the weights (1, heads, T, 21) and (1, heads, T, T)."""
+        images = input_images([crop], takes_bytes=self._session.get_inputs()[0].type == "tensor(uint8)")
+        return [np.asarray(found) for found in self._session.run(list(self._names), {INPUT_NAME: images})]
+
+
+def check_attention(model: ModelId) -> None:
+    """Raise HandvizError unless the registry says that this model of AMVUR's has attention to show."""
+    spec = model_spec(model)
+    if spec.family != "amvur" or "attention" not in spec.provides:
+        having = [other.label for other in list_models() if other.family == "amvur" and "attention" in other.provides]
+        raise HandvizError(
+            f"{spec.label} has no attention to show: choose {' or '.join(having)}.", ErrorCode.NOT_PROVIDED
+        )
 
 
 def attention_of_vertex(maps: AttentionMaps, template: HandTemplate, vertex: int) -> AttentionShown:
@@ -95,7 +109,7 @@ class AttentionSource:
         return self._maps is not None and self._maps[0] == model and self._maps[1] is crop
 
     def prepare(self, model: ModelId) -> None:
-        """Load this variant's network unless it is loaded; HandvizError if it has no attention."""
+        """Load this model's network unless it is loaded; HandvizError if it has no attention."""
         self._reader_of(model)
 
     def ask(self, crop: HandCrop, model: ModelId, *, vertex: int | None, joint: int | None) -> AttentionShown:
@@ -109,6 +123,7 @@ class AttentionSource:
 
     def _reader_of(self, model: ModelId) -> AttentionReader:
         if self._reader is None or self._reader[0] != model:
+            check_attention(model)
             self._reader = model, AttentionReader(model_file(model, self._model_dir), self._template)
         return self._reader[1]
 
@@ -148,7 +163,8 @@ def _attention_names(model: onnx.ModelProto, path: Path) -> tuple[str, str]:
     if not names:
         raise HandvizError(NEITHER.format(name=path.name), ErrorCode.MODEL_FOREIGN)
     session = onnxruntime.InferenceSession(_with_outputs(model, names), providers=[CPU_PROVIDER])
-    shapes = dict(zip(names, (np.shape(found) for found in session.run(names, {INPUT_NAME: _black()})), strict=True))
+    black = input_images([BLACK], takes_bytes=session.get_inputs()[0].type == "tensor(uint8)")
+    shapes = dict(zip(names, (np.shape(found) for found in session.run(names, {INPUT_NAME: black})), strict=True))
     wide = {name: shape[2:] for name, shape in shapes.items() if len(shape) == 4 and shape[2] > KEYPOINT_COUNT + 1}
     to_joints = [name for name, (_, keys) in wide.items() if keys == KEYPOINT_COUNT]
     to_tokens = [name for name, (rows, keys) in wide.items() if keys == rows]
@@ -178,7 +194,3 @@ def _with_outputs(model: onnx.ModelProto, names: list[str] | tuple[str, ...]) ->
     )
     part = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     return bytes(part.SerializeToString())
-
-
-def _black() -> FloatArray:
-    return np.zeros((1, 3, CROP_SIZE, CROP_SIZE), np.float32)

@@ -23,6 +23,8 @@ from handviz.models.amvur.model import HandModel, ModelConfig
 from handviz.models.onnx_file import (
     INPUT_NAME,
     add_metadata,
+    as_bytes,
+    as_floats,
     entries_of_model,
     refused,
     rounded_to_half,
@@ -54,7 +56,7 @@ OUTPUT_NAMES = tuple({"landmarks_m": "witness_m"}.get(name, name) for name in Ex
 
 
 class ExportModel(nn.Module):
-    """Image (B, 3, 224, 224) -> ExportOutput: units and keypoints for the live program."""
+    """Image (B, 3, 224, 224), uint8 or in [0, 1] -> ExportOutput: units and keypoints for the live program."""
 
     regressor: Tensor
 
@@ -65,7 +67,7 @@ class ExportModel(nn.Module):
         self.register_buffer("regressor", regressor, persistent=False)
 
     def forward(self, image: Tensor) -> ExportOutput:
-        cached = self.model.cached(image)
+        cached = self.model.cached(as_floats(image))
         output, landmarks = self.model.from_cached(cached), cached.landmarks
         keypoints = keypoints_from_vertices(
             output.mean_cm, output.log_variance, self.regressor, self.std.vertex_correlation
@@ -119,7 +121,7 @@ def _entries(config: ModelConfig, metadata: ExportMetadata) -> dict[str, str]:
     """Return the metadata of a file: what every family's files say of their model, then what is AMVUR's own."""
     (spec,) = (model for model in FAMILY.models if model.id == config.variant)
     return {
-        **entries_of_model(spec),
+        **entries_of_model(spec, spec.provides if config.has_landmark_head else spec.provides - {"landmarks"}),
         "handviz.variant": config.variant,
         "handviz.backbone": config.backbone,
         "handviz.tokens": f"{config.tokens} x {config.width}",
@@ -136,6 +138,8 @@ def _entries(config: ModelConfig, metadata: ExportMetadata) -> dict[str, str]:
 def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> float:
     """Return the largest difference of any output between PyTorch and ONNX for images (B, 3, 224, 224), in cm."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    if session.get_inputs()[0].type == "tensor(uint8)":
+        images = as_bytes(images)
     with torch.no_grad():
         expected = exported(images)
     outputs = session.run(list(OUTPUT_NAMES), {INPUT_NAME: images.numpy()})
@@ -160,7 +164,7 @@ def export_onnx(
     if check_images is None:
         check_images = torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))
     with atomic_path(path) as part:
-        write_onnx(exported, part, OUTPUT_NAMES)
+        write_onnx(exported, part, OUTPUT_NAMES, kind=torch.uint8)
         store_as_half(part)
         add_metadata(part, template, _entries(config, metadata))
         difference = largest_difference_cm(exported, part, check_images)
