@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
@@ -13,6 +14,7 @@ from handviz.cli.doctor import Finding
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.extras import install_line
 from handviz.core.paths import CHECKSUM_FILE, MODELS, PROJECT_ROOT
+from handviz.models import registry
 from tests.errors import raises
 from tests.tiny_network import write_network
 
@@ -121,7 +123,7 @@ def test_changed_models_are_loaded_by_the_probe(tmp_path: Path, monkeypatch: pyt
     network = write_network(tmp_path / "handviz_final.onnx")
     for name in ("MODELS", "LANDMARKER_FILE"):
         monkeypatch.setattr(probes, name, tmp_path)
-    monkeypatch.setattr(probes, "model_file", lambda model: tmp_path / f"handviz_{model}.onnx")
+    monkeypatch.setattr(registry, "shipped_models", lambda: (SimpleNamespace(file=network),))
     assert probes.changed_networks() == "the changed files can be loaded"
     network.write_bytes(network.read_bytes()[:500])
     with raises(ErrorCode.MODEL_DAMAGED):
