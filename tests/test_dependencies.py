@@ -54,7 +54,9 @@ EXTRA_OF_PART = {
     "handviz.hand_models.layer": "train",
     "handviz.models.amvur": "train",
     "handviz.models.backbones": "train",
+    "handviz.models.onnx_file": "train",
     "handviz.models.texture": "train",
+    "handviz.models.truth": "train",
     "handviz.training": "train",
 }
 """Rooms and modules whose import needs an extra; all others do with what every installation has"""
