@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ class HandTemplate:
     def vertex_count(self) -> int:
         return len(self.vertices_m)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of all arrays: checkpoints store it, so that they are never used with another hand."""
         digest = hashlib.sha256()
