@@ -90,6 +90,12 @@ def model_spec(name: str) -> ModelSpec:
     return specs[name]
 
 
+def family_members(name: ModelId) -> tuple[ModelId, ...]:
+    """Return the ids of all models of a model's family."""
+    family = model_spec(name).family
+    return tuple(spec.id for spec in list_models() if spec.family == family)
+
+
 def model_labels() -> dict[ModelId, str]:
     """Return what the window calls each model."""
     return {spec.id: spec.label for spec in list_models()}

@@ -34,7 +34,7 @@ from handviz.hand_models.choice import hand_model, hand_model_for, which_file
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.base import LoadContext
 from handviz.models.reconstructor import LoadedModel, ModelCache
-from handviz.models.registry import model_ids
+from handviz.models.registry import family_members, model_ids
 from handviz.pipeline.kalman import ModelSmoothers
 from handviz.pipeline.reconstruction import FrameConditions, HandMaker, Reconstruction
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
@@ -88,7 +88,7 @@ class Pipeline:
         except BaseException:
             self._close_models()
             raise
-        for model in (*settings.others, *(model_ids() if config.preload_others else ())):
+        for model in (*settings.others, *(family_members(settings.model) if config.preload_others else ())):
             self._cache.request(model)
 
     @property

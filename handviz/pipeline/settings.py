@@ -40,7 +40,7 @@ class PipelineConfig:
     video: bool = True
     """Frames follow each other, until ``Pipeline.reset`` says otherwise; if not, each is an image of its own."""
     preload_others: bool = True
-    """Load the other models in the background too, so that switching takes no time."""
+    """Load the other models of the family in the background too, so that switching between them takes no time."""
     align_to_detector: bool = True
     """Refine the camera by the detector's 2D keypoints (refinement.py)."""
     correct_pose: bool = True
