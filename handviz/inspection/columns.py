@@ -136,6 +136,7 @@ def _of_hand(name: str) -> Callable[[TableRow], Value]:
 
 
 NO_UNCERTAINTY = "the model predicts no uncertainty"
+ONE_FOR_ALL = "one standard deviation for all vertices"
 
 
 def note_of(row: TableRow) -> str:
@@ -146,7 +147,9 @@ def note_of(row: TableRow) -> str:
         return "pending"
     if row.hand is None:
         return "no hand found"
-    return NO_UNCERTAINTY if row.hand.mean_std_mm is None else ""
+    if row.hand.mean_std_mm is None:
+        return NO_UNCERTAINTY
+    return ONE_FOR_ALL if row.hand.mean_std_mm == row.hand.max_std_mm else ""
 
 
 COLUMNS = (

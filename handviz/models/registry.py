@@ -10,6 +10,7 @@ from typing import Annotated
 
 from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.paths import RESTORE
 from handviz.core.records import CropSpec, ModelId
 from handviz.models.base import PROVISIONS, ModelFamily, ModelSpec
 
@@ -29,18 +30,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RefusedFamily:
-    """A family of another package that cannot be used."""
+    """A family that cannot be used."""
 
     package: str
     line: str
-    """The ``module:NAME`` of its entry point."""
+    """Its ``module:NAME``."""
     reason: str
     """What is wrong with it and what to do."""
 
 
 def own_families() -> tuple[ModelFamily, ...]:
-    """Return the families of handviz itself."""
-    return tuple(_family(line) for line in BUILT_IN)
+    """Return the families of handviz itself that can be used."""
+    return tuple(_own()[0])
 
 
 @cache
@@ -53,7 +54,7 @@ def families() -> tuple[ModelFamily, ...]:
 
 
 def refused_families() -> tuple[RefusedFamily, ...]:
-    """Return the families of other packages that cannot be used, with the reasons."""
+    """Return the families that cannot be used, with the reasons."""
     return tuple(_examined()[1])
 
 
@@ -128,21 +129,33 @@ def _check(spec: ModelSpec, family: ModelFamily) -> None:
         raise ValueError(f"the model {spec.id!r} of the family {family.id!r}: its {name} is {getattr(spec, name)!r}")
 
 
+def _own() -> tuple[list[ModelFamily], list[RefusedFamily]]:
+    """Return the families of handviz itself that can be used, and those that cannot."""
+    found: list[ModelFamily] = []
+    refused: list[RefusedFamily] = []
+    for line in BUILT_IN:
+        try:
+            found.append(_family(line))
+        except FailureTypes as error:
+            refused.append(RefusedFamily(OWN_PACKAGE, line, f"{type(error).__name__}: {error}; {RESTORE}"))
+    return found, refused
+
+
 _Named = tuple[str, ModelFamily]
 """The package of a family, and the family."""
 
 
 def _examined() -> tuple[list[_Named], list[RefusedFamily]]:
-    """Return the families of other packages that can be used, sorted by package, and those that cannot."""
+    """Return the families of other packages that can be used, sorted by package, and all that cannot."""
     found: list[tuple[EntryPoint, ModelFamily]] = []
-    refused: list[RefusedFamily] = []
+    own, refused = _own()
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (_package(point), point.name)):
         try:
             found.append((point, _family(point.value, point.load)))
         except FailureTypes as error:
             reason = f"{type(error).__name__}: {error}; correct or uninstall it"
             refused.append(RefusedFamily(_package(point), point.value, reason))
-    named = [(OWN_PACKAGE, family) for family in own_families()]
+    named = [(OWN_PACKAGE, family) for family in own]
     named += [(_package(point), family) for point, family in found]
     accepted: list[_Named] = []
     for point, family in found:

@@ -11,7 +11,7 @@ import pytest
 
 from handviz.core.records import Frame, FrameResult
 from handviz.gui.folder.table import RowFilter
-from handviz.inspection.columns import COLUMNS, ImageRow, InspectionRequest, common_range_mm, note_of, rows_of
+from handviz.inspection.columns import COLUMNS, ImageRow, InspectionRequest, TableRow, common_range_mm, note_of, rows_of
 from handviz.inspection.export import ExportRequest, export_inspection
 from handviz.inspection.inspection import Inspection
 from handviz.inspection.point_reading import other_networks, read_point
@@ -49,6 +49,12 @@ def test_rows_say_so_and_the_colour_range_is_the_usual_one(request_of_export: Ex
     assert (texts["Sigma mean (mm)"], texts["Sigma max (mm)"]) == ("", "")
     assert note_of(row) == texts["Note"] == "the model predicts no uncertainty"
     assert common_range_mm(images) == DEFAULT_RANGE_MM
+
+
+def test_a_row_says_that_all_vertices_have_one_standard_deviation(request_of_export: ExportRequest) -> None:
+    image = request_of_export.images[0]
+    hands = [replace(image.hands[0], mean_std_mm=14.9, max_std_mm=largest) for largest in (14.9, 15.2)]
+    assert [note_of(TableRow(image, hand)) for hand in hands] == ["one standard deviation for all vertices", ""]
 
 
 def test_a_least_standard_deviation_admits_no_hand_without_any(request_of_export: ExportRequest) -> None:

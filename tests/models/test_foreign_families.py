@@ -10,6 +10,7 @@ from handviz.cli.doctor import check_families
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import HandCrop, NetworkFile, NetworkOutput
 from handviz.hand_models.open_hand import load_open_hand
+from handviz.models import registry
 from handviz.models.base import LoadContext, ModelFamily
 from handviz.models.reconstructor import LoadedModel
 from handviz.models.registry import list_models, model_ids, model_spec, refused_families, shipped_models
@@ -27,6 +28,19 @@ def test_a_family_of_another_package_is_listed_behind_those_of_handviz() -> None
         assert model_spec("plain").crop.size_px == 128
         assert refused_families() == ()
     assert model_ids() == OWN
+
+
+def test_a_family_of_handviz_that_does_not_import_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = (*registry.BUILT_IN, "tests.no_such_family:FAMILY")
+    with caplog.at_level(logging.WARNING), installed(stranger=GOOD), monkeypatch.context() as changed:
+        changed.setattr(registry, "BUILT_IN", lines)
+        assert model_ids() == (*OWN, "plain")
+        (refused,) = refused_families()
+    assert (refused.package, refused.line) == ("handviz", "tests.no_such_family:FAMILY")
+    assert "no_such_family" in refused.reason
+    assert "tests.no_such_family:FAMILY" in caplog.text
 
 
 def with_spec(**changes: object) -> ModelFamily:
