@@ -58,8 +58,9 @@ def add_hand(bpy: Any, name: str, ply: Path, wrist_camera_m: Any) -> Any:
     colour = mesh.color_attributes.new("uncertainty", "BYTE_COLOR", "POINT")
     shades = [values[channel] / 255 for channel in ("red", "green", "blue")]
     colour.data.foreach_set("color_srgb", np.stack([*shades, np.ones(len(points))], axis=1, dtype=np.float32).ravel())
-    std_mm = mesh.attributes.new("vertex_std_mm", "FLOAT", "POINT")
-    std_mm.data.foreach_set("value", np.ascontiguousarray(values["vertex_std_mm"]))
+    if "vertex_std_mm" in values:  # not of a model without uncertainty
+        std_mm = mesh.attributes.new("vertex_std_mm", "FLOAT", "POINT")
+        std_mm.data.foreach_set("value", np.ascontiguousarray(values["vertex_std_mm"]))
     mesh.materials.append(uncertainty_material(bpy))
     mesh.shade_smooth()
     hand = bpy.data.objects.new(name, mesh)

@@ -4,12 +4,14 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hands import textured_hand
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,6 +20,7 @@ from handviz.__main__ import main
 from handviz.core.paths import CLIP_FILE, PROJECT_ROOT
 from handviz.core.records import Handedness
 from handviz.hand_models.open_hand import load_open_hand
+from handviz.io.mesh_export import export_mesh
 from handviz.io.mesh_io import read_ply
 from tests.api.images import GREY, clip_frame
 
@@ -120,9 +123,8 @@ def test_blenders_camera_sees_the_keypoints_where_the_image_has_them(blender: Mo
     np.testing.assert_allclose(np.stack([x, y], axis=1), hand["keypoints_image_px"], atol=2e-3)
 
 
-def test_blender_gets_meshes_colours_and_deviations(blender: ModuleType, reconstructed: Path) -> None:
-    """Call what Blender is asked for on stand-ins that record it; a run in Blender itself is in docs/recipes."""
-    given: dict[str, Any] = {}
+def stand_in_for_blender(given: dict[str, Any]) -> tuple[Any, Any]:
+    """Return ``bpy`` that records what it is asked for, and its scene; a run in Blender itself is in docs/recipes."""
 
     def layer(name: str, *_: str) -> Any:
         return SimpleNamespace(
@@ -148,6 +150,12 @@ def test_blender_gets_meshes_colours_and_deviations(blender: ModuleType, reconst
             materials={"handviz uncertainty": "material"},
         ),
     )
+    return bpy, scene
+
+
+def test_blender_gets_meshes_colours_and_deviations(blender: ModuleType, reconstructed: Path) -> None:
+    given: dict[str, Any] = {}
+    bpy, scene = stand_in_for_blender(given)
     objects = blender.import_hands(bpy, reconstructed)
     points, _, faces = given["mesh"]
     assert (len(objects), len(given["linked"]), len(points), len(faces)) == (1, 2, 778, len(load_open_hand().faces))
@@ -156,6 +164,16 @@ def test_blender_gets_meshes_colours_and_deviations(blender: ModuleType, reconst
     assert given["vertex_std_mm"][1].min() > 0
     assert (scene.render.resolution_x, scene.render.resolution_y) == (320, 240)
     assert min(point[1] for point in points) > 0.1  # before the camera, which looks along y
+
+
+def test_blender_takes_the_mesh_of_a_model_without_uncertainty(blender: ModuleType, tmp_path: Path) -> None:
+    hand = replace(textured_hand(), vertex_std_mm=None, keypoint_std_mm=None, texture=None)
+    export_mesh(tmp_path / "hand.ply", hand, colour="uncertainty")
+    given: dict[str, Any] = {}
+    bpy, _ = stand_in_for_blender(given)
+    blender.add_hand(bpy, "hand", tmp_path / "hand.ply", np.zeros(3))
+    assert "uncertainty" in given
+    assert "vertex_std_mm" not in given
 
 
 # Robot hands.

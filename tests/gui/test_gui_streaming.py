@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from gui_fakes import TRIANGLE, FakePipeline, FakeSource, press_key
+from hands import made_up_hand
 from pytestqt.qtbot import QtBot
 
 from handviz.core.paths import PROJECT_ROOT
@@ -20,6 +22,8 @@ from handviz.gui.record import streaming as streaming_module
 from handviz.gui.record.streaming import Streaming
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore
+from handviz.io.recording.udp import Datagrams
+from tests.io.test_datagrams import timed_result
 from tests.waiting import LIMIT_S
 
 
@@ -91,9 +95,9 @@ def test_osc_arrives_as_bundles(qtbot: QtBot, window: MainWindow, camera: FakeSo
     assert b"/handviz/right/keypoints\0" in hand
 
 
-def test_receiver_of_the_documentation_prints_the_finger_tip(
-    qtbot: QtBot, window: MainWindow, camera: FakeSource, receiver: socket.socket, tmp_path: Path
-) -> None:
+@pytest.fixture
+def documented(receiver: socket.socket, tmp_path: Path) -> Iterator[tuple[int, "queue.Queue[str]"]]:
+    """Start the receiver of the documentation; give its port and the lines that it prints."""
     text = (PROJECT_ROOT / "docs" / "guide" / "export.md").read_text(encoding="utf-8")
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "import socket" in block)
     script = tmp_path / "receive.py"
@@ -106,13 +110,33 @@ def test_receiver_of_the_documentation_prints_the_finger_tip(
         reader = threading.Thread(target=lambda: [lines.put(line) for line in program.stdout or ()])
         reader.start()
         assert lines.get(timeout=LIMIT_S) == "listening\n"
-        window._controller.start("camera:0")
-        stream_to(window, port, "JSON")
-        with qtbot.waitSignal(window._controller.answered):
-            camera.may_read.release()
-        assert lines.get(timeout=LIMIT_S) == "0 right index tip [0.0, 0.0, 0.5] m +- 1.0 mm\n"
+        yield port, lines
         program.kill()
         reader.join()
+
+
+def test_receiver_of_the_documentation_prints_the_finger_tip(
+    qtbot: QtBot, window: MainWindow, camera: FakeSource, documented: tuple[int, "queue.Queue[str]"]
+) -> None:
+    port, lines = documented
+    window._controller.start("camera:0")
+    stream_to(window, port, "JSON")
+    with qtbot.waitSignal(window._controller.answered):
+        camera.may_read.release()
+    assert lines.get(timeout=LIMIT_S) == "0 right index tip [0.0, 0.0, 0.5] m +- 1.0 mm\n"
+
+
+def test_receiver_of_the_documentation_takes_hands_without_uncertainty(
+    documented: tuple[int, "queue.Queue[str]"],
+) -> None:
+    port, lines = documented
+    hand = replace(made_up_hand(), model="mediapipe", vertex_std_mm=None, keypoint_std_mm=None)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for datagram in Datagrams("JSON").of(timed_result(hand, number=7)):
+            sender.sendto(datagram, ("127.0.0.1", port))
+    line = lines.get(timeout=LIMIT_S)
+    assert line.startswith("7 right index tip [")
+    assert line.endswith("] m (no uncertainty)\n")
 
 
 def test_a_missing_receiver_is_reported_once(
