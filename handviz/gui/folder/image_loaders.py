@@ -36,7 +36,7 @@ class Preview:
     file: str
     result: FrameResult | None
     crops: tuple[NDArray[np.uint8], ...] = ()
-    """(224, 224, 3) RGB, the crop of each hand."""
+    """(S, S, 3) RGB, the crop of each hand as the model took it."""
     reason: str = ""
     """Why there is no image."""
 
@@ -44,10 +44,11 @@ class Preview:
 def read_preview(request: PreviewRequest) -> Preview:
     """Read the image and its stored hands; raises HandvizError where that is not possible."""
     # Imported here so that the window is up before these are loaded.
-    from handviz.core.records import Frame
+    from handviz.core.records import DEFAULT_CROP, Frame
     from handviz.detection.crop import crop_hand
     from handviz.inspection.store import InspectionStore
     from handviz.io.hand_pack import unpack_hands
+    from handviz.models.registry import list_models
     from handviz.sources.images import now_ms, read_image
 
     image = read_image(request.folder / request.file)
@@ -56,8 +57,10 @@ def read_preview(request: PreviewRequest) -> Preview:
         with InspectionStore(request.results_path) as store:
             packed = store.packed(request.file)
     hands, detections = unpack_hands(packed) if packed is not None else ((), ())
-    crops = tuple(np.rint(crop_hand(image, detection).image * 255).astype(np.uint8) for detection in detections)
     model = hands[0].model if hands else "final"
+    # The model may be one of a package that is no longer installed.
+    spec = next((spec.crop for spec in list_models() if spec.id == model), DEFAULT_CROP)
+    crops = tuple(crop_hand(image, detection, spec).image for detection in detections)
     frame = Frame(0, image, now_ms(), request.file)
     return Preview(request.file, FrameResult(frame, model, detections, hands), crops)
 
