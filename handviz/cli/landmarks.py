@@ -98,6 +98,7 @@ def _hand_entry(detection: Detection, landmarks_m: FloatArray) -> dict[str, Any]
         "keypoints_image_px": np.round(detection.keypoints_px, 3).tolist(),
         "keypoint_std_mm": None,
         "vertex_std_mm": None,
+        "uncertainty": "none",
         "wrist_camera_m": None,
         "wrist_std_m": None,
         "mesh": None,

@@ -52,6 +52,7 @@ def test_a_folder_gives_what_mediapipe_says(tmp_path: Path, clip_frame: Frame) -
         np.testing.assert_allclose(entry["keypoints_camera_m"], landmarks_m - landmarks_m[0], atol=1e-6)
         assert 0.05 < np.ptp(np.array(entry["keypoints_camera_m"]), axis=0).max() < 0.3
         assert {entry[name] for name in ("keypoint_std_mm", "vertex_std_mm", "wrist_camera_m", "mesh")} == {None}
+        assert entry["uncertainty"] == "none"
 
 
 def test_a_clip_gives_every_nth_frame_with_its_time(tmp_path: Path) -> None:
