@@ -29,6 +29,7 @@ from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, Status
 from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.widgets.choices import choices_of
 from handviz.gui.widgets.controls import ElidedLabel
 from handviz.gui.widgets.log_window import LogBuffer
 from handviz.gui.widgets.shortcuts import FocusKeyFilter
@@ -277,6 +278,13 @@ def test_an_image_that_cannot_be_shown_is_not_being_opened_for_ever(window: Main
     window._controller.source = SourceInfo(1, "broken.jpg", "broken.jpg", "broken.jpg: 1 image", 1, False)
     window.show_status(Status("broken.jpg: not an image in a known format", is_error=True))
     assert "Opening" not in window.invitation.text()
+
+
+def test_the_welcome_names_the_keys_of_all_models(window: MainWindow) -> None:
+    texts = [label.text() for label in window.welcome.findChildren(QLabel)]
+    count = len([choice for choice in choices_of("model") if choice.key])
+    assert f"1 – {count}" in texts
+    assert count >= 4
 
 
 def test_welcome_is_shown_once_and_on_demand(qtbot: QtBot, window: MainWindow) -> None:

@@ -27,7 +27,7 @@ from handviz.gui.widgets.controls import named_label, push_button
 MenuName = Literal["File", "Source", "Model", "View", "Tools", "Help"]
 COLUMN_COUNT = 2
 MOUSE = (
-    "Click: Read a point of a hand",
+    "Click: Select a hand, read a point",
     "Drag: Rotate (3D view)",
     "Wheel: Zoom (3D view)",
     "Double-click: Reset the 3D view",

@@ -4,6 +4,7 @@ from PyQt6.QtCore import QEvent, QObject, Qt
 from PyQt6.QtGui import QKeyEvent
 from PyQt6.QtWidgets import QFrame, QGridLayout, QVBoxLayout, QWidget
 
+from handviz.gui.widgets.choices import choices_of
 from handviz.gui.widgets.controls import named_label, push_button, row_of
 
 WELCOMED = "welcomed"
@@ -11,17 +12,23 @@ INTRODUCTION = (
     "handviz detects the hands in an image and reconstructs a 3D mesh of each. Colours show the uncertainty of every "
     "point in millimetres: dark = confident, yellow = uncertain."
 )
+MODELS = "The models, in the order of the panel; C compares two to four side by side"
 THINGS_TO_TRY = (
-    ("Source", "On the left: a camera, clip or folder; or drop one anywhere"),
-    ("1  2  3", "The models, in the order of the panel; C compares them side by side"),
     ("V  T  P", "Colour: uncertainty, texture or shaded"),
     ("O", "Overlay or 3D view: drag to rotate, wheel to zoom, double-click to reset"),
-    ("Click", "On a hand: position, uncertainty and visibility of that point"),
+    ("Click", "Select a hand and read that point; X gives it the other side, Del hides it"),
     ("F3", "Folder inspector: a table of all images, worst first, and a report"),
     ("Ctrl+L", "Camera intrinsics: distances rest on an assumed field of view until you state yours"),
     ("F1", "Keyboard shortcuts; the menus have every function"),
 )
 WIDTH_PX = 520
+
+
+def things_to_try() -> tuple[tuple[str, str], ...]:
+    """Return keys and what they are for; those of the models are the registry's."""
+    keys = [choice.key for choice in choices_of("model") if choice.key]
+    source = "On the left: a camera, clip or folder; or drop one anywhere"
+    return ("Source", source), (f"{keys[0]} – {keys[-1]}", MODELS), *THINGS_TO_TRY
 
 
 class Welcome(QFrame):
@@ -38,7 +45,7 @@ class Welcome(QFrame):
         grid = QGridLayout()
         grid.setHorizontalSpacing(16)
         grid.setColumnStretch(1, 1)
-        for row, (key, text) in enumerate(THINGS_TO_TRY):
+        for row, (key, text) in enumerate(things_to_try()):
             grid.addWidget(named_label("number", key), row, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(named_label("", text, wraps=True), row, 1)
         column.addLayout(grid)
