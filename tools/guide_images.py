@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import TypeVar
 
 from PIL import Image
-from PyQt6.QtWidgets import QDialog, QWidget
+from PyQt6.QtWidgets import QDialog, QScrollArea, QWidget
 
 import tools
 from handviz.core.arguments import Positional
@@ -19,6 +19,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import open_atomic
 from handviz.core.paths import CLIP_FILE
 from handviz.gui import app
+from handviz.gui.inspector.hand_actions import HandActions
 from handviz.gui.inspector.point_inspector import PointInspector
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record.recording import RECORDING_FOLDER, Recorder
@@ -76,15 +77,16 @@ def orbit(stage: Stage) -> Script:
 
 
 def compare(stage: Stage) -> Script:
-    """Show three networks side by side."""
-    stage.controller.change(colour="uncertainty", view="overlay", compare=True)
+    """Show four models side by side, one of them without uncertainty."""
+    compared = ("prior", "amvur", "final", "mediapipe")
+    stage.controller.change(colour="uncertainty", view="overlay", compare=True, compared=compared)
     yield stage.new_results()
     return stage.window
 
 
 def difference(stage: Stage) -> Script:
-    """Show the distances of two networks."""
-    stage.controller.change(compare=False, difference=True)
+    """Show the distances of two models."""
+    stage.controller.change(compare=False, difference=True, difference_pair=("mediapipe", "final"))
     yield stage.new_results()
     return stage.window
 
@@ -105,10 +107,26 @@ def attention(stage: Stage) -> Script:
     return stage.window
 
 
+def hands(stage: Stage) -> Script:
+    """Show the labels of two hands, one of which was taken for the wrong side and is given the other."""
+    stage.controller.change(attention=False)
+    yield from _paused(stage, MOVING_FRAME)
+    feature(stage, PointInspector).pick(Pick(hand=0, vertex=None, joint=8))
+    stage.press("X")
+    yield stage.new_results()
+    hide = feature(stage, HandActions).hide
+    _panel_of(hide).ensureWidgetVisible(hide)
+    return stage.window
+
+
 def camera(stage: Stage) -> Script:
     """Show the camera's intrinsics."""
+    stage.press("X")
+    yield stage.new_results()
     feature(stage, PointInspector).deselect()
-    stage.controller.change(attention=False)
+    panel = _panel_of(feature(stage, HandActions).hide)
+    panel.ensureVisible(0, 0)
+    yield from _paused(stage)
     stage.press("Ctrl+L")
     yield lambda: _open_dialog(stage) is not None
     dialog = _open_dialog(stage)
@@ -179,6 +197,14 @@ def _folder_of_images() -> Path:
     return place
 
 
+def _panel_of(widget: QWidget) -> QScrollArea:
+    above = widget.parentWidget()
+    while not isinstance(above, QScrollArea):
+        assert above is not None
+        above = above.parentWidget()
+    return above
+
+
 def _open_dialog(stage: Stage) -> QDialog | None:
     return next((dialog for dialog in _dialogs(stage.window) if dialog.isVisible()), None)
 
@@ -202,6 +228,7 @@ SCENES = tuple(
         difference,
         uncertainty,
         attention,
+        hands,
         camera,
         recording,
         light,

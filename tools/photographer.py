@@ -19,7 +19,7 @@ from handviz.core.records import FrameResult
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record.screenshot import save_image
 
-TICK_MS, SETTLE_MS, PATIENCE_S = 50, 400, 60.0
+TICK_MS, SETTLE_MS, PATIENCE_S = 50, 400, 180.0
 logger = logging.getLogger(__name__)
 Ready = Callable[[], bool]
 Script = Generator[Ready, None, QWidget]
