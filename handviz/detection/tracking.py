@@ -102,17 +102,22 @@ class _TrackedHand:
         """Whether there was a frame since the beginning."""
         return self.right_score != 0
 
-    def add(self, detection: Detection) -> Detection:
-        """Add the next frame's detection, its side weighted by its score from 0.5 (a guess) to 1; return it settled."""
+    def settled(self, detection: Detection, *, is_again: bool) -> Detection:
+        """Return the frame's detection with number and side, as evidence unless the last frame is seen again."""
+        if not (is_again and self.has_begun and self.frames_unseen == 0):
+            self._add(detection)
+        self.latest, self.frames_unseen = detection, 0
+        stated = self.stated is not None
+        return replace(detection, handedness=self.stated or self.side, track_id=self.track_id, side_is_stated=stated)
+
+    def _add(self, detection: Detection) -> None:
+        """Add the next frame's detection, its side weighted by its score from 0.5 (a guess) to 1."""
         if self.has_begun:
             step_px = (detection.keypoints_px - self.latest.keypoints_px).mean(axis=0) / (self.frames_unseen + 1)
             self.velocity_px = self.velocity_px + VELOCITY_FRACTION * (step_px - self.velocity_px)
         sign = 1.0 if detection.handedness == "right" else -1.0
         self.right_score = SCORE_DECAY * self.right_score + sign * max(detection.score - 0.5, 0.01)
         self.side = "right" if self.right_score > 0 else "left"
-        self.latest, self.frames_unseen = detection, 0
-        stated = self.stated is not None
-        return replace(detection, handedness=self.stated or self.side, track_id=self.track_id, side_is_stated=stated)
 
     def begin_again(self) -> None:
         """Keep number and overrides; the next frame's side is not judged by earlier ones, nor its motion."""
@@ -174,10 +179,13 @@ class HandTracker:
             for hand in self._hands:
                 hand.begin_again()
 
-    def update(self, detections: Sequence[Detection], *, frame_key: Hashable = None) -> tuple[Detection, ...]:
+    def update(
+        self, detections: Sequence[Detection], *, frame_key: Hashable = None, is_again: bool = False
+    ) -> tuple[Detection, ...]:
         """Return the next frame's detections with numbers and sides, without hidden ones, in the same order.
 
-        ``frame_key`` tells images that do not follow each other apart; None: another one than the last.
+        ``frame_key`` tells images that do not follow each other apart; None: another one than the last. ``is_again``:
+        it is the last frame of the stream once more, as with other settings while paused: no side changes by it.
         """
         with self._lock:
             if not self._video and (frame_key is None or frame_key != self._frame_key):
@@ -186,7 +194,8 @@ class HandTracker:
             hands = self._hands_of(detections)
             for hand in self._hands:
                 hand.frames_unseen += hand not in hands
-            found = [hand.add(detection) for hand, detection in zip(hands, detections, strict=True)]
+            is_again = is_again and self._video
+            found = [hand.settled(one, is_again=is_again) for hand, one in zip(hands, detections, strict=True)]
             self._hidden = sum(hand.is_hidden for hand in hands)
             return tuple(one for one, hand in zip(found, hands, strict=True) if not hand.is_hidden)
 

@@ -3,11 +3,15 @@
 import itertools
 import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from handviz.core.camera_model import intrinsics_of_frame
 from handviz.core.errors import ErrorCode, HandvizError
@@ -64,6 +68,7 @@ class Pipeline:
         self._texturer: HandTexturer | None = None
         self._video = config.video
         self._tracker, self._new_hands_requested = HandTracker(video=config.video), False
+        self._last_frame: tuple[int, weakref.ref[NDArray[np.uint8]]] | None = None
         self._model = self._used_model = settings.model
         template = hand_model_for(config.hand_model, config.model_dir)
         self._maker = HandMaker(config)
@@ -193,6 +198,7 @@ class Pipeline:
             self._landmarker = self._new_landmarker()
             self._smoothers.reset()
             self._tracker.reset(video=self._video, same_hands=not new_hands)
+            self._last_frame = None
         if forget:
             self._texture_cache.forget()
         return model
@@ -200,7 +206,8 @@ class Pipeline:
     def _process(self, frame: Frame, network: LoadedModel, model: ModelId, intrinsics: Intrinsics) -> FrameResult:
         times_s = [time.perf_counter()]
         side = self._current.side
-        tracked = self._tracker.update(self._landmarker.detect(frame), frame_key=_key_of(frame))
+        is_again, self._last_frame = self._is_last(frame), (frame.number, weakref.ref(frame.image))
+        tracked = self._tracker.update(self._landmarker.detect(frame), frame_key=_key_of(frame), is_again=is_again)
         detections, hidden = override_handedness(tracked, side), self._tracker.hidden
         times_s.append(time.perf_counter())
         crops = [crop_hand(frame.image, detection, network.spec.crop) for detection in detections]
@@ -241,6 +248,13 @@ class Pipeline:
         return FrameResult(
             frame, model, detections, hands, times, error, crops_of, others, errors, compared, files, hidden
         )
+
+    def _is_last(self, frame: Frame) -> bool:
+        """Return whether this is the frame that was processed last, as a paused one is with other settings."""
+        if self._last_frame is None:
+            return False
+        number, image = self._last_frame
+        return frame.number == number and image() is frame.image
 
     def _made(
         self, crops: list[HandCrop], network: LoadedModel, conditions: FrameConditions

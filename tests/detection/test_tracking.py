@@ -54,6 +54,23 @@ def test_a_hand_does_not_change_sides_for_a_frame(tracker: HandTracker) -> None:
     assert {one.track_id for one in found} == {1}, "the hand is the same"
 
 
+def test_a_frame_that_is_seen_again_changes_no_side_however_often(tracker: HandTracker) -> None:
+    for _ in range(2):
+        tracker.update([hand(100)])
+    for _ in range(20):
+        (found,) = tracker.update([hand(100, "left")], is_again=True)
+        assert (found.track_id, found.handedness) == (1, "right")
+    assert sides(tracker, hand(100, "left")) == ["right"], "one frame of evidence, not twenty"
+    tracker.flip(1)
+    assert [one.handedness for one in tracker.update([hand(100)], is_again=True)] == ["left"], "the user can"
+
+
+def test_a_hand_that_is_found_when_the_frame_is_seen_again_gets_its_own_side(tracker: HandTracker) -> None:
+    tracker.update([hand(100)])
+    found = tracker.update([hand(100), hand(500, "left")], is_again=True)
+    assert [(one.track_id, one.handedness) for one in found] == [(1, "right"), (2, "left")]
+
+
 def test_another_hand_somewhere_else_is_judged_anew(tracker: HandTracker) -> None:
     for _ in range(10):
         tracker.update([hand(100)])

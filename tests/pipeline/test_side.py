@@ -151,3 +151,18 @@ def test_a_rechecked_image_is_flipped_back_to_what_the_detector_said(
         assert shown(pipeline.process(frame(0, "a.jpg"))) == [(1, "right")]
         pipeline.flip_hand(1)
         assert shown(pipeline.process(frame(0, "a.jpg"))) == [(1, "left")]
+
+
+def test_a_paused_frame_keeps_its_sides_however_often_its_settings_change(
+    networks: Path, two_hands: list[Detection]
+) -> None:
+    with Pipeline(config=PipelineConfig(networks, preload_others=False)) as pipeline:
+        paused = frame(7)
+        assert shown(pipeline.process(paused)) == [(1, "right"), (2, "left")]
+        two_hands[:] = [replace(one, handedness="left") for one in two_hands]
+        for number in range(20):
+            # As the window repeats it: the same image, taken again.
+            again = replace(paused, captured_ms=1000.0 + number)
+            assert shown(pipeline.process(again)) == [(1, "right"), (2, "left")]
+        later = [shown(pipeline.process(frame(8 + number)))[0] for number in range(20)]
+        assert later[-1] == (1, "left"), "other frames are evidence"
