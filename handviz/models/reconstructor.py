@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import cast
 
 import numpy as np
@@ -35,6 +36,8 @@ from handviz.models.onnx_session import (
 )
 from handviz.models.registry import model_spec
 
+MAX_FAILURE_TEXT = 300
+"""Characters of the error of a family that a message has."""
 HOW_TO_GET = f"{RESTORE}, or make it with 'python -m handviz train' and 'python -m handviz export'"
 
 
@@ -214,10 +217,15 @@ def _failures_named(spec: ModelSpec, what: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise HandvizError(
-            f"the model {spec} of the family {spec.family} did not {what} ({type(error).__name__}: {error}): "
+            f"the model {spec} of the family {spec.family} did not {what} ({_in_a_line(error)}): "
             "correct or uninstall it",
             ErrorCode.MODEL_FOREIGN,
         ) from error
+
+
+def _in_a_line(error: BaseException) -> str:
+    """Return an error of others for a message: its lines as one, and not without end."""
+    return shorten(f"{type(error).__name__}: {error}", MAX_FAILURE_TEXT, placeholder="…")
 
 
 class ModelCache:

@@ -109,3 +109,17 @@ def test_a_model_with_one_number_for_all_points_says_so(networks: Path) -> None:
         (hand,) = pipeline.process(frame()).hands
     assert hand.uncertainty == "constant"
     assert hand.vertex_std_mm == pytest.approx(2 * np.sqrt(3), rel=0.2)
+
+
+def fail_at_length(_: object) -> list[NetworkOutput]:
+    raise RuntimeError("first line\n  second line\n" + "and so on " * 1000)
+
+
+def test_the_failure_of_a_model_is_one_line_of_bounded_length(networks: Path) -> None:
+    settings = PipelineSettings(others=("failing",))
+    family = made_up_family("failing", fail_at_length)
+    with installed(stranger=family), Pipeline(settings, config(networks)) as pipeline:
+        message = pipeline.process(frame()).other_errors["failing"]
+    assert "RuntimeError: first line second line and so on" in message
+    assert "\n" not in message
+    assert len(message) < 500
