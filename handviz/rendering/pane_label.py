@@ -88,7 +88,8 @@ def pane_lines(
         return name, *_numbers(result, distances), *notes
     if have_different_meshes(result, difference):
         return name, "no distance: different meshes", *notes
-    return name, f"no distance {name_of(difference, display)}", *notes
+    reasons = tuple(result.other_errors[model] for model in difference.pair if model in result.other_errors)
+    return name, f"no distance {name_of(difference, display)}", *reasons, *notes
 
 
 def pane_label(

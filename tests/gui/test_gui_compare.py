@@ -156,6 +156,26 @@ def test_two_to_four_models_have_panes(five_models: tuple[ModelId, ...], window:
     assert wanted_of_pipeline(controller.settings).others == ("final", "fourth")
 
 
+def test_an_active_model_without_a_pane_is_named_beside_the_chosen_ones(window: MainWindow) -> None:
+    note, controller = control(window).without_pane, window._controller
+    controller.change(model="final", compared=("prior", "amvur"))
+    assert not note.isVisibleTo(window.view_panel), "nothing is compared"
+    press_key(window, "C")
+    assert note.isVisibleTo(window.view_panel)
+    assert note.text().startswith("Final is active but has no pane")
+    press_key(window, "1")
+    assert not note.isVisibleTo(window.view_panel)
+
+
+def test_a_long_label_of_a_model_is_shortened_and_its_hint_has_it_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    label = "A model of others whose name\nhas no end in sight"
+    monkeypatch.setattr(choices, "list_models", lambda: (replace(list_models()[0], label=label),))
+    (choice,) = choices.choices_of("model")
+    assert len(choice.label) == choices.MAX_LABEL_CHARACTERS
+    assert choice.label.endswith("…")
+    assert choice.hint.startswith(label)
+
+
 def test_a_paused_image_is_reconstructed_again_for_the_others(qtbot: QtBot, window: MainWindow) -> None:
     answers: list[FrameResult] = []
     window._controller.answered.connect(lambda answer: answers.append(answer.result))

@@ -90,5 +90,7 @@ def test_hidden_hands_are_counted_and_come_back(qtbot: QtBot, window: MainWindow
     assert actions.show_hidden.isHidden()
     show(window, TWO[:1], hidden=1)
     assert actions.hidden.text() == "1 hand hidden"
+    show(window, (), hidden=2)
+    assert window.source_panel.hands.text() == "No other hand in this image", "it does not say that there is none"
     press(qtbot, window, "Shift+Del")
     assert asked == [("show", 0)]

@@ -147,6 +147,21 @@ def test_a_reading_says_that_there_is_no_uncertainty_or_one_for_all_vertices(qtb
     qtbot.waitUntil(lambda: inspector.panel.std.text() == "± 14.9 mm, one for all vertices")
 
 
+def test_no_reading_is_wider_than_the_panel_usually_needs(qtbot: QtBot, window: MainWindow) -> None:
+    inspector = inspector_of(window)
+    table = inspector.panel.std.parentWidget()
+    assert table is not None
+    show(window, hand())
+    inspector.pick(Pick(0, vertex=2))
+    usual_px = table.minimumSizeHint().width()
+    show(window, replace(hand(), vertex_std_mm=None, keypoint_std_mm=None, model="mediapipe"), number=1)
+    qtbot.waitUntil(lambda: inspector.panel.std.text() == "none: MediaPipe predicts none")
+    assert table.minimumSizeHint().width() <= usual_px
+    show(window, replace(hand(), vertex_std_mm=np.full(3, 14.9)), number=2)
+    qtbot.waitUntil(lambda: inspector.panel.std.text() == "± 14.9 mm, one for all vertices")
+    assert table.minimumSizeHint().width() <= usual_px
+
+
 def test_compared_models_show_the_same_point(window: MainWindow) -> None:
     inspector = inspector_of(window)
     show(window, hand())

@@ -12,12 +12,15 @@ from handviz.gui.session.settings import ViewSettings
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.bind import bind
 from handviz.gui.widgets.choices import choices_of
-from handviz.gui.widgets.controls import Panel, check_box, check_quietly, combo_box
+from handviz.gui.widgets.controls import Panel, check_box, check_quietly, combo_box, named_label
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
+from handviz.models.registry import model_labels
 from handviz.rendering.options import MAX_COMPARED, MIN_COMPARED
 
 REFUSED = f"{MIN_COMPARED} to {MAX_COMPARED} models are compared: "
 SELECT_FIRST, CLEAR_FIRST = "select another before you clear this one.", "clear one before you select another."
+
+WITHOUT_PANE = "{} is active but has no pane: select it here, or click a pane to activate its model."
 
 
 class Compare(Feature):
@@ -45,6 +48,8 @@ class Compare(Feature):
             box.setStyleSheet("margin-left: 18px")
             self.compared[choice.value] = box
             self._panel.column.addWidget(box)
+        self.without_pane = named_label("faint", wraps=True)
+        self._panel.column.addWidget(self.without_pane)
 
     def _add_difference(self) -> None:
         hint = "Distances between corresponding vertices of two models, wrist-aligned, as colours"
@@ -86,6 +91,9 @@ class Compare(Feature):
         for model, panes_box in self.compared.items():
             check_quietly(panes_box, model in draw.compared)
             panes_box.setVisible(draw.compare)
+        active = settings.pipeline.model
+        self.without_pane.setText(WITHOUT_PANE.format(model_labels().get(active, active)))
+        self.without_pane.setVisible(draw.compare and active not in draw.compared)
         for box, model in zip((self.first, self.second), draw.difference_pair, strict=True):
             with QSignalBlocker(box):
                 box.setCurrentIndex(box.findData(model))

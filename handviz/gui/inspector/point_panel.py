@@ -156,11 +156,13 @@ class PointPanel:
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(3)
         grid.setHorizontalSpacing(4)
-        self.std, self.visible = named_label("number"), named_label("number")
+        # The longest text would make the panel wider than there is room.
+        self.std, self.visible = named_label("number", wraps=True), named_label("number")
         self.std.setToolTip(UNCERTAINTY_HINT)
         for row, (title, value) in enumerate((("uncertainty", self.std), ("visible", self.visible))):
-            grid.addWidget(named_label("faint", title), row, 0)
-            grid.addWidget(value, row, 1, 1, 3, Qt.AlignmentFlag.AlignRight)
+            grid.addWidget(named_label("faint", title), row, 0, Qt.AlignmentFlag.AlignTop)
+            value.setAlignment(Qt.AlignmentFlag.AlignRight)
+            grid.addWidget(value, row, 1, 1, 3)
         for column, axis in enumerate(AXES):
             grid.addWidget(named_label("faint", axis), 2, column + 1, Qt.AlignmentFlag.AlignRight)
         grid.addWidget(named_label("faint", "mm"), 2, 0)

@@ -6,7 +6,7 @@ from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtGui import QCursor
 from PyQt6.QtWidgets import QComboBox, QMenu, QToolButton, QWidget
 
-from handviz.core.records import Frame, HandMesh
+from handviz.core.records import FrameResult, HandMesh
 from handviz.gui.calibration.panel import CameraModelControls, position_text, wrist_distance_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
@@ -155,7 +155,7 @@ class SourcePanel(Panel):
             for hand in answer.result.hands
         ]
         lines += [distance] if (distance := wrist_distance_text(answer.result.hands)) else []
-        text = "\n\n".join(lines) or _no_hand_text(answer.result.frame)
+        text = "\n\n".join(lines) or _no_hand_text(answer.result)
         if text != self.hands.text():
             self.hands.setText(text)
 
@@ -202,9 +202,11 @@ def uncertainty_text(hand: HandMesh) -> str:
     return f"{mean_mm}, max {hand.vertex_std_mm.max():.1f} mm"
 
 
-def _no_hand_text(frame: Frame) -> str:
+def _no_hand_text(result: FrameResult) -> str:
     """Return the text for an image without hands, with the reason if it shows nothing; frames of clips may be black."""
-    reason = note_on_light(frame.image) if frame.name else ""
+    if result.hidden:
+        return "No other hand in this image"
+    reason = note_on_light(result.frame.image) if result.frame.name else ""
     return f"No hand in this image: {reason}" if reason else "No hand in this image"
 
 

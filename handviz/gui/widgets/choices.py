@@ -2,11 +2,13 @@
 
 from typing import Any, NamedTuple
 
+from handviz.models.base import ModelSpec
 from handviz.models.registry import list_models
 from handviz.rendering.ellipses import fraction_inside
 
 MAX_KEYS = 9
 """Models that have a key, their number in the list."""
+MAX_LABEL_CHARACTERS = 24
 
 
 class Choice(NamedTuple):
@@ -61,6 +63,17 @@ def choices_of(name: str) -> tuple[Choice, ...]:
     if name != "model":
         return CHOICES[name]
     return tuple(
-        Choice(spec.id, spec.label, str(number) if number <= MAX_KEYS else "", spec.hint)
+        Choice(spec.id, _fitting(spec.label), str(number) if number <= MAX_KEYS else "", _hint(spec))
         for number, spec in enumerate(list_models(), start=1)
     )
+
+
+def _hint(spec: ModelSpec) -> str:
+    """Return the model's hint, with its label in full if panels have it shortened."""
+    return spec.hint if _fitting(spec.label) == spec.label else f"{spec.label}. {spec.hint}".strip()
+
+
+def _fitting(label: str) -> str:
+    """Return the label of a model, which may be another package's, no longer than a panel is wide."""
+    line = " ".join(label.split())
+    return line if len(line) <= MAX_LABEL_CHARACTERS else f"{line[: MAX_LABEL_CHARACTERS - 1]}…"
