@@ -8,7 +8,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from handviz.core.records import FrameResult, HandMesh
-from handviz.gui.inspector.hand_actions import CLICK_FIRST, NO_HAND, NOTHING_HIDDEN, HandActions
+from handviz.gui.inspector.hand_actions import ALL_HIDDEN, CLICK_FIRST, NO_HAND, NOTHING_HIDDEN, HandActions
 from handviz.gui.inspector.point_inspector import PointInspector
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
@@ -92,5 +92,7 @@ def test_hidden_hands_are_counted_and_come_back(qtbot: QtBot, window: MainWindow
     assert actions.hidden.text() == "1 hand hidden"
     show(window, (), hidden=2)
     assert window.source_panel.hands.text() == "No other hand in this image", "it does not say that there is none"
+    press(qtbot, window, "X")
+    assert window.message.text() == ALL_HIDDEN
     press(qtbot, window, "Shift+Del")
     assert asked == [("show", 0)]

@@ -20,7 +20,7 @@ from handviz.gui.folder import image_loaders
 from handviz.gui.folder.feature import INSPECTED_FOLDER, InspectionFeature
 from handviz.gui.folder.image_loaders import Thumbnails
 from handviz.gui.folder.inspection_worker import InspectionLike, InspectionWorker
-from handviz.gui.folder.page import duration_text
+from handviz.gui.folder.page import WITHOUT_SIGMA, duration_text
 from handviz.gui.folder.table import InspectionModel, RowFilter
 from handviz.gui.main_window import SCREENSHOT_FOLDER, MainWindow
 from handviz.gui.session.controller import Controller
@@ -220,6 +220,17 @@ def test_filters_and_worst_first(qtbot: QtBot, window: MainWindow, folder: Path)
     assert page.table.currentIndex().row() == 0
     assert page.chosen is not None
     assert page.chosen.hand is not None
+
+
+def test_a_filter_by_sigma_says_that_hands_without_one_are_left_out(window: MainWindow) -> None:
+    page = window.inspection.page
+    without = HandRow(0, "right", 0.9, None, None, 0.5, None, None)
+    page.model.take_listing(Path(), [ImageRow("a.png", "done", (without,))])
+    assert page.count.text() == "1 row"
+    page.above.setValue(4.0)
+    assert page.count.text() == f"0 rows, {WITHOUT_SIGMA}"
+    page.model.take_listing(Path(), [ImageRow("a.png", "done", (replace(without, mean_std_mm=5.0, max_std_mm=6.0),))])
+    assert page.count.text() == "1 row"
 
 
 def test_worst_first_is_by_error_where_there_is_a_truth(qtbot: QtBot, window: MainWindow, folder: Path) -> None:

@@ -44,6 +44,7 @@ TABLE_WIDTH_PX = 710
 ROW_HEIGHT_PX = THUMBNAIL_SIDE_PX * 3 // 4 + 6
 KEYS_OF_THE_TABLE = {Qt.Key.Key_Up: -1, Qt.Key.Key_Left: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Right: 1}
 INVITATION = "Drop a folder of images here, or choose one with Ctrl+I."
+WITHOUT_SIGMA = "without hands that have no sigma"
 
 
 class ImageTable(QTableView):
@@ -238,7 +239,13 @@ class InspectionPage(QWidget):
 
     def _show_count(self) -> None:
         count = self.model.rowCount()
-        self.count.setText(f"{count:,} row{'s' * (count != 1)}")
+        text = f"{count:,} row{'s' * (count != 1)}"
+        self.count.setText(f"{text}, {WITHOUT_SIGMA}" if self._leaves_out_hands_without_sigma() else text)
+
+    def _leaves_out_hands_without_sigma(self) -> bool:
+        if self.above.value() <= 0:
+            return False
+        return any(hand.mean_std_mm is None for image in self.model.images for hand in image.hands)
 
     def _report_selection(self, _: QModelIndex, __: QModelIndex) -> None:
         self.row_chosen.emit(self.chosen)

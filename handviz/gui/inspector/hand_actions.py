@@ -11,6 +11,7 @@ from handviz.gui.widgets.shortcuts import Feature, Shortcut
 
 CLICK_FIRST = "Click the hand first: there are several."
 NO_HAND = "There is no hand in this image."
+ALL_HIDDEN = "All hands of this image are hidden (Shift+Del shows them again)."
 NOTHING_HIDDEN = "No hand is hidden."
 OTHER_SIDE = {"left": "right", "right": "left"}
 
@@ -66,7 +67,8 @@ class HandActions(Feature):
         if index is None and len(hands) == 1:
             index = 0
         if index is None:
-            self._controller.notify(CLICK_FIRST if hands else NO_HAND)
+            is_hidden = self._result is not None and self._result.hidden > 0
+            self._controller.notify(CLICK_FIRST if hands else ALL_HIDDEN if is_hidden else NO_HAND)
             return
         action(hands[index].track_id)
         self._controller.notify(f"Hand {hands[index].track_id} {outcome(hands[index])}.")

@@ -17,7 +17,7 @@ from handviz.models.registry import model_labels
 POINT_TITLE, UNCERTAINTY_TITLE = "Picked point", "Uncertainty"
 BEFORE = "Smoothing"
 CLICK = "Click on a hand to read a vertex; with skeleton (S) or ellipses (E) a joint."
-ABSENT = "This hand is not in the image."
+ABSENT = "This hand is not in the image, or hidden."
 NOTHING = "–"
 ATTENTION_HINT = (
     "Attention weights with which the network computed this vertex, averaged over its heads. They show what was "
