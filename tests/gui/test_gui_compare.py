@@ -20,6 +20,7 @@ from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, w
 from handviz.gui.widgets import choices
 from handviz.models.registry import list_models, model_ids
 from handviz.rendering.options import DEFAULT_COMPARED, Difference
+from handviz.rendering.panes import PanePoint
 
 SIZES: dict[ModelId, float] = {"prior": 0.5, "amvur": 0.75, "final": 1.0}
 
@@ -165,6 +166,18 @@ def test_an_active_model_without_a_pane_is_named_beside_the_chosen_ones(window: 
     assert note.text().startswith("Final is active but has no pane")
     press_key(window, "1")
     assert not note.isVisibleTo(window.view_panel)
+
+
+def test_a_click_beside_the_hand_of_a_pane_says_which_model_is_active(
+    window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls, viewport = control(window), window.viewport
+    press_key(window, "C")
+    monkeypatch.setattr(controls, "_others", frozenset({"amvur"}))
+    monkeypatch.setattr(viewport, "pane_at", lambda _: PanePoint("amvur", (1.0, 1.0), (9, 9)))
+    viewport.clicked.emit(QPointF(1.0, 1.0))
+    assert window._controller.settings.pipeline.model == "amvur"
+    assert window.message.text() == "AMVUR is the active model now."
 
 
 def test_a_long_label_of_a_model_is_shortened_and_its_hint_has_it_in_full(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from PyQt6.QtGui import QDropEvent, QImage, QKeyEvent
 from PyQt6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
-from handviz.core.records import DEFAULT_CROP, CropSpec, Detection, Frame, FrameResult
+from handviz.core.records import Detection, Frame, FrameResult
 from handviz.gui.folder import image_loaders
 from handviz.gui.folder.feature import INSPECTED_FOLDER, InspectionFeature
 from handviz.gui.folder.image_loaders import Thumbnails
@@ -29,7 +29,6 @@ from handviz.gui.session.settings import SettingsStore
 from handviz.gui.session.tasks import NICENESS
 from handviz.inspection.columns import HandRow, ImageRow, InspectionRequest
 from handviz.inspection.inspection import Inspection
-from handviz.models.registry import model_spec
 from handviz.sources.source import CameraInfo
 from tests.hands import made_up_detection
 
@@ -293,21 +292,6 @@ def test_arrows_walk_and_image_crop_and_numbers_follow(qtbot: QtBot, window: Mai
     assert detail.result is None
     assert "not an image" in detail.reason.text()
     assert not key_press(page.table, Qt.Key.Key_Space)
-
-
-def test_the_crop_is_that_of_the_hands_model(
-    qtbot: QtBot, window: MainWindow, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small = replace(model_spec("final"), crop=CropSpec(size_px=128))
-    monkeypatch.setattr(image_loaders, "list_models", lambda: (small,))
-    inspect(qtbot, window, folder)
-    detail = window.inspection.page.detail
-    qtbot.waitUntil(lambda: bool(detail.result and detail.result.hands))
-    assert [crop.shape for crop in detail._preview.crops] == [(128, 128, 3)]
-    monkeypatch.setattr(image_loaders, "list_models", lambda: ())
-    window.inspection.page.select_row(1)
-    qtbot.waitUntil(lambda: detail._preview.file == "b.png")
-    assert [crop.shape[0] for crop in detail._preview.crops] == [DEFAULT_CROP.size_px]
 
 
 def test_of_several_hands_the_chosen_one_stands_alone_in_the_small_view(

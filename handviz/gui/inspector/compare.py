@@ -81,6 +81,9 @@ class Compare(Feature):
         pane = self._viewport.pane_at(position)
         if pane is not None and self._controller.settings.draw.compare and pane.model in self._others:
             self._controller.change(model=pane.model)
+            if self._viewport.pick_at(position) is None:
+                # Instead of the message that there is no hand.
+                self._controller.notify(f"{model_labels().get(pane.model, pane.model)} is the active model now.")
 
     def _take_answer(self, answer: Answer) -> None:
         self._others = frozenset(answer.result.others)
