@@ -34,7 +34,8 @@ from handviz.core.records import (
     UncertaintyKind,
     uncertainty_kind,
 )
-from handviz.hand_models.choice import hand_model_for
+from handviz.hand_models.choice import hand_model
+from handviz.hand_models.template import HandTemplate
 from handviz.io.mesh_export import export_mesh, usual_vertices
 from handviz.io.mesh_io import faces_for
 from handviz.io.recording.tracks import TrackNames
@@ -191,7 +192,8 @@ class Model:
         self.spec: ModelSpec = model_spec(request.model)
         """What the registry says of this model."""
         self._request, self._max_hands_of_clips = request, max_hands_of_clips or request.max_hands
-        self._template = hand_model_for(request.hand_model, request.model_dir)
+        # A file that is none is refused here and not by the first image.
+        hand_model(request.hand_model)
         self._resources = ExitStack()
         self._networks = ModelCache(LoadContext(request.model_dir, request.hand_model, device))
         self._resources.callback(self._networks.close)
@@ -211,7 +213,7 @@ class Model:
         else:
             frame = Frame(0, checked_rgb(image), now_ms())
         result, _ = reconstructed(pipeline, frame, self._request.camera)
-        return [self._hand(hand) for hand in result.hands]
+        return [_public(hand, pipeline.template) for hand in result.hands]
 
     def track(
         self,
@@ -313,29 +315,9 @@ class Model:
             for frame in timed_frames(opened, every, fps):
                 result, _ = reconstructed(pipeline, frame, self._request.camera)
                 names = track_names.names(result.hands)
-                hands = [self._hand(hand, name) for hand, name in zip(result.hands, names, strict=True)]
+                template = pipeline.template
+                hands = [_public(hand, template, name) for hand, name in zip(result.hands, names, strict=True)]
                 yield TrackedFrame(frame.number, frame.time_ms or 0.0, hands, frame.image, frame.name)
-
-    def _hand(self, hand: HandMesh, track_id: str = "") -> Hand:
-        """Return the public record of a hand, with arrays of its own."""
-        wrist_std_m = np.full(3, math.nan) if hand.wrist_std_m is None else hand.wrist_std_m
-        return Hand(
-            handedness=hand.handedness,
-            score=hand.detection_score,
-            vertices_m=_floats(hand.vertices_m),
-            keypoints_m=_floats(hand.keypoints_m),
-            vertex_std_mm=_floats_or_nan(hand.vertex_std_mm, len(hand.vertices_m)),
-            keypoint_std_mm=_floats_or_nan(hand.keypoint_std_mm, len(hand.keypoints_m)),
-            keypoints_px=_floats(hand.keypoints_px),
-            faces=np.array(faces_for(hand.handedness, self._template.faces), dtype=np.int32, order="C"),
-            wrist_camera_m=_floats(hand.wrist_camera_m),
-            wrist_std_m=_floats(wrist_std_m),
-            camera_from_wrist=_floats(hand.camera_from_wrist),
-            intrinsics=hand.intrinsics,
-            model=hand.model,
-            hand_model=hand.hand_model,
-            track_id=track_id,
-        )
 
 
 def load(
@@ -395,6 +377,28 @@ def track(
     """
     with load(model, **options) as loaded:
         yield from loaded.track(source, smoothing=smoothing, every=every, fps=fps)
+
+
+def _public(hand: HandMesh, template: HandTemplate, track_id: str = "") -> Hand:
+    """Return the public record of a hand, with arrays of its own; ``template``: the hand model of its mesh."""
+    wrist_std_m = np.full(3, math.nan) if hand.wrist_std_m is None else hand.wrist_std_m
+    return Hand(
+        handedness=hand.handedness,
+        score=hand.detection_score,
+        vertices_m=_floats(hand.vertices_m),
+        keypoints_m=_floats(hand.keypoints_m),
+        vertex_std_mm=_floats_or_nan(hand.vertex_std_mm, len(hand.vertices_m)),
+        keypoint_std_mm=_floats_or_nan(hand.keypoint_std_mm, len(hand.keypoints_m)),
+        keypoints_px=_floats(hand.keypoints_px),
+        faces=np.array(faces_for(hand.handedness, template.faces), dtype=np.int32, order="C"),
+        wrist_camera_m=_floats(hand.wrist_camera_m),
+        wrist_std_m=_floats(wrist_std_m),
+        camera_from_wrist=_floats(hand.camera_from_wrist),
+        intrinsics=hand.intrinsics,
+        model=hand.model,
+        hand_model=hand.hand_model,
+        track_id=track_id,
+    )
 
 
 def _floats(values: NDArray[np.floating]) -> FloatArray:

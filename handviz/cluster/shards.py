@@ -43,6 +43,8 @@ MAX_SHARDS = 1_000_000
 MAX_KILLS = 2
 """An image at which so many processes were killed is skipped, because it may be the cause."""
 KILLED = f"{MAX_KILLS} processes were killed at this image; it is skipped"
+ENTRIES_AT_ONCE = 64
+"""Entries that joining has in memory."""
 MAX_NAMED_ERRORS = 20
 """Errors of images per shard that messages name; its file contains all."""
 logger = logging.getLogger(__name__)
@@ -449,13 +451,14 @@ def join(run: ShardedRun, of: int, complete: list[ShardResult]) -> Path:
             f"{of - len(complete)} of {of} shards are not complete: run the command again", ErrorCode.NO_RESULT
         )
     path = run.out / REPORT_NAME
+    done = itertools.chain.from_iterable(entries_of(run.out, result) for result in complete)
+    entries = heapq.merge(done, left_out_entries(run.source, recursive=run.recursive), key=_file_of)
     with open_atomic(path) as file:
-        before = b"[\n "
-        done = itertools.chain.from_iterable(entries_of(run.out, result) for result in complete)
-        for entry in heapq.merge(done, left_out_entries(run.source, recursive=run.recursive), key=_file_of):
-            # As json.dumps(entries, indent=1); line breaks inside texts are escaped.
-            file.write(before + json.dumps(entry, indent=1).replace("\n", "\n ").encode("ascii"))
-            before = b",\n "
+        before = b"["
+        # Not one by one: each call of json.dumps with an indent leaves a cycle of references to the garbage collector.
+        while batch := list(islice(entries, ENTRIES_AT_ONCE)):
+            file.write(before + json.dumps(batch, indent=1)[1:-2].encode("ascii"))
+            before = b","
         file.write(b"\n]\n")
     return path
 

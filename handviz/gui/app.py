@@ -75,7 +75,7 @@ class WindowArguments:
     source: str | None = None
     """camera:0, a clip, a folder of images or an image."""
     model: Annotated[ModelId | None, Option("model", choices=model_ids)] = None
-    """The network to begin with."""
+    """The model to begin with."""
     colour: ColourMode | None = None
     """How the mesh is coloured."""
     view: Literal["overlay", "orbit"] | None = None

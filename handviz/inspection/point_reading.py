@@ -67,8 +67,8 @@ def read_point(hand: HandMesh, pick: Pick, template: HandTemplate | None) -> Poi
     )
 
 
-def other_networks(result: FrameResult, pick: Pick) -> dict[ModelId, tuple[float | None, float]]:
-    """Return, where networks are compared, the point's standard deviation by each other one, and its distance.
+def other_models(result: FrameResult, pick: Pick) -> dict[ModelId, tuple[float | None, float]]:
+    """Return, where models are compared, the point's standard deviation by each other one, and its distance.
 
     Both in mm, the distance relative to the wrist; None if that model predicts no uncertainty.
     """

@@ -88,11 +88,6 @@ class ModelSpec:
         """The file that handviz loads it from, unless another folder is given."""
         return self.file_in()
 
-    @property
-    def has_own_uncertainty(self) -> bool:
-        """Whether it predicts a standard deviation for each vertex."""
-        return "uncertainty" in self.provides
-
     def __str__(self) -> str:
         """Return the ``id``."""
         return self.id

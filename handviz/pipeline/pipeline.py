@@ -125,10 +125,6 @@ class Pipeline:
         if settings.others != before.others:
             for model in settings.others:
                 self._cache.request(model)
-        if settings.smoothing != before.smoothing:
-            self._smoothers.set_strength(settings.smoothing)
-        if settings.smoothing_kind != before.smoothing_kind:
-            self._smoothers.set_kind(settings.smoothing_kind)
 
     def process(self, frame: Frame) -> FrameResult:
         """Return all hands of a frame; HandvizError if the chosen model cannot be used (the last one comes back)."""
@@ -189,10 +185,15 @@ class Pipeline:
     def _begin(self) -> ModelId:
         """Carry out requested resets; return the model of this frame, whose settings are ``_current``."""
         with self._lock:
-            model, self._current = self._model, self._settings
+            model, before, self._current = self._model, self._current, self._settings
             reset, self._reset_requested = self._reset_requested, False
             new_hands, self._new_hands_requested = self._new_hands_requested, False
             forget, self._forget_requested = self._forget_requested, False
+        # Here and not in ``apply``, whose thread may be another one than that of the smoothers.
+        if self._current.smoothing != before.smoothing:
+            self._smoothers.set_strength(self._current.smoothing)
+        if self._current.smoothing_kind != before.smoothing_kind:
+            self._smoothers.set_kind(self._current.smoothing_kind)
         if reset:
             self._landmarker.close()
             self._landmarker = self._new_landmarker()
@@ -301,7 +302,7 @@ class Pipeline:
     ) -> list[HandTexture]:
         """Return one texture per hand; none if not requested or unavailable (then ``FrameResult.error`` says why)."""
         with self._lock:
-            if not self._settings.texture or self._texture_error or not crops:
+            if not self._current.texture or self._texture_error or not crops:
                 return []
         height, width = frame.image.shape[:2]
         try:

@@ -107,17 +107,20 @@ class OffscreenRenderer:
         """
         self._labels = labels
         self._fixed_size = (width, height) if width and height else None
-        self._resources = ExitStack()
+        self._parts, self._resources = ExitStack(), ExitStack()
         self._ctx = create_standalone_context()
         self._resources.callback(self._ctx.release)
-        self._scene = SplitScene(self._ctx, display)
-        self._resources.callback(self._scene.release)
-        wanted = affordable_samples(self._ctx) if samples is None else samples
-        self._samples = min(wanted, self._ctx.max_samples)
-        self._drawn = MultisampleTarget(self._ctx, self._samples)
-        self._plain = MultisampleTarget(self._ctx, 0)
-        for target in (self._drawn, self._plain):
-            self._resources.callback(target.release)
+        self._resources.callback(self._release_parts)
+        # Current only while it is used: several renderers, and Qt, draw in one thread.
+        with self._ctx:
+            self._scene = SplitScene(self._ctx, display)
+            self._parts.callback(self._scene.release)
+            wanted = affordable_samples(self._ctx) if samples is None else samples
+            self._samples = min(wanted, self._ctx.max_samples)
+            self._drawn = MultisampleTarget(self._ctx, self._samples)
+            self._plain = MultisampleTarget(self._ctx, 0)
+            for target in (self._drawn, self._plain):
+                self._parts.callback(target.release)
 
     def draw(
         self, result: FrameResult, options: DrawOptions | None = None, orbit: OrbitCamera | None = None
@@ -135,18 +138,24 @@ class OffscreenRenderer:
         self, result: FrameResult, options: DrawOptions, orbit: OrbitCamera | None, *, components: int
     ) -> NDArray[np.uint8]:
         size = self._fixed_size or _size_of(result, options)
-        plain = self._plain.framebuffer(size)
-        drawn = self._drawn.framebuffer(size) if self._samples else plain
         options = replace(options, labels=options.labels and self._labels)
-        self._scene.show(result)
-        self._scene.draw(drawn, options, orbit=orbit)
-        if self._samples:
-            self._drawn.resolve(plain)
-        return read_pixels(plain, components=components)
+        with self._ctx:
+            plain = self._plain.framebuffer(size)
+            drawn = self._drawn.framebuffer(size) if self._samples else plain
+            self._scene.show(result)
+            self._scene.draw(drawn, options, orbit=orbit)
+            if self._samples:
+                self._drawn.resolve(plain)
+            return read_pixels(plain, components=components)
 
     def release(self) -> None:
         """Free the context and everything in it."""
         self._resources.close()
+
+    def _release_parts(self) -> None:
+        """Free what the context holds, and leave it: a current one would outlive its release."""
+        with self._ctx:
+            self._parts.close()
 
     def __enter__(self) -> "OffscreenRenderer":
         return self

@@ -126,11 +126,6 @@ def family_of_checkpoint(directory: Path) -> TrainingFamily:
     return training_family(name)
 
 
-def load_any_checkpoint(directory: Path, template: HandTemplate) -> tuple[nn.Module, Any, dict[str, Any]]:
-    """Return network, config and notes of a checkpoint of any family; HandvizError if it cannot be used."""
-    return family_of_checkpoint(directory).load(directory, template)
-
-
 def train_family(family: TrainingFamily, config: RunConfig, template: HandTemplate) -> Path:
     """Train to the end, resuming an earlier run; return the checkpoint's folder."""
     with joined(config.device) as processes:

@@ -1,5 +1,6 @@
 """Hands of a model without uncertainty in the Python interface, also with a texture."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import trimesh
 
 import handviz
 from handviz.core.records import Frame
+from handviz.hand_models.open_hand import load_open_hand
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from tests.api.images import GREY
-from tests.made_up_families import installed, made_up_family, plain_hand, std_of
+from tests.made_up_families import MadeUpModel, installed, made_up_family, plain_hand, std_of
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +75,15 @@ def test_a_model_without_uncertainty_gets_a_texture_from_the_crop_that_the_textu
     assert hand.texture.rgb.shape == (778, 3)
     assert np.isfinite(hand.texture.rgb).all()
     assert hand.uncertainty == "none"
+
+
+def test_faces_are_those_of_the_model_s_own_hand(load: Callable[..., handviz.Model]) -> None:
+    template = load_open_hand()
+    other = dataclasses.replace(template, name="another", faces=template.faces[::-1].copy())
+    turned = made_up_family("turned", load=lambda _: MadeUpModel(lambda count: [plain_hand()] * count, other))
+    with installed(third=turned):
+        model = load("turned", side="right")
+        (hand,) = model(GREY)
+        (frame,) = model.track([GREY])
+    np.testing.assert_array_equal(hand.faces, other.faces)
+    np.testing.assert_array_equal(frame.hands[0].faces, other.faces)

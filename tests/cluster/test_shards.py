@@ -1,6 +1,7 @@
 """Shards without Ray: order, the same bytes as one process, resuming after every kind of end, refusals, joining."""
 
 import dataclasses
+import gc
 import json
 import os
 import pickle
@@ -135,8 +136,9 @@ def test_a_text_file_lists_images_in_its_own_order(new_run: Callable[..., Sharde
 
 @pytest.mark.parametrize("of", [1, 2, 3, 9, 20])
 def test_the_joined_list_is_what_one_process_writes(
-    new_run: Callable[..., ShardedRun], tmp_path: Path, of: int
+    new_run: Callable[..., ShardedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: int
 ) -> None:
+    monkeypatch.setattr(shards_module, "ENTRIES_AT_ONCE", 3)
     run = new_run(*IMAGES, "broken.jpg", "raises.jpg", "nan.jpg")
     results = do(run, of=of)
     assert sum(result.images for result in results) == 10
@@ -349,10 +351,10 @@ def test_some_images_are_done_again_and_compared(new_run: Callable[..., ShardedR
 
 
 def test_many_images_need_no_more_memory_than_few(tmp_path: Path, models: Path) -> None:
-    def peak_bytes(count: int) -> int:
+    def peak_bytes(count: int, out: str) -> int:
         source = tmp_path / f"{count}.txt"
         source.write_text("".join(f"{number:09d}.jpg\n" for number in range(count)))
-        run, shard = ShardedRun(source, tmp_path / str(count), ImageRequest(models)), Shard(1, 1)
+        run, shard = ShardedRun(source, tmp_path / out, ImageRequest(models)), Shard(1, 1)
         tracemalloc.start()
         header = header_of(run)
         assert header["images"] == count
@@ -369,5 +371,15 @@ def test_many_images_need_no_more_memory_than_few(tmp_path: Path, models: Path) 
         def entry(self, path: Path, file: str, stem: str) -> Any:
             return {"file": file, "hands": []}
 
-    peak_bytes(10)
-    assert peak_bytes(3_000) < 1.2 * peak_bytes(300)
+    def least_peak_bytes(count: int) -> int:
+        # Python's table of interned names, which counts paths, grows at some moment by megabytes at once.
+        return min(peak_bytes(count, f"{count}_{attempt}") for attempt in range(2))
+
+    peak_bytes(10, "first")
+    gc.collect()
+    # How long cycles of references wait for the collector depends on all that the process has in memory.
+    gc.disable()
+    try:
+        assert least_peak_bytes(3_000) < 1.2 * least_peak_bytes(300)
+    finally:
+        gc.enable()

@@ -14,7 +14,7 @@ from handviz.gui.folder.table import RowFilter
 from handviz.inspection.columns import COLUMNS, ImageRow, InspectionRequest, TableRow, common_range_mm, note_of, rows_of
 from handviz.inspection.export import ExportRequest, export_inspection
 from handviz.inspection.inspection import Inspection
-from handviz.inspection.point_reading import other_networks, read_point
+from handviz.inspection.point_reading import other_models, read_point
 from handviz.inspection.store import store_path
 from handviz.rendering.colormap import DEFAULT_RANGE_MM
 from handviz.rendering.highlight import Pick
@@ -102,6 +102,6 @@ def test_a_point_has_a_position_and_no_deviation() -> None:
     for pick in (Pick(0, vertex=5), Pick(0, joint=8)):
         reading = read_point(PLAIN, pick, None)
         assert (reading.std_mm, reading.axis_std_mm, reading.principal_std_mm) == (None, None, None)
-        std_mm, distance_mm = other_networks(result, pick)["plain"]
+        std_mm, distance_mm = other_models(result, pick)["plain"]
         assert std_mm is None
         assert distance_mm == pytest.approx(0)

@@ -175,7 +175,6 @@ def test_the_spec_says_what_the_model_gives() -> None:
     (spec,) = FAMILY.models
     assert (FAMILY.id, spec.id, spec.family, spec.hand_model) == ("mediapipe", "mediapipe", "mediapipe", "open_hand")
     assert spec.provides == {"landmarks"}
-    assert not spec.has_own_uncertainty
     assert spec.file == MODELS / "handviz_prior.onnx"
     assert spec.file.is_file()
 

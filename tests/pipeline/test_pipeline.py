@@ -12,10 +12,11 @@ import pytest
 from handviz.core import metrics
 from handviz.core.camera_model import CameraModel
 from handviz.core.errors import ErrorCode
-from handviz.core.records import Frame, HandMesh, Intrinsics
+from handviz.core.records import Frame, HandMesh, Intrinsics, SmoothingKind
 from handviz.detection.crop import as_the_detector_marks_them
+from handviz.pipeline import kalman, reconstruction
 from handviz.pipeline import pipeline as pipeline_module
-from handviz.pipeline import reconstruction
+from handviz.pipeline.kalman import Smoother, make_smoother
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.refinement import FRACTION
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
@@ -210,3 +211,22 @@ def test_hands_of_a_clip_are_smoothed_in_the_clips_own_time(networks: Path, monk
         pipeline.process(replace(frame(3), time_ms=400.0))
         pipeline.process(replace(frame(4), time_ms=0.0))
     assert times_ms == [66.0, 400.0, 0.0]
+
+
+@pytest.mark.usefixtures("fake_landmarker")
+def test_a_change_of_smoothing_during_a_frame_counts_from_the_next_one(
+    networks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, float]] = []
+    with Pipeline(PipelineSettings(), PipelineConfig(networks, preload_others=False)) as pipeline:
+
+        def make(kind: SmoothingKind, strength: float) -> Smoother:
+            made.append((kind, strength))
+            if len(made) == 1:  # as another thread would
+                pipeline.apply(replace(pipeline.settings, smoothing_kind="one_euro", smoothing=0.7))
+            return make_smoother(kind, strength)
+
+        monkeypatch.setattr(kalman, "make_smoother", make)
+        for number in range(3):
+            pipeline.process(frame(number))
+    assert made == [("kalman", 0.3), ("one_euro", 0.7)]

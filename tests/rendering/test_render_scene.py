@@ -1,5 +1,7 @@
 """Single pixels of simple scenes, drawn without a window."""
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -273,6 +275,32 @@ def test_offscreen_draws_the_open_hand_with_its_legend() -> None:
         assert image[225, 306].max() > 0
         plain = renderer.draw(FrameResult(frame, "final", hands=(hand,)), DrawOptions(colour="plain"))
         assert plain[225, 306].max() == 0
+
+
+def blank(shade: int) -> FrameResult:
+    return FrameResult(Frame(0, np.full((24, 32, 3), shade, dtype=np.uint8), 0.0), "final")
+
+
+def test_two_renderers_draw_in_turn_in_one_thread() -> None:
+    display = ModelDisplay({"": SQUARE})
+    with offscreen.OffscreenRenderer(display, samples=0) as first, offscreen.OffscreenRenderer(display) as second:
+        for shade in (40, 90, 140):
+            for renderer in (first, second):
+                assert (renderer.draw(blank(shade)) == shade).all()
+        second.release()
+        assert (first.draw(blank(200)) == 200).all()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the context is EGL's on Linux only")
+def test_a_renderer_leaves_no_context_current() -> None:
+    current = ctypes.CDLL("libEGL.so.1").eglGetCurrentContext
+    current.restype = ctypes.c_void_p
+    renderer = offscreen.OffscreenRenderer(ModelDisplay({"": SQUARE}))
+    assert current() is None
+    renderer.draw(blank(40))
+    assert current() is None
+    renderer.release()
+    assert current() is None, "Qt's GLX cannot make its own current then, which ends the process"
 
 
 def test_no_opengl_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,6 @@ from handviz.training.checkpoint import WEIGHTS, load_network, read_metadata
 from handviz.training.distributed import ALONE
 from handviz.training.families import (
     family_of_checkpoint,
-    load_any_checkpoint,
     train_family,
     trainable_families,
     training_family,
@@ -104,7 +103,7 @@ def test_the_commands_take_it(tmp_path: Path, template: HandTemplate, capsys: py
     assert main(["train", "--family", "tiny", *words, "--batch-size", "8"]) == 0
     last = tmp_path / "run" / "last"
     assert f"checkpoint: {last}" in capsys.readouterr().out
-    assert load_any_checkpoint(last, template)[1] == TinyConfig(width=5)
+    assert family_of_checkpoint(last).load(last, template)[1] == TinyConfig(width=5)
     assert main(["export", str(last), "--model-dir", str(tmp_path / "models")]) == 0
     assert "tiny.onnx: differs from PyTorch by at most" in capsys.readouterr().out
     metadata = {item.key: item.value for item in onnx.load(tmp_path / "models" / "tiny.onnx").metadata_props}
@@ -167,7 +166,7 @@ def test_a_checkpoint_of_another_family_is_named(config: TinyTrainConfig, templa
 def test_a_checkpoint_without_a_family_is_amvur_s(small_model, tmp_path: Path, template: HandTemplate) -> None:
     old = without_family(small_model.checkpoint, tmp_path / "old")
     assert family_of_checkpoint(old) is AMVUR
-    network, found, notes = load_any_checkpoint(old, template)
+    network, found, notes = family_of_checkpoint(old).load(old, template)
     now = load_checkpoint(small_model.checkpoint, template)
     assert isinstance(network, HandModel)
     assert (found, notes) == now[1:]
@@ -184,7 +183,7 @@ def test_a_texture_net_without_a_family_loads(small_texture, tmp_path: Path, tem
     with raises(ErrorCode.UNKNOWN_NAME, match="handviz texture"):
         family_of_checkpoint(small_texture.run / "last")
     with raises(ErrorCode.MODEL_DAMAGED):
-        load_any_checkpoint(tmp_path / "old", template)
+        family_of_checkpoint(tmp_path / "old").load(tmp_path / "old", template)
 
 
 def test_a_config_of_another_version_is_refused(config: TinyTrainConfig, template: HandTemplate) -> None:

@@ -24,7 +24,7 @@ from handviz.gui.widgets.controls import Panel
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.hand_models.choice import known_hand_model
 from handviz.hand_models.template import HandTemplate
-from handviz.inspection.point_reading import other_networks, read_point
+from handviz.inspection.point_reading import other_models, read_point
 from handviz.rendering.difference import on_mesh_of
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 
@@ -194,7 +194,7 @@ class PointInspector(Feature):
             return
         hand = self._result.hands[pick.hand]
         self.panel.show_reading(read_point(hand, pick, _template_of(hand)), hand)
-        self.panel.show_networks(other_networks(self._result, pick))
+        self.panel.show_models(other_models(self._result, pick))
         self._numbers_are_old = False
         self._numbers_timer.start(BETWEEN_NUMBERS_MS)
 

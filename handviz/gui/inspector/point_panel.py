@@ -113,7 +113,7 @@ class PointPanel:
         self.visible.setToolTip(VISIBLE_BY_TEXTURE if hand.texture is not None else VISIBLE_BY_SHAPE)
         self._table.setVisible(True)
 
-    def show_networks(self, others: Mapping[ModelId, tuple[float | None, float]]) -> None:
+    def show_models(self, others: Mapping[ModelId, tuple[float | None, float]]) -> None:
         """Show the same point of the compared models; nothing where none are compared."""
         lines = [
             f"{model_labels().get(model, model)}: {_std_text(std_mm)}, distance {distance_mm:.1f} mm"
@@ -144,7 +144,7 @@ class PointPanel:
         self.attention_text.setVisible(bool(text))
 
     def _show_text(self, message: str) -> None:
-        self.show_networks({})
+        self.show_models({})
         self.name.setText(message)
         self._table.setVisible(False)
 
