@@ -151,8 +151,8 @@ def _report_stages(
     options = _draw_options(arguments)
     for index in range(WARM_UP_FRAMES + arguments.stage_frames):
         result = pipeline.process(next(frames))
-        if result.error:
-            raise HandvizError(result.error, ErrorCode.NO_HANDS)
+        if message := result.failure or result.error:
+            raise HandvizError(message, ErrorCode.NO_HANDS)
         milliseconds = _milliseconds(renderer.draw, result, options)
         if index >= WARM_UP_FRAMES:
             results.append(result)

@@ -348,6 +348,8 @@ class FrameResult:
     """The files that made these hands; without the texture net where there are no textures."""
     hidden: int = 0
     """How many of the hands found in the frame the user has hidden; they are not among ``hands``."""
+    failure: str = ""
+    """Why ``model`` gave no hands: it could not be loaded, or did not answer as it must; mostly empty."""
 
     @property
     def is_compared(self) -> bool:
@@ -359,5 +361,12 @@ class FrameResult:
         if model == self.model:
             return self
         return replace(
-            self, model=model, hands=self.others.get(model, ()), others={}, other_errors={}, compared=(), networks={}
+            self,
+            model=model,
+            hands=self.others.get(model, ()),
+            others={},
+            other_errors={},
+            compared=(),
+            networks={},
+            failure="",
         )

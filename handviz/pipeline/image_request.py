@@ -228,8 +228,8 @@ def reconstructed(pipeline: Pipeline, frame: Frame, camera: ImageCamera) -> tupl
             "the focal length that images state in their EXIF is used; --field-of-view or --intrinsics override it"
         )
     result = pipeline.process_with(frame, intrinsics)
-    if result.error:
-        raise HandvizError(result.error, ErrorCode.NO_RESULT)
+    if message := result.failure or result.error:
+        raise HandvizError(message, ErrorCode.NO_RESULT)
     for model, error in result.other_errors.items():
         _warn_once(f"{model} is not compared: {error}")
     if frame.name and not result.hands and (note := note_on_light(frame.image)):

@@ -240,14 +240,14 @@ class Pipeline:
         times_s.append(time.perf_counter())
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(times_s)]
         with self._lock:
-            error = failure or self._texture_error
+            error = self._texture_error
         times = StageTimes(*steps)
         files = self._files(network, with_texture=bool(textures))
         compared = tuple(name for name in model_ids() if name == model or name in others or name in errors)
         compared = compared if others or errors else ()
         crops_of = tuple(crops)
         return FrameResult(
-            frame, model, detections, hands, times, error, crops_of, others, errors, compared, files, hidden
+            frame, model, detections, hands, times, error, crops_of, others, errors, compared, files, hidden, failure
         )
 
     def _is_last(self, frame: Frame) -> bool:

@@ -73,6 +73,8 @@ def pane_lines(
     name, difference = display.label(pane.model), options.shown_difference
     if pane.model == result.model and result.is_compared:
         name += " (active)"
+    if pane.model == result.model and result.failure:
+        return name, result.failure
     if pane.model in result.other_errors:
         return name, result.other_errors[pane.model]
     if pane.model != result.model and result.hands and pane.model not in result.others:

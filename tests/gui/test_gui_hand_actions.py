@@ -96,3 +96,9 @@ def test_hidden_hands_are_counted_and_come_back(qtbot: QtBot, window: MainWindow
     assert window.message.text() == ALL_HIDDEN
     press(qtbot, window, "Shift+Del")
     assert asked == [("show", 0)]
+
+
+def test_a_model_that_failed_is_no_image_without_hands(window: MainWindow) -> None:
+    result = FrameResult(frame(1), "final", failure="the model final did not answer")
+    window._controller.answered.emit(Answer(0, result, 0.0, 0.0, 0, ""))
+    assert window.source_panel.hands.text() == "No hands: the model failed"

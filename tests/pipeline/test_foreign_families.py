@@ -80,6 +80,16 @@ def test_a_failing_model_in_use_is_an_error_and_the_next_frame_has_another(netwo
     assert (result.model, len(result.hands)) == ("prior", 1)
 
 
+def test_the_others_of_a_failing_model_in_use_have_their_hands(networks: Path) -> None:
+    settings = PipelineSettings("failing", others=("prior", "final"))
+    with installed(stranger=FAILING["answer"]), Pipeline(settings, config(networks, video=True)) as pipeline:
+        result = pipeline.process(frame())
+    assert (result.hands, result.error) == ((), "")
+    assert "ZeroDivisionError" in result.failure
+    assert {model: len(hands) for model, hands in result.others.items()} == {"prior": 1, "final": 1}
+    assert result.of_model("prior").failure == ""
+
+
 def test_a_pipeline_of_a_model_that_does_not_load_frees_the_detector(networks: Path) -> None:
     with installed(stranger=FAILING["load"]), raises(ErrorCode.MODEL_FOREIGN, match="failing"):
         Pipeline(PipelineSettings("failing"), config(networks))

@@ -162,6 +162,8 @@ def test_labels_name_model_distances_and_errors() -> None:
     assert pane_lines(without, amvur, MEASURED, distances, DISPLAY)[1] == "not compared"
     assert pane_lines(without, prior, MEASURED, None, DISPLAY)[1] == "no distance prior-net to final"
     assert pane_lines(replace(without, others={}), prior, PLAIN, None, DISPLAY)[1] == "computing"
+    broken = replace(result, hands=(), failure="it divided by zero")
+    assert pane_lines(broken, final, PLAIN, None, DISPLAY) == ("final (active)", "it divided by zero")
     failed = replace(without, others={"amvur": ()}, other_errors={"prior": "no such file"})
     assert pane_lines(failed, final, MEASURED, None, DISPLAY)[1:] == ("no distance prior-net to final", "no such file")
 

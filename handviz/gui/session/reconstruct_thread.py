@@ -124,7 +124,7 @@ class ReconstructThread(QThread):
             result, message = attempt(partial(self._result, request), "This frame could not be reconstructed")
             if message:
                 self._report(message)
-            self._answer(request, result or self._without_hands(request))
+            self._answer(request, result or self._without_hands(request, message))
             # Free the image while waiting for the next one.
             del request, result
         if self._pipeline is not None:
@@ -134,13 +134,13 @@ class ReconstructThread(QThread):
     def _result(self, request: FrameRequest) -> FrameResult:
         pipeline = self._ready_pipeline(request)
         if pipeline is None:
-            return self._without_hands(request)
+            return self._without_hands(request, self._message)
         self._apply_changes(pipeline)
         self._follow(pipeline, request)
         result = pipeline.process(request.frame)
         # If a model cannot be used, the previous one stays, and so does the message until another is chosen.
-        if result.error:
-            self._report(result.error)
+        if message := result.failure or result.error:
+            self._report(message)
         elif self._message and result.model == self._applied.model:
             self._message = ""
             self.recovered.emit()
@@ -175,8 +175,8 @@ class ReconstructThread(QThread):
         while not self._requests.empty():
             self._requests.get()(pipeline)
 
-    def _without_hands(self, request: FrameRequest) -> FrameResult:
-        return FrameResult(frame=request.frame, model=self._wanted.model)
+    def _without_hands(self, request: FrameRequest, failure: str) -> FrameResult:
+        return FrameResult(frame=request.frame, failure=failure, model=self._wanted.model)
 
     def _answer(self, request: FrameRequest, result: FrameResult) -> None:
         answer = Answer(

@@ -204,6 +204,8 @@ def uncertainty_text(hand: HandMesh) -> str:
 
 def _no_hand_text(result: FrameResult) -> str:
     """Return the text for an image without hands, with the reason if it shows nothing; frames of clips may be black."""
+    if result.failure:
+        return "No hands: the model failed"
     if result.hidden:
         return "No other hand in this image"
     reason = note_on_light(result.frame.image) if result.frame.name else ""
