@@ -21,7 +21,7 @@ from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, name_of
 from handviz.rendering.ellipses import EllipsePass
 from handviz.rendering.hand_label import HandLabelPass, hand_label
-from handviz.rendering.hand_notes import asks_for_uncertainty, has_uncertainty, mesh_note, uncertainty_note
+from handviz.rendering.hand_notes import has_uncertainty, mesh_note, uncertainty_note
 from handviz.rendering.hand_shape import (
     HandShape,
     HandShaper,
@@ -305,8 +305,6 @@ class Scene:
         if not beside_label:
             lines += note_lines(uncertainty_note(hands, options, label))
             lines += note_lines(mesh_note(hands, self._display.surfaces))
-        elif hands and asks_for_uncertainty(options) and not has_uncertainty(hands):
-            lines += note_lines(f"no uncertainty: {label}")
         return (*parts, LegendPart("notes", lines=lines)) if lines else tuple(parts)
 
 
