@@ -35,6 +35,8 @@ class Option:
     """The value of the words; ValueError says what is wrong with them."""
     words: Literal[1, "*"] = 1
     """How many words ``read`` gets."""
+    limits: tuple[float, float] | None = None
+    """Smallest and largest value of a number."""
     choices: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
     """All words that are allowed, where the type does not list them; a function is called when they are needed."""
 
@@ -52,7 +54,13 @@ class Only:
 
 def between(low: float, high: float, metavar: str = "NUMBER") -> Option:
     """Return the option for a number within these bounds, which belong to it."""
-    return Option(metavar=metavar, read=lambda words: number(words[0], low, high))
+    return Option(metavar=metavar, read=lambda words: number(words[0], low, high), limits=(low, high))
+
+
+def limits_of(kind: object) -> tuple[float, float] | None:
+    """Return the smallest and largest value of a field of this type, None if it states none."""
+    notes = getattr(kind, "__metadata__", ())
+    return next((note.limits for note in notes if isinstance(note, Option)), None)
 
 
 def whole(low: int, high: int | None = None, metavar: str = "N") -> Option:

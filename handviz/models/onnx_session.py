@@ -140,7 +140,7 @@ def _output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get
     """Return every output's shape without the batch; HandvizError if they are not those of ``NetworkOutput``."""
     outputs = {item.name: list(item.shape)[1:] for item in session.get_outputs() if item.type == "tensor(float)"}
     vertex_count = (outputs.get("vertices_m") or [0])[0]
-    deviations = {"vertex_std_m": (vertex_count, 3), "keypoint_std_m": (KEYPOINT_COUNT, 3)}
+    standard_deviations = {"vertex_std_m": (vertex_count, 3), "keypoint_std_m": (KEYPOINT_COUNT, 3)}
     expected: dict[str, tuple[int, ...]] = {
         "vertices_m": (vertex_count, 3),
         "keypoints_m": (KEYPOINT_COUNT, 3),
@@ -149,7 +149,7 @@ def _output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get
         "translation": (2,),
     }
     # Both or none: one alone would leave half of the hand without.
-    expected |= deviations if deviations.keys() & outputs.keys() else {}
+    expected |= standard_deviations if standard_deviations.keys() & outputs.keys() else {}
     expected |= {name: shape for name, shape in OPTIONAL_OUTPUTS.items() if name in outputs}
     for name, shape in expected.items():
         if tuple(outputs.get(name, ("missing",))) != shape or not isinstance(vertex_count, int):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from handviz.core.arguments import Fraction
 from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
-from handviz.core.limits import Fraction
 from handviz.core.paths import LANDMARKER_FILE, MODELS
 from handviz.core.records import HandednessSetting, ModelId, SmoothingKind
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from handviz.core.limits import Limits
+from handviz.core.arguments import between
 from handviz.core.records import FloatArray, ModelId
 
 ColourMode = Literal["uncertainty", "texture", "plain"]
@@ -57,16 +57,16 @@ class DrawOptions:
     """``overlay``: on the image; ``orbit``: the hands alone, from any side."""
     wireframe: bool = False
     skeleton: bool = False
-    skeleton_width: Annotated[float, Limits(0.5, 3.0)] = 1.0
+    skeleton_width: Annotated[float, between(0.5, 3.0)] = 1.0
     """Of its bones and keypoints; 1 is the usual width."""
     mirror: bool = False
     """Flip the whole image left to right."""
-    opacity: Annotated[float, Limits(0.1, 1.0)] = 0.9
+    opacity: Annotated[float, between(0.1, 1.0)] = 0.9
     """Of the mesh over the image, 0 to 1; in the 3D view hands are always opaque."""
     range_is_automatic: bool = True
     """Fit the ends of the colour map to the data; otherwise they are the next two."""
-    range_low_mm: Annotated[float, Limits(0.0, 499.0)] = 0.0
-    range_high_mm: Annotated[float, Limits(0.5, 500.0)] = 10.0
+    range_low_mm: Annotated[float, between(0.0, 499.0)] = 0.0
+    range_high_mm: Annotated[float, between(0.5, 500.0)] = 10.0
     legend: bool = True
     inset: bool = True
     """In the 3D view, the image in a corner."""
@@ -76,10 +76,10 @@ class DrawOptions:
     """In texture and plain colour: the viewport's movable light instead of the image's."""
     uncertain: UncertainMode = "show"
     """Drawing of regions whose standard deviation is above ``uncertain_above_mm``."""
-    uncertain_above_mm: Annotated[float, Limits(0.5, 30.0)] = 10.0
+    uncertain_above_mm: Annotated[float, between(0.5, 30.0)] = 10.0
     ellipses: bool = False
     """Ellipses of the keypoints' Gaussians."""
-    ellipse_sigmas: Annotated[float, Limits(1.0, 2.0)] = 2.0
+    ellipse_sigmas: Annotated[float, between(1.0, 2.0)] = 2.0
     """Their half axes in standard deviations."""
     background: Background = "picture"
     """``none``: the hands alone, in premultiplied colours with their opacity in alpha."""

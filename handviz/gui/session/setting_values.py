@@ -1,12 +1,11 @@
 """Values of single settings, as the settings file has them: checked by the field's type, its limits and choices."""
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from handviz.core.camera_files import camera_model_from_text, camera_model_text, hand_size_from_text, hand_size_text
 from handviz.core.camera_model import CameraModel, HandSize
 from handviz.core.errors import HandvizError
-from handviz.core.limits import plain_type
 from handviz.core.records import ModelId
 from handviz.models.registry import model_ids
 from handviz.rendering.options import MAX_COMPARED, MIN_COMPARED
@@ -35,7 +34,7 @@ def checked(kind: Any, limits: tuple[float, float] | None, saved: Any) -> Any:
 
     Ids of models that nothing here has, such as those of a package that was uninstalled, are no values.
     """
-    kind = plain_type(kind)
+    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if kind in TEXTS:
         return _of_text(TEXTS[kind], saved)
     if kind is bool:

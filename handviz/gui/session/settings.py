@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from handviz.core.arguments import limits_of
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import not_writable, read_limited, write_files
-from handviz.core.limits import Limits, limits_in
 from handviz.core.paths import settings_folder
 from handviz.gui.session.setting_values import checked, written
 from handviz.gui.session.settings_file import (
@@ -71,7 +71,7 @@ def _places() -> dict[str, tuple[str, Any]]:
 
 PLACES = _places()
 """Part of ``ViewSettings`` (empty: its own) and type of every setting, by its name."""
-LIMITS: dict[str, Limits] = limits_in(DrawOptions, PipelineSettings, ViewSettings)
+LIMITS = {name: limits for name, (_, kind) in PLACES.items() if (limits := limits_of(kind)) is not None}
 """Limits of the settings that are numbers, which stand in their types."""
 
 

@@ -196,10 +196,10 @@ def uncertainty_text(hand: HandMesh) -> str:
     """Return the mean and largest standard deviation of a hand, or that its model predicts none, or one for all."""
     if hand.vertex_std_mm is None:
         return "no uncertainty: none predicted"
-    mean_mm = f"sigma mean {hand.vertex_std_mm.mean():.1f} mm"
+    mean = f"sigma mean {hand.vertex_std_mm.mean():.1f}"
     if hand.uncertainty == "constant":
-        return f"{mean_mm}, the same everywhere"
-    return f"{mean_mm}, max {hand.vertex_std_mm.max():.1f} mm"
+        return f"{mean} mm for all vertices"
+    return f"{mean}, max {hand.vertex_std_mm.max():.1f} mm"
 
 
 def _no_hand_text(result: FrameResult) -> str:
