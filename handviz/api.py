@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from handviz.core.camera_files import read_camera_file
 from handviz.core.camera_model import UNMEASURED, HandSize, intrinsics_from_numbers
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.onnx_runtime import check_device
 from handviz.core.paths import MODELS
 from handviz.core.records import (
     SMOOTHING_KINDS,
+    Device,
     Frame,
     Handedness,
     HandednessSetting,
@@ -40,7 +42,6 @@ from handviz.io.mesh_export import export_mesh, usual_vertices
 from handviz.io.mesh_io import faces_for
 from handviz.io.recording.tracks import TrackNames
 from handviz.models.base import LoadContext
-from handviz.models.onnx_session import Device, check_device
 from handviz.models.reconstructor import ModelCache
 from handviz.models.registry import ModelSpec, model_spec
 from handviz.pipeline.image_request import ImageCamera, ImageRequest, reconstructed

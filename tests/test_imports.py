@@ -47,7 +47,7 @@ HOMES = {
         "hand_models/layer.py",
         "core/gaussian.py",
     ),
-    "onnxruntime": ("models/", "training/", "pipeline/texture_fusion.py"),
+    "onnxruntime": ("core/onnx_runtime.py", "models/", "training/", "pipeline/texture_fusion.py"),
     "mediapipe": ("detection/landmarker.py",),
     "anny": (),
     "pymeshlab": (),

@@ -56,8 +56,8 @@ def onnx() -> str:
 def changed_networks() -> str:
     """Return that the changed files among the shipped ones can be loaded; raise HandvizError if one cannot be."""
     from handviz.core.network_files import network_file
+    from handviz.core.onnx_runtime import open_session
     from handviz.detection.landmarker import HandLandmarker
-    from handviz.models.onnx_session import open_session
     from handviz.models.reconstructor import OnnxReconstructor
     from handviz.models.registry import shipped_models
 

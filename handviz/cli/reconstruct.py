@@ -34,6 +34,7 @@ from handviz.cluster.shards import (
 from handviz.core.arguments import Count, Fraction, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import make_folder, not_writable
+from handviz.core.onnx_runtime import limit_threads
 from handviz.core.output import print_result
 from handviz.core.paths import MANO_FOLDER, WINDOW_COMMAND
 from handviz.core.records import Frame, FrameResult, Intrinsics, SmoothingKind
@@ -42,7 +43,6 @@ from handviz.hand_models.template import HandTemplate
 from handviz.io.hands_json import fitting_stem, output_stems, unreadable_entry, write_report
 from handviz.io.journal import Journal, read_entries
 from handviz.io.mano import ManoRecord, check_mano_path, fit_message, mano_of_hand, write_mano
-from handviz.models.onnx_session import limit_threads
 from handviz.pipeline.image_request import (
     LIST_SUFFIX,
     ImageRequest,

@@ -26,11 +26,11 @@ from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import not_writable, open_atomic, write_files
 from handviz.core.json_files import json_parser, read_json
 from handviz.core.network_files import sha256_of
+from handviz.core.onnx_runtime import limit_threads
 from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME
 from handviz.hand_models.choice import hand_model_for
 from handviz.io.hands_json import unreadable_entry
 from handviz.io.journal import Entry, Journal, Line
-from handviz.models.onnx_session import limit_threads
 from handviz.models.registry import model_spec, shipped_models
 from handviz.pipeline.image_request import ImageReconstructor, ImageRequest, ListedImage, OutputError, listed_images
 from handviz.sources.file_kinds import IMAGE_SUFFIXES, left_out

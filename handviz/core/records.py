@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating]
 Handedness = Literal["left", "right"]
+Device = Literal["auto", "cpu", "cuda"]
+"""``auto``: the graphics card if there is one, else the processor; ``cuda``: the card or an error."""
 ModelId = str
 """The id of a model of ``models.registry.list_models``, such as "final"."""
 SmoothingKind = Literal["kalman", "one_euro"]
@@ -152,6 +154,22 @@ DEFAULT_CROP = CropSpec()
 
 
 @dataclass(frozen=True, eq=False)
+class CropLandmarks:
+    """What MediaPipe's landmark network says of one crop of a right hand."""
+
+    keypoints: FloatArray
+    """(21, 3) crop half-sides, x right, y down, in [-1, 1] inside the crop; depth from the wrist."""
+    world_m: FloatArray
+    """(21, 3) metres, in the crop's axes, about an origin of MediaPipe's own."""
+    presence: float
+    """Probability, 0 to 1, that the crop shows a hand."""
+    right_hand: float
+    """Probability, 0 to 1, that the hand is a right one."""
+    middle_map: FloatArray
+    """(112, 14, 14) output of the network's first blocks, from which the trunk of handviz's own networks goes on."""
+
+
+@dataclass(frozen=True, eq=False)
 class HandCrop:
     """The square input of a model: always a right hand, as its ``CropSpec`` says."""
 
@@ -160,6 +178,8 @@ class HandCrop:
     crop_from_image: FloatArray
     """(2, 3) affine, image pixels -> crop pixels; contains the mirror for left hands."""
     detection: Detection
+    landmarks: CropLandmarks | None = None
+    """What the landmark network said of this crop, if it has seen it already."""
 
     @property
     def size_px(self) -> int:

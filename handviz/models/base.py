@@ -3,14 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from handviz.core.paths import MODELS, model_file
-from handviz.core.records import DEFAULT_CROP, CropSpec, HandCrop, ModelId, NetworkFile, NetworkOutput
+from handviz.core.records import DEFAULT_CROP, CropSpec, Device, HandCrop, ModelId, NetworkFile, NetworkOutput
 from handviz.hand_models.template import HandTemplate
 
-Device = Literal["auto", "cpu", "cuda"]
-"""``auto``: the graphics card if there is one, else the processor; ``cuda``: the card or an error."""
 PROVISIONS = {
     "uncertainty": "a standard deviation for each vertex",
     "constant_uncertainty": "one standard deviation for all vertices",

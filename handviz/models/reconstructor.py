@@ -13,26 +13,22 @@ import onnxruntime
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.network_files import loaded_file
+from handviz.core.onnx_runtime import check_finite, metadata_of, open_session, warm_up
 from handviz.core.paths import RESTORE, model_file
-from handviz.core.records import KEYPOINT_COUNT, FloatArray, HandCrop, ModelId, NetworkFile, NetworkOutput
+from handviz.core.records import KEYPOINT_COUNT, Device, FloatArray, HandCrop, ModelId, NetworkFile, NetworkOutput
 from handviz.hand_models.choice import hand_model_of_file, hand_model_or_named, named_in
 from handviz.hand_models.template import HandTemplate
 from handviz.models.base import LoadContext, ModelSpec
-from handviz.models.onnx_session import (
+from handviz.models.onnx_contract import (
     FINGERPRINT_KEY,
     INPUT_NAME,
     LANDMARKS,
     PRESENCE,
     RIGHT_HAND,
-    Device,
     Images,
-    check_finite,
     checked_contract,
     checked_model,
     input_images,
-    metadata_of,
-    open_session,
-    warm_up,
 )
 from handviz.models.registry import model_spec
 

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.network_files import loaded_file
+from handviz.core.onnx_runtime import check_finite, metadata_of, open_session, warm_up
 from handviz.core.paths import RESTORE
 from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, Handedness, HandMesh, HandTexture, NetworkFile
 from handviz.core.visibility import self_visible
 from handviz.hand_models.template import HandTemplate
-from handviz.models.onnx_session import FINGERPRINT_KEY, check_finite, float_images, metadata_of, open_session, warm_up
+from handviz.models.onnx_contract import FINGERPRINT_KEY, float_images
 from handviz.rendering.hand_shape import VertexNormals
 
 INPUTS = ("image", "points", "is_open")

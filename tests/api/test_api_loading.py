@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import handviz
+from handviz.core import onnx_runtime
 from handviz.core.errors import ErrorCode
-from handviz.models import onnx_session
 from tests.api.images import GREY, assert_same
 from tests.errors import raises
 from tests.hands import FakeLandmarker
@@ -78,7 +78,7 @@ def test_a_measured_hand_sets_the_scale(load: Callable[..., handviz.Model]) -> N
 def test_cuda_is_refused_where_onnx_runtime_lacks_it(
     load: Callable[..., handviz.Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_session.onnxruntime, "get_available_providers", lambda: [onnx_session.CPU_PROVIDER])
+    monkeypatch.setattr(onnx_runtime.onnxruntime, "get_available_providers", lambda: [onnx_runtime.CPU_PROVIDER])
     with raises(ErrorCode.NO_CUDA, match="onnxruntime-gpu"):
         load(device="cuda")
     assert load(device="auto")(GREY)

@@ -13,10 +13,10 @@ from PIL import Image
 
 from handviz.__main__ import main
 from handviz.cluster import ray_run, shards
+from handviz.core import onnx_runtime
 from handviz.core.errors import ErrorCode
 from handviz.core.extras import install_line
 from handviz.core.paths import PROJECT_ROOT
-from handviz.models import onnx_session
 from handviz.pipeline import pipeline as pipeline_module
 from tests.errors import wrong_usage
 from tests.hands import FakeLandmarker
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 def command(tmp_path: Path, folder: Path, networks: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run a command over the folder with networks that always return the same hand; returns its status."""
     monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
-    monkeypatch.setattr(onnx_session, "_thread_limit", None)
+    monkeypatch.setattr(onnx_runtime, "_thread_limit", None)
 
     def run(name: str, *options: str, out: str = "", overlays: bool = False) -> int:
         given = ["--workers", "0"] if name == "cluster" else ["--no-overlays"] * (not overlays)

@@ -12,8 +12,8 @@ from handviz.__main__ import main
 from handviz.cluster import ray_run
 from handviz.cluster.ray_run import RayOptions, run_on_ray
 from handviz.cluster.shards import Shard, ShardedRun, ShardResult, complete_shards, header_of, join
+from handviz.core import onnx_runtime
 from handviz.core.paths import PROJECT_ROOT
-from handviz.models import onnx_session
 from handviz.pipeline.image_request import ImageRequest
 from tests.cluster_fakes import KILLS_ONCE, KilledOnce
 from tests.fake_datasets.hands import tiny_hands
@@ -54,7 +54,7 @@ def test_a_task_that_was_lost_too_often_is_a_failed_shard() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 def test_two_workers_write_what_one_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Byte by byte; though one of them dies in the middle of its shard, and one image is broken."""
-    monkeypatch.setattr(onnx_session, "_thread_limit", None)
+    monkeypatch.setattr(onnx_runtime, "_thread_limit", None)
     images = tmp_path / "images"
     images.mkdir()
     for number, hand in enumerate(tiny_hands(3, seed=3, size=(320, 240), sides=("right", "left"))):

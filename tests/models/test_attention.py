@@ -21,7 +21,7 @@ from handviz.models.amvur.attention_maps import (
     attention_to_joint,
 )
 from handviz.models.amvur.training_checkpoint import load_checkpoint
-from handviz.models.onnx_session import float_images
+from handviz.models.onnx_contract import float_images
 from tests.conftest import SmallModel
 from tests.errors import raises
 from tests.hands import made_up_detection

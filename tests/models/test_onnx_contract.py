@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from handviz.core.errors import ErrorCode
 from handviz.core.paths import model_file
 from handviz.core.records import HandCrop, NetworkOutput
-from handviz.models.onnx_session import CONSTANT_STD_KEY, INPUT_KEY, MODEL_KEY, PROVIDES_KEY
+from handviz.models.onnx_contract import CONSTANT_STD_KEY, INPUT_KEY, MODEL_KEY, PROVIDES_KEY
 from handviz.models.reconstructor import OnnxReconstructor
 from tests.errors import raises
 from tests.hands import made_up_detection

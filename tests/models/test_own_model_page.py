@@ -11,7 +11,7 @@ from handviz.cli.doctor import check_families
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import HandCrop
 from handviz.models.base import PROVISIONS, LoadContext
-from handviz.models.onnx_session import (
+from handviz.models.onnx_contract import (
     CONSTANT_STD_KEY,
     FINGERPRINT_KEY,
     HAND_MODEL_KEY,

@@ -8,10 +8,10 @@ import onnx
 import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
+from handviz.core import onnx_runtime
 from handviz.core.errors import ErrorCode
 from handviz.core.records import Detection, HandCrop
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.models import onnx_session
 from handviz.models import reconstructor as reconstructor_module
 from handviz.models.reconstructor import OnnxReconstructor
 from tests.errors import raises
@@ -45,7 +45,7 @@ class FailingCard:
     """A session on a graphics card that fails at every run."""
 
     def __init__(self, network: Path) -> None:
-        session = onnx_session.open_session(network, "", device="cpu")
+        session = onnx_runtime.open_session(network, "", device="cpu")
         self.get_inputs, self.get_outputs = session.get_inputs, session.get_outputs
         self.get_modelmeta = session.get_modelmeta
 
@@ -66,19 +66,19 @@ def test_a_graphics_card_that_cannot_run_it_is_given_up(network: Path, monkeypat
 
 
 def test_cuda_needs_a_driver_and_its_libraries(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    providers = [onnx_session.CUDA_PROVIDER, onnx_session.CPU_PROVIDER]
-    monkeypatch.setattr(onnx_session.onnxruntime, "get_available_providers", lambda: providers)
-    monkeypatch.setattr(onnx_session.ctypes, "CDLL", Mock(side_effect=OSError))
+    providers = [onnx_runtime.CUDA_PROVIDER, onnx_runtime.CPU_PROVIDER]
+    monkeypatch.setattr(onnx_runtime.onnxruntime, "get_available_providers", lambda: providers)
+    monkeypatch.setattr(onnx_runtime.ctypes, "CDLL", Mock(side_effect=OSError))
     with raises(ErrorCode.NO_CUDA, match="driver"):
         OnnxReconstructor(network, device="cuda")
-    on_processor = onnx_session.open_session(network, "", device="cpu")
-    monkeypatch.setattr(onnx_session.ctypes, "CDLL", Mock())
-    monkeypatch.setattr(onnx_session.onnxruntime, "preload_dlls", Mock())
+    on_processor = onnx_runtime.open_session(network, "", device="cpu")
+    monkeypatch.setattr(onnx_runtime.ctypes, "CDLL", Mock())
+    monkeypatch.setattr(onnx_runtime.onnxruntime, "preload_dlls", Mock())
     # ONNX Runtime falls back to the processor by itself where cuDNN is missing.
-    monkeypatch.setattr(onnx_session.onnxruntime, "InferenceSession", Mock(return_value=on_processor))
+    monkeypatch.setattr(onnx_runtime.onnxruntime, "InferenceSession", Mock(return_value=on_processor))
     with raises(ErrorCode.NO_CUDA, match="cuDNN"):
         OnnxReconstructor(network, device="cuda")
-    assert OnnxReconstructor(network).provider == onnx_session.CPU_PROVIDER
+    assert OnnxReconstructor(network).provider == onnx_runtime.CPU_PROVIDER
 
 
 def test_no_crops_no_hands(network: Path) -> None:

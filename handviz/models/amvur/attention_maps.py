@@ -13,11 +13,12 @@ import onnxruntime
 from google.protobuf.message import DecodeError
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.onnx_runtime import CPU_PROVIDER, ONNX_ERRORS, open_session
 from handviz.core.paths import model_file
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, Detection, FloatArray, HandCrop, ModelId
 from handviz.hand_models.choice import hand_model_for
 from handviz.hand_models.template import HandTemplate
-from handviz.models.onnx_session import CPU_PROVIDER, INPUT_NAME, ONNX_ERRORS, checked_model, input_images, open_session
+from handviz.models.onnx_contract import INPUT_NAME, checked_model, input_images
 from handviz.models.reconstructor import HOW_TO_GET
 from handviz.models.registry import list_models, model_spec
 from handviz.rendering.highlight import AttentionShown

@@ -20,13 +20,13 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.onnx_runtime import ONNX_ERRORS
 from handviz.core.records import CROP_SIZE
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, ExportModel, largest_difference_cm
 from handviz.models.amvur.model import HandModel, ModelConfig, build_model, current_weight_name
 from handviz.models.amvur.network import TokenLinear, VertexAttention
-from handviz.models.onnx_session import ONNX_ERRORS
 
 PREFIX = "model."
 NOT_IN_FILE = ("heads.camera.log_variance.weight", "heads.camera.log_variance.bias")

@@ -1,27 +1,21 @@
-"""Opens ONNX files as ONNX Runtime sessions: provider, number of threads, and checks of what a file offers."""
+"""What a model's ONNX file takes and gives: its metadata, inputs and outputs, checked."""
 
-import ctypes
-import logging
 import math
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
+from typing import cast
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
 from handviz.core.arguments import number
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.process import usable_cores
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, HandCrop, ModelId
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.hand_models.choice import which_file
 from handviz.models.base import PROVISIONS
-from handviz.models.base import Device as Device
 
 INPUT_NAME = "image"
 RIGHT_HAND, LANDMARKS, PRESENCE = "right_hand", "witness_m", "presence"
@@ -35,14 +29,6 @@ CONSTANT_STD_KEY = "handviz.constant_std_mm"
 """One standard deviation for all points, of a file without outputs for it."""
 INPUT_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 MIN_CROP_PX, MAX_CROP_PX, MAX_CONSTANT_STD_MM = 32, 1024, 1000.0
-CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
-MAX_THREADS = 4
-_thread_limit: int | None = None
-logger = logging.getLogger(__name__)
-ONNX_ERRORS: tuple[type[Exception], ...] = tuple(
-    item for item in vars(onnx_state).values() if isinstance(item, type) and issubclass(item, Exception)
-)
-LOADING_ERRORS: tuple[type[Exception], ...] = (*ONNX_ERRORS, MemoryError, UnicodeDecodeError)
 
 
 def checked_model(
@@ -173,108 +159,3 @@ def input_images(crops: Sequence[HandCrop], *, takes_bytes: bool) -> Images:
 def float_images(crops: Sequence[HandCrop]) -> FloatArray:
     """Return crops (B, 3, S, S) as float32 in [0, 1], for networks that take floats."""
     return np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32) / np.float32(255.0)
-
-
-def metadata_of(path: Path, session: onnxruntime.InferenceSession, how_to_get: str) -> Mapping[str, str]:
-    """Return the texts stored in the file; HandvizError if they are damaged."""
-    try:
-        return dict(session.get_modelmeta().custom_metadata_map)
-    except LOADING_ERRORS as error:
-        raise HandvizError(
-            f"{path} is damaged: its metadata are no text; {how_to_get}", ErrorCode.MODEL_DAMAGED
-        ) from error
-
-
-def check_finite(path: Path, outputs: Mapping[str, FloatArray], how_to_get: str) -> None:
-    """Raise HandvizError if a network's outputs are not all finite."""
-    for name, values in outputs.items():
-        if not np.isfinite(values).all():
-            raise HandvizError(f"{path.name} gave {name} that are not finite; {how_to_get}", ErrorCode.NOT_FINITE)
-
-
-def limit_threads(count: int) -> None:
-    """Limit the threads of every session that this process opens from now on, where processes share the cores."""
-    global _thread_limit
-    _thread_limit = count
-
-
-def check_device(device: str) -> None:
-    """Raise HandvizError if there is no such device, or if CUDA is requested where it cannot be tried."""
-    if device not in get_args(Device):
-        raise HandvizError(
-            f"there is no device {device!r}: choose one of {', '.join(get_args(Device))}", ErrorCode.UNKNOWN_NAME
-        )
-    if device == "cuda" and not _cuda_driver():
-        providers = onnxruntime.get_available_providers()
-        missing = "NVIDIA's driver" if CUDA_PROVIDER in providers else "an ONNX Runtime with CUDA (onnxruntime-gpu)"
-        raise HandvizError(f"device 'cuda' needs {missing}: install it, or choose 'auto' or 'cpu'", ErrorCode.NO_CUDA)
-
-
-def open_session(
-    path: Path, how_to_get: str, *, device: Device = "auto", content: bytes | None = None
-) -> onnxruntime.InferenceSession:
-    """Open a session on a device; HandvizError if the file is missing, or CUDA requested and not usable.
-
-    ``content``: a network made from that file, to run in its place.
-    """
-    check_device(device)
-    if content is None and not path.is_file():
-        raise HandvizError(f"the network {path} is missing; {how_to_get}", ErrorCode.MODEL_MISSING)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _thread_limit or min(MAX_THREADS, usable_cores())
-    # Spinning between layers saves a fifth of the time; between runs the detector and the drawing need the cores.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = 4
-    try:
-        if device != "cpu" and _cuda_driver():
-            onnxruntime.preload_dlls()
-            session = onnxruntime.InferenceSession(content or path, options, providers=[CUDA_PROVIDER, CPU_PROVIDER])
-            if device == "cuda" and session.get_providers()[0] != CUDA_PROVIDER:
-                raise _cuda_error(path, "CUDA or cuDNN is missing or of another version")
-            return session
-        return onnxruntime.InferenceSession(content or path, options, providers=[CPU_PROVIDER])
-    except LOADING_ERRORS as error:
-        raise HandvizError(
-            f"{path} is truncated or not an ONNX file ({error}); {how_to_get}", ErrorCode.MODEL_DAMAGED
-        ) from error
-
-
-def warm_up(
-    path: Path,
-    how_to_get: str,
-    session: onnxruntime.InferenceSession,
-    run: Callable[[onnxruntime.InferenceSession], None],
-    *,
-    device: Device = "auto",
-) -> None:
-    """Call ``run`` on the session once; on a new one of the processor if the graphics card cannot run it.
-
-    With ``device`` "cuda" that is a HandvizError.
-    """
-    try:
-        run(session)
-    except ONNX_ERRORS as error:
-        if session.get_providers()[0] == CPU_PROVIDER:
-            raise HandvizError(f"{path} does not run ({error}); {how_to_get}", ErrorCode.MODEL_DAMAGED) from error
-        if device == "cuda":
-            raise _cuda_error(path, str(error)) from error
-        logger.warning("the graphics card does not run %s (%s): the processor does", path.name, error)
-        warm_up(path, how_to_get, open_session(path, how_to_get, device="cpu"), run)
-
-
-def _cuda_error(path: Path, reason: str) -> HandvizError:
-    return HandvizError(
-        f"the graphics card does not run {path.name} ({reason}): choose device 'auto' or 'cpu'", ErrorCode.NO_CUDA
-    )
-
-
-def _cuda_driver() -> bool:
-    """Return whether CUDA can be tried: this ONNX Runtime supports it and NVIDIA's driver is installed."""
-    if CUDA_PROVIDER not in onnxruntime.get_available_providers():
-        return False
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
