@@ -62,7 +62,7 @@ def reconstruct(
     tmp_path: Path, networks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, list[dict[str, Any]]]]:
     """Run the command; return its status and the list that it wrote."""
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
 
     def run(source: Path, *options: str, overlays: bool = False) -> tuple[int, list[dict[str, Any]]]:
         out = tmp_path / "out"
@@ -424,7 +424,7 @@ def test_a_killed_process_loses_at_most_the_image_under_way(tmp_path: Path, netw
         "    def detect(self, frame):\n"
         "        if frame.name == '2.png' and '--resume' not in sys.argv: os.kill(os.getpid(), signal.SIGKILL)\n"
         "        return super().detect(frame)\n"
-        "pipeline.HandLandmarker = Killing\nsys.exit(main(sys.argv[1:]))"
+        "pipeline.make_detector = Killing\nsys.exit(main(sys.argv[1:]))"
     )
     words = ["reconstruct", str(folder), "--out", str(out), "--model-dir", str(networks), "--no-overlays"]
     run = [sys.executable, "-c", script, *words]

@@ -32,7 +32,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fake_landmarker(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FakeLandmarker]]:
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
     FakeLandmarker.made.clear()
     yield FakeLandmarker.made
     assert all(landmarker.closed for landmarker in FakeLandmarker.made)
