@@ -109,7 +109,7 @@ def test_crops_of_a_dataset_by_the_detector(tmp_path: Path) -> None:
     words = ("evaluate", "prior", "--data", f"freihand/evaluation:{tmp_path / 'data'}", "--crops", "detector")
     done = run(COMMAND, tmp_path, *words)
     assert REFUSED not in done.stderr
-    assert "of freihand/evaluation" in done.stdout + done.stderr
+    assert "freihand/evaluation: 2 samples" in done.stdout + done.stderr
 
 
 @WAITS
