@@ -300,12 +300,11 @@ def check_needed_files() -> list[Finding]:
 
 def check_detector() -> Finding:
     """Check the files of the detector; name the version of MediaPipe's library, without importing it."""
-    from handviz.detection.detector_files import check_graph, check_task_file
+    from handviz.detection.detector_files import check_graph
     from handviz.detection.detectors import files_of
 
     task_file, *graphs = files_of("handviz")
     try:
-        check_task_file(task_file)
         for graph in graphs:
             check_graph(graph, task_file)
     except HandvizError as error:

@@ -16,8 +16,7 @@ from handviz.core.network_files import SHOWN_DIGITS, sha256_of
 from handviz.core.paths import restore_or_build
 
 TASK_MEMBERS = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
-PALM_NAME, LANDMARKS_NAME = "mediapipe_palm.onnx", "mediapipe_landmarks.onnx"
-"""Graphs of the palm detector and of the landmark network, beside the task file."""
+"""Palm detector and landmark network."""
 WEIGHTS_KEY = "handviz.weights_sha256"
 """In their metadata: sha256 of the task file that their weights are read from."""
 WEIGHTS_ENTRY = re.compile(re.escape(WEIGHTS_KEY.encode("ascii")) + rb"\x12@([0-9a-f]{64})")
@@ -54,13 +53,12 @@ def check_graph(path: Path, task_file: Path) -> None:
     check_is_file(path, GET_GRAPHS)
     entry = WEIGHTS_ENTRY.search(read_limited(path, MAX_GRAPH_BYTES, GET_GRAPHS))
     if entry is None:
-        raise HandvizError(
-            f"{path} is truncated or no network of the hand detector: expected an ONNX file whose metadata have "
-            f"{WEIGHTS_KEY}; {GET_GRAPHS}",
-            ErrorCode.MODEL_FOREIGN,
-        )
+        text = f"is truncated or another file: expected an ONNX file whose metadata have {WEIGHTS_KEY}"
+        raise _wrong(path, text, GET_GRAPHS, ErrorCode.MODEL_FOREIGN)
+    check_is_file(task_file, GET_TASK_FILE)
     wanted, found = entry[1].decode("ascii"), sha256_of(task_file)
     if found != wanted:
+        check_task_file(task_file)  # names what is wrong with a damaged one
         raise HandvizError(
             f"{path} and {task_file} do not belong together: expected weights whose sha256 begins with "
             f"{wanted[:SHOWN_DIGITS]}, not with {found[:SHOWN_DIGITS]}; {GET_GRAPHS}, or {GET_TASK_FILE}",

@@ -4,13 +4,18 @@
 library is imported only where it is chosen.
 """
 
+import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 from handviz.core.arguments import Option
-from handviz.core.paths import LANDMARKER_FILE
+from handviz.core.paths import LANDMARK_FILE, LANDMARKER_FILE, PALM_FILE
 from handviz.core.records import Detection, DetectorChoice, Frame
-from handviz.detection.detector_files import LANDMARKS_NAME, PALM_NAME
+from handviz.detection.still_search import STILL_PALM_SCORE, search_still
+
+if TYPE_CHECKING:
+    from handviz.detection.detector import HandDetector
 
 DetectorOption = Annotated[
     DetectorChoice,
@@ -34,11 +39,26 @@ class Detector(Protocol):
         ...
 
 
+class _OwnDetector:
+    """Palm detector and landmark network in ONNX Runtime; each frame is searched by itself."""
+
+    def __init__(self, hands: "HandDetector", max_hands: int, *, video: bool) -> None:
+        self._hands, self._max_hands, self._video = hands, max_hands, video
+
+    def detect(self, frame: Frame) -> tuple[Detection, ...]:
+        """Return the hands of a frame, as ``Detector`` says."""
+        if self._video:
+            return self._hands.detect_image(frame.image, max_hands=self._max_hands)
+        find = partial(self._hands.detect_image, max_hands=self._max_hands, min_score=STILL_PALM_SCORE)
+        return search_still(frame.image, find, max_hands=sys.maxsize)
+
+    def close(self) -> None:
+        """Do nothing: the networks are freed with the detector."""
+
+
 def files_of(choice: DetectorChoice) -> tuple[Path, ...]:
     """Return the shipped files that a detector reads."""
-    graphs = (LANDMARKER_FILE.with_name(name) for name in (PALM_NAME, LANDMARKS_NAME))
-    # Until the networks run in ONNX Runtime there are no graphs.
-    return (LANDMARKER_FILE, *(path for path in graphs if choice == "handviz" and path.is_file()))
+    return (LANDMARKER_FILE, PALM_FILE, LANDMARK_FILE) if choice == "handviz" else (LANDMARKER_FILE,)
 
 
 def make_detector(
@@ -46,10 +66,18 @@ def make_detector(
 ) -> Detector:
     """Return a detector of so many hands; HandvizError if its files are missing, damaged or foreign.
 
-    ``file``: MediaPipe's task file, whose weights both use. ``video``: frames follow each other; if not, each is a
-    still image, and ``max_hands`` is the number looked for in each of its views.
+    ``file``: MediaPipe's task file, whose weights both use; the graphs of ``handviz`` lie beside it. ``video``: frames
+    follow each other; if not, each is a still image, and ``max_hands`` is the number looked for in each of its views.
     """
-    # "handviz" is the same library until the networks run in ONNX Runtime.
-    from handviz.detection.landmarker import HandLandmarker
+    # Both are imported where they are chosen: MediaPipe's library takes half a second and writes to the terminal.
+    if choice == "mediapipe":
+        from handviz.detection.landmarker import HandLandmarker
 
-    return HandLandmarker(file, max_hands=max_hands, video=video)
+        return HandLandmarker(file, max_hands=max_hands, video=video)
+    from handviz.detection.detector import HandDetector
+    from handviz.detection.landmark_network import LandmarkNetwork
+    from handviz.detection.palm import PalmDetector
+
+    palms = PalmDetector(file.with_name(PALM_FILE.name))
+    landmarks = LandmarkNetwork(file.with_name(LANDMARK_FILE.name))
+    return _OwnDetector(HandDetector(palms, landmarks), max_hands, video=video)

@@ -1,6 +1,7 @@
 """The detector's files: what is wrong with one, and how to get it."""
 
 import os
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable
@@ -13,10 +14,12 @@ from onnx import TensorProto, helper
 
 from handviz.core.errors import ErrorCode
 from handviz.core.network_files import sha256_of
-from handviz.core.paths import LANDMARKER_FILE
+from handviz.core.paths import LANDMARKER_FILE, PALM_FILE
+from handviz.core.records import DetectorChoice
 from handviz.detection import detector_files
 from handviz.detection.detector_files import TASK_MEMBERS, WEIGHTS_KEY, check_graph, check_is_file, check_task_file
-from handviz.detection.detectors import make_detector
+from handviz.detection.detectors import files_of, make_detector
+from handviz.detection.palm import PalmDetector
 from tests.errors import raises
 from tools.build_landmarker import task_bytes
 
@@ -42,8 +45,33 @@ def write_graph(path: Path, **metadata: str) -> Path:
     return path
 
 
-def test_the_shipped_task_file_is_right() -> None:
-    check_task_file(LANDMARKER_FILE)
+def test_the_shipped_files_are_right() -> None:
+    task_file, *graphs = files_of("handviz")
+    assert files_of("mediapipe") == (task_file,)
+    check_task_file(task_file)
+    for graph in graphs:
+        check_graph(graph, task_file)
+
+
+def test_a_graph_of_a_damaged_task_file_blames_that_file(task_file: Path, tmp_path: Path) -> None:
+    graph = write_graph(tmp_path / "palm.onnx", **{WEIGHTS_KEY: sha256_of(task_file)})
+    task_file.write_bytes(task_file.read_bytes()[:-50])
+    with raises(ErrorCode.MODEL_DAMAGED, match=r"hands\.task is truncated"):
+        check_graph(graph, task_file)
+    task_file.unlink()
+    with raises(ErrorCode.MODEL_MISSING, match=r"hands\.task is missing.*build landmarker"):
+        check_graph(graph, task_file)
+
+
+def test_networks_are_opened_from_any_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "händé 手"
+    folder.mkdir()
+    for path in files_of("handviz"):
+        shutil.copyfile(path, folder / path.name)
+    assert PalmDetector(folder / PALM_FILE.name).find([np.zeros((50, 60, 3), np.uint8)], 0.5) == [[]]
+    (folder / LANDMARKER_FILE.name).write_bytes(LANDMARKER_FILE.read_bytes()[:100_000])
+    with raises(ErrorCode.MODEL_DAMAGED, match=LANDMARKER_FILE.name):
+        PalmDetector(folder / PALM_FILE.name)
 
 
 def test_a_path_of_any_letters(task_file: Path) -> None:
@@ -191,9 +219,14 @@ def test_a_graph_that_is_too_large_is_not_read(
         check_graph(graph, task_file)
 
 
-@pytest.mark.parametrize("choice", ["handviz", "mediapipe"])
 @pytest.mark.parametrize("video", [True, False])
-def test_both_detectors_check_their_files(choice: str, video: bool, tmp_path: Path) -> None:
-    path = tmp_path / "absent.task"
-    with raises(ErrorCode.MODEL_MISSING, match=r"absent\.task"):
-        make_detector(choice, path, max_hands=2, video=video)  # type: ignore[arg-type]
+@pytest.mark.parametrize("choice", ["handviz", "mediapipe"])
+def test_both_detectors_check_their_files(choice: DetectorChoice, video: bool, tmp_path: Path) -> None:
+    for path in files_of(choice):
+        folder = tmp_path / path.stem
+        folder.mkdir()
+        for other in files_of(choice):
+            if other != path:
+                shutil.copyfile(other, folder / other.name)
+        with raises(ErrorCode.MODEL_MISSING, match=f"{path.name} is missing"):
+            make_detector(choice, folder / LANDMARKER_FILE.name, max_hands=2, video=video)

@@ -15,7 +15,6 @@ from tests.waiting import LIMIT_S
 
 pytestmark = pytest.mark.slow
 REFUSED = "mediapipe was imported"
-WAITS = pytest.mark.xfail(strict=True, reason="the detector in ONNX Runtime is not there yet")
 PRELUDE = f"""
 import sys
 
@@ -78,7 +77,6 @@ def image(tmp_path: Path) -> str:
     return str(path)
 
 
-@WAITS
 @pytest.mark.parametrize("model", ["final", "mediapipe"])
 def test_reconstruct(image: str, tmp_path: Path, model: str) -> None:
     """The model that is called mediapipe needs its landmarks, not its library."""
@@ -88,7 +86,6 @@ def test_reconstruct(image: str, tmp_path: Path, model: str) -> None:
     assert "1 images with 1 hands" in done.stdout
 
 
-@WAITS
 def test_cluster(image: str, tmp_path: Path) -> None:
     words = ("cluster", str(Path(image).parent), "--out", str(tmp_path / "out"), "--workers", "0")
     done = run(COMMAND, tmp_path, *words)
@@ -96,14 +93,12 @@ def test_cluster(image: str, tmp_path: Path) -> None:
     assert "1 of 1 images with 1 hands" in done.stdout
 
 
-@WAITS
 def test_inspect(image: str, tmp_path: Path) -> None:
     done = run(COMMAND, tmp_path, "inspect", str(Path(image).parent))
     assert done.returncode == 0, done.stderr
     assert "1 images with 1 hands" in done.stdout
 
 
-@WAITS
 def test_crops_of_a_dataset_by_the_detector(tmp_path: Path) -> None:
     write_freihand("freihand", tmp_path / "data", 2)
     words = ("evaluate", "prior", "--data", f"freihand/evaluation:{tmp_path / 'data'}", "--crops", "detector")
@@ -112,19 +107,16 @@ def test_crops_of_a_dataset_by_the_detector(tmp_path: Path) -> None:
     assert "freihand/evaluation: 2 samples" in done.stdout + done.stderr
 
 
-@WAITS
 def test_crops_for_adaptation(tmp_path: Path) -> None:
     done = run(ADAPTATION, tmp_path, str(CLIP_FILE))
     assert done.returncode == 0, done.stderr
 
 
-@WAITS
 def test_the_api(image: str, tmp_path: Path) -> None:
     done = run(API, tmp_path, image, str(CLIP_FILE))
     assert done.returncode == 0, done.stderr
 
 
-@WAITS
 def test_the_window(image: str, tmp_path: Path) -> None:
     done = run(WINDOW, tmp_path, image)
     assert done.returncode == 0, done.stderr
