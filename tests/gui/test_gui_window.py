@@ -144,15 +144,16 @@ def test_the_width_of_the_skeleton_is_there_with_the_skeleton(qtbot: QtBot, wind
 
 def test_the_most_hands_of_a_stream_are_a_setting(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
     box = window.view_panel.max_hands
-    assert (box.value(), box.minimum(), box.maximum()) == (2, 1, 10)
-    box.setValue(5)
+    assert [box.itemText(row) for row in range(box.count())] == [str(number) for number in range(1, 11)]
+    assert box.currentText() == "2"
+    box.setCurrentText("5")
     assert wanted_of_pipeline(controller.settings).max_hands == 5
     assert SettingsStore().load().pipeline.max_hands == 5
     press(qtbot, window, "Ctrl+Z")
-    assert (controller.settings.pipeline.max_hands, box.value()) == (2, 2)
+    assert (controller.settings.pipeline.max_hands, box.currentText()) == (2, "2")
     assert "max hands" in window.message.text()
     press(qtbot, window, "Ctrl+Y")
-    assert box.value() == 5
+    assert box.currentText() == "5"
 
 
 def test_hands_beyond_the_most_of_an_image_are_counted(window: MainWindow, controller: Controller) -> None:

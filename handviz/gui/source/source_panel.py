@@ -155,9 +155,8 @@ class SourcePanel(Panel):
             for hand in answer.result.hands
         ]
         hands = answer.result.hands
-        remarks = left_out_text(len(hands), answer.result.left_out), wrist_distance_text(hands)
-        lines += [remark for remark in remarks if remark]
-        text = "\n\n".join(lines) or _no_hand_text(answer.result)
+        lines = [left_out_text(len(hands), answer.result.left_out), *lines, wrist_distance_text(hands)]
+        text = "\n\n".join(filter(None, lines)) or _no_hand_text(answer.result)
         if text != self.hands.text():
             self.hands.setText(text)
 

@@ -8,10 +8,10 @@ from PyQt6.QtWidgets import (
     QAbstractButton,
     QButtonGroup,
     QCheckBox,
+    QComboBox,
     QDoubleSpinBox,
     QGridLayout,
     QSlider,
-    QSpinBox,
     QWidget,
 )
 
@@ -22,7 +22,7 @@ from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import LIMITS, ViewSettings
 from handviz.gui.widgets.bind import bind, button_of, radio_group
 from handviz.gui.widgets.choices import choices_of
-from handviz.gui.widgets.controls import Panel, check_box, count_box, named_label, number_box, push_button
+from handviz.gui.widgets.controls import Panel, check_box, combo_box, named_label, number_box, push_button
 from handviz.gui.widgets.shortcuts import Shortcut
 from handviz.rendering.options import DrawOptions
 
@@ -232,9 +232,10 @@ class ViewPanel(Panel):
         self._show_when(slider.parentWidget(), when)
         return slider
 
-    def _add_count(self, name: str, text: str, hint: str) -> QSpinBox:
-        """Add a field for a setting that is a whole number."""
-        box = count_box(LIMITS[name], hint)
+    def _add_count(self, name: str, text: str, hint: str) -> QComboBox:
+        """Add a list of all values of a setting that is a small whole number."""
+        low, high = LIMITS[name]
+        box = combo_box({value: str(value) for value in range(round(low), round(high) + 1)}, hint)
         box.setAccessibleName(text)
         bind(box, name, self._controller)
         line = self.add_line()

@@ -11,7 +11,6 @@ from PyQt6.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QRadioButton,
-    QSpinBox,
     QWidget,
 )
 
@@ -21,7 +20,7 @@ from handviz.gui.widgets.choices import choices_of
 
 VALUE = "value"
 """Property of a radio button: what its setting becomes."""
-Boundable = QAbstractButton | QButtonGroup | QAbstractSlider | QSpinBox | QDoubleSpinBox | QComboBox
+Boundable = QAbstractButton | QButtonGroup | QAbstractSlider | QDoubleSpinBox | QComboBox
 Convert = Callable[[Any], Any]
 
 

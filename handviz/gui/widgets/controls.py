@@ -17,7 +17,6 @@ from PyQt6.QtWidgets import (
     QLayout,
     QPushButton,
     QScrollArea,
-    QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -85,25 +84,12 @@ def number_box(limits: tuple[float, float], suffix: str) -> QDoubleSpinBox:
     box.setRange(*limits)
     box.setDecimals(1)
     box.setSuffix(suffix)
-    box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
-    _lay_out_box(box)
-    return box
-
-
-def count_box(limits: tuple[float, float], hint: str) -> QSpinBox:
-    """Return a field for a whole number with a tooltip, which signals complete numbers only."""
-    box = QSpinBox()
-    box.setRange(*map(round, limits))
-    box.setToolTip(hint)
-    _lay_out_box(box)
-    return box
-
-
-def _lay_out_box(box: QAbstractSpinBox) -> None:
     box.setKeyboardTracking(False)
+    box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
     box.setAlignment(Qt.AlignmentFlag.AlignRight)
     box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     box.setFixedWidth(84)
+    return box
 
 
 class ElidedLabel(QLabel):
