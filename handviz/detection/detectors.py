@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
+from weakref import WeakValueDictionary
 
 from handviz.core.arguments import Option
 from handviz.core.paths import LANDMARK_FILE, LANDMARKER_FILE, PALM_FILE
@@ -22,6 +23,8 @@ DetectorOption = Annotated[
     Option("detector", help="handviz: MediaPipe's networks in ONNX Runtime; mediapipe: MediaPipe's own library."),
 ]
 """The option ``--detector``."""
+_in_use: "WeakValueDictionary[Path, HandDetector]" = WeakValueDictionary()
+"""The networks of all detectors, by their folder; the last detector frees them."""
 
 
 class Detector(Protocol):
@@ -74,10 +77,17 @@ def make_detector(
         from handviz.detection.landmarker import HandLandmarker
 
         return HandLandmarker(file, max_hands=max_hands, video=video)
+    return _OwnDetector(_networks_in(file.parent), max_hands, video=video)
+
+
+def _networks_in(folder: Path) -> "HandDetector":
+    """Return the networks of a folder: those of a detector in use, so that a new one after a seek loads nothing."""
     from handviz.detection.detector import HandDetector
     from handviz.detection.landmark_network import LandmarkNetwork
     from handviz.detection.palm import PalmDetector
 
-    palms = PalmDetector(file.with_name(PALM_FILE.name))
-    landmarks = LandmarkNetwork(file.with_name(LANDMARK_FILE.name))
-    return _OwnDetector(HandDetector(palms, landmarks), max_hands, video=video)
+    found = _in_use.get(folder)
+    if found is None:
+        found = HandDetector(PalmDetector(folder / PALM_FILE.name), LandmarkNetwork(folder / LANDMARK_FILE.name))
+        _in_use[folder] = found
+    return found
