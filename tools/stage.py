@@ -1,5 +1,7 @@
 """Arms before a camera of known intrinsics, in any room and light: 640 x 480."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +12,7 @@ from handviz.core.records import FloatArray
 from handviz.data.synthetic import backgrounds, look
 from handviz.data.synthetic.arm import ArmPoser, PosedArm, object_transform
 from handviz.data.synthetic.develop import Curve, develop, exposure, sample_curve
-from handviz.rendering.studio import HandStudio, clip_from_camera
+from handviz.rendering.studio import HandStudio, clip_from_camera, open_studio
 from handviz.rendering.studio_parts import TARGET, Lights, Material, Mesh, StudioImage, Surface
 
 WIDTH, HEIGHT = 640, 480
@@ -64,6 +66,16 @@ class Stage:
         inside = (x >= 0) & (x < depth_m.shape[1]) & (y >= 0) & (y < depth_m.shape[0]) & (points_m[:, 2] > 0)
         shown_m = depth_m[np.where(inside, y, 0), np.where(inside, x, 0)]
         return np.asarray(inside & (points_m[:, 2] < shown_m + within_m))
+
+
+@contextmanager
+def open_stage() -> Iterator[Stage]:
+    """Open a stage with a studio of its own, which the end of the block frees."""
+    studio = open_studio(look.textures(), (WIDTH, HEIGHT))
+    try:
+        yield Stage(studio)
+    finally:
+        studio.release()
 
 
 def photograph(drawn: StudioImage, decor: Decor, number: int, *, grain: float) -> NDArray[np.uint8]:
