@@ -254,7 +254,7 @@ def report(score: float, found: Agreement) -> list[str]:
     """Return the lines of a report."""
     figures = found.summary()
     return [
-        f"palms from {score:g} on: {figures['both']:.0f} hands found by both, {found.only_reference} by MediaPipe alone, "
+        f"palms from {score:g} on: {len(found.pairs)} hands found by both, {found.only_reference} by MediaPipe alone, "
         f"{found.only_candidate} by the detector alone",
         f"  boxes: IoU median {figures['union_median']:.4f}, over {MIN_UNION} in {figures['union_fraction']:.1%}; "
         f"landmarks: median {figures['landmarks_median_percent']:.3f} % of the box, 95 % of them within "
