@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -43,7 +44,9 @@ SHAPES = ((640, 480), (640, 360), (480, 480), (360, 480), (320, 240))
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 MIN_MEDIAN_UNION, MIN_UNION, MIN_UNION_FRACTION = 0.97, 0.9, 0.95
 MAX_MEDIAN_PERCENT, MAX_95_PERCENT = 0.5, 2.0
-"""Limits of what may differ: boxes, and landmarks in % of the box's longer side."""
+MAX_LOST_FRACTION = 0.01
+"""Limits of what may differ: boxes, landmarks in % of the box's longer side, and hands that MediaPipe alone finds, as
+their presence lies at the threshold of both; each of them is listed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,14 +122,14 @@ class Agreement:
             "union_fraction": float((unions > MIN_UNION).mean()),
             "landmarks_median_percent": float(np.median(percent)),
             "landmarks_95_percent": float(np.percentile(percent, 95)),
-            "same_side_fraction": float(np.mean([pair.same_side for pair in self.pairs] or [np.nan])),
+            "same_side_fraction": float(np.mean([float(pair.same_side) for pair in self.pairs] or [np.nan])),
         }
 
     def holds(self) -> bool:
-        """Return whether the limits are kept and no hand is lost."""
+        """Return whether the limits are kept."""
         figures = self.summary()
         return (
-            not self.only_reference
+            self.only_reference <= MAX_LOST_FRACTION * (self.only_reference + len(self.pairs))
             and figures["union_median"] > MIN_MEDIAN_UNION
             and figures["union_fraction"] >= MIN_UNION_FRACTION
             and figures["landmarks_median_percent"] < MAX_MEDIAN_PERCENT
@@ -241,12 +244,9 @@ def compare(images: Sequence[NamedImage]) -> dict[float, Agreement]:
     """Return the agreement of MediaPipe and the detector by the least score of a palm."""
     detector, found = HandDetector(), {}
     for score in (PALM_SCORE, STILL_PALM_SCORE):
+        ours = partial(detector.detect_image, max_hands=MAX_HANDS, min_score=score)
         with HandLandmarker(video=False, max_hands=MAX_HANDS, palm_score=score) as reference:
-            found[score] = agreement(
-                images,
-                reference.detect_image,
-                lambda image, score=score: detector.detect_image(image, max_hands=MAX_HANDS, min_score=score),
-            )
+            found[score] = agreement(images, reference.detect_image, ours)
     return found
 
 
