@@ -1,0 +1,183 @@
+"""Streams in which something happens: hands that leave, cuts, other sizes, long breaks, many hands; real networks.
+
+Whatever the detector does between frames, hands end and begin within ``PATIENCE`` frames.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from handviz.core.paths import CLIP_FILE
+from handviz.core.records import Frame, FrameResult
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
+
+pytestmark = pytest.mark.slow
+PATIENCE = 12
+"""Frames within which a hand must be found, or be gone."""
+STEP_MS = 1000 / 30
+RIGHT, BOTH, LEFT = 60, 140, 230
+"""Frames of the bundled clip with these hands."""
+Image = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def images() -> dict[int, Image]:
+    """Return frames of the bundled clip by their numbers."""
+    clip, found = cv2.VideoCapture(str(CLIP_FILE)), {}
+    for number in range(LEFT + 1):
+        clip.grab()
+        if number in (RIGHT, BOTH, LEFT):
+            found[number] = np.ascontiguousarray(clip.retrieve()[1][..., ::-1], np.uint8)
+    clip.release()
+    return found
+
+
+class Stream:
+    """A pipeline that is shown images as a camera does, on a clock of its own."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline, self._number, self._now_ms = pipeline, 0, 0.0
+
+    def show(self, image: Image, *, step_ms: float = STEP_MS) -> FrameResult:
+        self._number, self._now_ms = self._number + 1, self._now_ms + step_ms
+        return self._pipeline.process(Frame(self._number, image.copy(), self._now_ms))
+
+    def until(self, image: Image, count: int) -> FrameResult:
+        """Show an image until there are so many hands, and once more, when there must be as many."""
+        for _ in range(PATIENCE):
+            if len(self.show(image).hands) == count:
+                break
+        result = self.show(image)
+        assert len(result.hands) == count
+        return result
+
+
+@pytest.fixture
+def stream() -> Iterator[Stream]:
+    """Return a stream of up to two hands."""
+    with Pipeline(PipelineSettings("prior"), PipelineConfig(preload_others=False)) as pipeline:
+        yield Stream(pipeline)
+
+
+def empty(width: int = 640, height: int = 480) -> Image:
+    return np.full((height, width, 3), 120, np.uint8)
+
+
+def numbers(result: FrameResult) -> list[int]:
+    return sorted(hand.track_id for hand in result.hands)
+
+
+def centres(result: FrameResult) -> NDArray[np.float64]:
+    """Return the centres (N, 2) in the image, sorted from left to right."""
+    found = np.array([hand.keypoints_px.mean(axis=0) for hand in result.hands])
+    return found[np.argsort(found[:, 0])]
+
+
+def test_a_hand_that_leaves_is_gone_and_has_its_number_when_it_comes_back(
+    stream: Stream, images: dict[int, Image]
+) -> None:
+    before = stream.until(images[RIGHT], 1)
+    stream.until(empty(), 0)
+    for _ in range(30):
+        assert not stream.show(empty()).hands
+    after = stream.until(images[RIGHT], 1)
+    assert numbers(after) == numbers(before)
+    np.testing.assert_allclose(centres(after), centres(before), atol=12)
+
+
+def test_one_of_two_hands_leaves_and_the_other_one_keeps_its_number(stream: Stream, images: dict[int, Image]) -> None:
+    both = stream.until(images[BOTH], 2)
+    stays, leaves = (next(hand for hand in both.hands if hand.handedness == side) for side in ("left", "right"))
+    covered = images[BOTH].copy()
+    left, right = (round(float(edge)) for edge in (leaves.keypoints_px[:, 0].min(), leaves.keypoints_px[:, 0].max()))
+    assert right + 30 < stays.keypoints_px[:, 0].min(), "the hands lie beside each other"
+    covered[:, max(left - 60, 0) : right + 25] = 120
+    (one,) = stream.until(covered, 1).hands
+    assert one.track_id == stays.track_id
+    assert numbers(stream.until(images[BOTH], 2)) == numbers(both)
+
+
+def test_after_a_cut_no_hand_stays_where_it_was(stream: Stream, images: dict[int, Image]) -> None:
+    stream.until(images[RIGHT], 1)
+    stream.show(images[LEFT])
+    for _ in range(PATIENCE):
+        result = stream.show(images[LEFT])
+    assert [hand.handedness for hand in result.hands] == ["left"]
+    shown_px = centres(result)
+    with Pipeline(PipelineSettings("prior"), PipelineConfig(preload_others=False)) as other:
+        np.testing.assert_allclose(shown_px, centres(Stream(other).until(images[LEFT], 1)), atol=12)
+
+
+@pytest.mark.parametrize("size", [(320, 240), (1280, 960), (480, 640)])
+def test_a_camera_may_change_its_size(stream: Stream, images: dict[int, Image], size: tuple[int, int]) -> None:
+    before = stream.until(images[RIGHT], 1)
+    upright = images[RIGHT] if size[0] > size[1] else images[RIGHT][:, :360]
+    other = np.asarray(cv2.resize(upright, size, interpolation=cv2.INTER_AREA), np.uint8)
+    stream.show(other)
+    after = stream.until(other, 1)
+    expected_px = centres(before) * size[0] / upright.shape[1]
+    np.testing.assert_allclose(centres(after), expected_px, atol=0.03 * max(size))
+    for hand in after.hands:
+        assert (hand.intrinsics.centre_x_px, hand.intrinsics.centre_y_px) == (size[0] / 2, size[1] / 2)
+    np.testing.assert_allclose(centres(stream.until(images[RIGHT], 1)), centres(before), atol=12)
+
+
+def test_minutes_without_a_hand_change_nothing(stream: Stream, images: dict[int, Image]) -> None:
+    before = stream.until(images[RIGHT], 1)
+    stream.until(empty(), 0)
+    for _ in range(60):
+        assert not stream.show(empty(), step_ms=4000).hands
+    after = stream.until(images[RIGHT], 1)
+    assert numbers(after) == numbers(before)
+    np.testing.assert_allclose(centres(after), centres(before), atol=12)
+
+
+def test_frames_that_come_late_or_at_once_are_frames(stream: Stream, images: dict[int, Image]) -> None:
+    stream.until(images[RIGHT], 1)
+    for step_ms in (0.0, 0.0, 500.0, -200.0, 1e7, 33.0):
+        result = stream.show(images[RIGHT], step_ms=step_ms)
+        assert len(result.hands) == 1
+        assert np.isfinite(result.hands[0].keypoints_px).all()
+
+
+def ten_hands(image: Image, box: Sequence[int]) -> Image:
+    """Return five by two copies of a part (left, top, right, bottom) of an image."""
+    left, top, right, bottom = box
+    return np.ascontiguousarray(np.tile(image[top:bottom, left:right], (2, 5, 1)))
+
+
+def test_ten_hands_begin_are_told_apart_and_end(images: dict[int, Image]) -> None:
+    config = PipelineConfig(max_hands=10, preload_others=False)
+    with Pipeline(PipelineSettings("prior"), config) as pipeline:
+        stream = Stream(pipeline)
+        image = ten_hands(images[RIGHT], (120, 60, 420, 400))
+        first = stream.until(image, 10)
+        assert len(set(numbers(first))) == 10
+        again = stream.show(image)
+        assert {hand.track_id: hand.keypoints_px.mean(axis=0).round(-2).tolist() for hand in first.hands} == {
+            hand.track_id: hand.keypoints_px.mean(axis=0).round(-2).tolist() for hand in again.hands
+        }
+        stream.until(empty(1500, 680), 0)
+        assert numbers(stream.until(image, 10)) == numbers(first), "numbers are given again, not used up"
+
+
+def test_no_more_hands_than_asked_for(images: dict[int, Image]) -> None:
+    config = PipelineConfig(max_hands=1, preload_others=False)
+    with Pipeline(PipelineSettings("prior"), config) as pipeline:
+        stream = Stream(pipeline)
+        stream.until(images[BOTH], 1)
+        found = [numbers(stream.show(images[BOTH])) for _ in range(PATIENCE)]
+        assert all(one == found[0] for one in found), "and it stays the same one"
+
+
+def test_hands_that_jump_about_do_not_use_up_numbers(stream: Stream, images: dict[int, Image]) -> None:
+    seen = set[int]()
+    for number in range(24):
+        shifted = np.roll(images[RIGHT], 160 if number % 2 else -80, axis=1)
+        for image in (shifted, shifted, empty()):
+            seen |= set(numbers(stream.show(image)))
+    assert seen <= {1, 2}
