@@ -29,10 +29,10 @@ MAX_OVERLAP = 0.3
 """Intersection over union of two boxes from which they are one palm."""
 SIDE_PER_BOX, SHIFT_PER_BOX = 2.6, 0.5
 """The hand's square: its side and its step towards the fingers, in sides of the palm's box."""
-EXTRA_ANGLE_RAD = math.remainder(90 - math.pi / 2, 2 * math.pi)
-"""By how much MediaPipe's square is turned clockwise from the palm's direction, 26.6 degrees: as if its graph took a
-target of 90 degrees for radians. Without it landmarks differ by 1.4 % of the hand (``tools.detector_agreement``)."""
 MAX_LOGIT = 100.0
+MEDIAPIPE_TURN_RAD = 90 - 14 * 2 * math.pi - math.pi / 2
+"""MediaPipe turns the squares of palms by so much more than upright: its graph states the target angle of 90 degrees
+where radians are read. Its hands of later frames, whose squares come from landmarks, are upright."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +63,12 @@ class HandSquare:
         linear = np.array([[cosine, -sine], [sine, cosine]]) * (self.side_px / size_px)
         return np.column_stack([linear, self.centre_px - linear @ np.full(2, size_px / 2)])
 
-    def cut_out(
-        self, image: NDArray[np.uint8], size_px: int = CROP_SIZE, *, border: int = cv2.BORDER_REPLICATE
-    ) -> NDArray[np.uint8]:
-        """Resample the square (``size_px``, ``size_px``, 3) from an image (H, W, 3); ``border``: outside of it."""
+    def cut_out(self, image: NDArray[np.uint8], size_px: int = CROP_SIZE) -> NDArray[np.uint8]:
+        """Resample the square (``size_px``, ``size_px``, 3) from an image (H, W, 3); black outside the image."""
         # As MediaPipe does, which lets whole numbers be the corners here and the centres of pixels there.
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         affine = self.image_from_square(size_px)
-        size = (size_px, size_px)
-        return np.asarray(cv2.warpAffine(image, affine, size, flags=flags, borderMode=border), np.uint8)
+        return np.asarray(cv2.warpAffine(image, affine, (size_px, size_px), flags=flags), np.uint8)
 
 
 class PalmDetector:
@@ -92,10 +89,7 @@ class PalmDetector:
             return []
         squares = [whole_square(image) for image in images]
         batch = np.stack(
-            [
-                square.cut_out(image, PALM_SIZE, border=cv2.BORDER_CONSTANT)
-                for square, image in zip(squares, images, strict=True)
-            ]
+            [square.cut_out(image, PALM_SIZE) for square, image in zip(squares, images, strict=True)]
         ).transpose(0, 3, 1, 2)
         found = self._network.run(np.ascontiguousarray(batch))
         return [
@@ -165,10 +159,10 @@ def _palm(score: float, points: FloatArray, square: HandSquare) -> Palm:
     return Palm(score, points_px[:2].ravel(), points_px[2:])
 
 
-def square_of_palm(palm: Palm) -> HandSquare:
-    """Return the square of the hand that a palm belongs to."""
+def square_of_palm(palm: Palm, *, turn_rad: float = MEDIAPIPE_TURN_RAD) -> HandSquare:
+    """Return the square of the hand that a palm belongs to; ``turn_rad`` 0: with the hand upright in it."""
     direction = palm.keypoints_px[MIDDLE_KNUCKLE] - palm.keypoints_px[WRIST]
-    angle = math.atan2(direction[0], -direction[1]) + EXTRA_ANGLE_RAD
+    angle = math.atan2(direction[0], -direction[1]) + turn_rad
     low, high = palm.box[:2], palm.box[2:]
     width, height = high - low
     towards_fingers = np.array([math.sin(angle), -math.cos(angle)])
