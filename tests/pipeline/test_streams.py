@@ -3,7 +3,7 @@
 Whatever the detector does between frames, hands end and begin within ``PATIENCE`` frames.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from handviz.core.paths import CLIP_FILE
-from handviz.core.records import Frame, FrameResult
+from handviz.core.records import Frame, FrameResult, HandMesh
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 PATIENCE = 12
 """Frames within which a hand must be found, or be gone."""
 STEP_MS = 1000 / 30
-RIGHT, BOTH, LEFT = 60, 140, 230
-"""Frames of the bundled clip with these hands."""
+RIGHT, LEFT = 0, 199
+"""Frames of the bundled clip with an open hand, whose side is clear."""
 Image = NDArray[np.uint8]
 
 
@@ -30,10 +30,16 @@ def images() -> dict[int, Image]:
     clip, found = cv2.VideoCapture(str(CLIP_FILE)), {}
     for number in range(LEFT + 1):
         clip.grab()
-        if number in (RIGHT, BOTH, LEFT):
+        if number in (RIGHT, LEFT):
             found[number] = np.ascontiguousarray(clip.retrieve()[1][..., ::-1], np.uint8)
     clip.release()
     return found
+
+
+@pytest.fixture(scope="module")
+def both(images: dict[int, Image]) -> Image:
+    """Return an image of a right hand in its left half and a left hand in its right half."""
+    return np.ascontiguousarray(np.hstack([images[RIGHT][:, 100:420], images[LEFT][:, 240:560]]))
 
 
 class Stream:
@@ -89,16 +95,15 @@ def test_a_hand_that_leaves_is_gone_and_has_its_number_when_it_comes_back(
     np.testing.assert_allclose(centres(after), centres(before), atol=12)
 
 
-def test_one_of_two_hands_leaves_and_the_other_one_keeps_its_number(stream: Stream, images: dict[int, Image]) -> None:
-    both = stream.until(images[BOTH], 2)
-    stays, leaves = (next(hand for hand in both.hands if hand.handedness == side) for side in ("left", "right"))
-    covered = images[BOTH].copy()
-    left, right = (round(float(edge)) for edge in (leaves.keypoints_px[:, 0].min(), leaves.keypoints_px[:, 0].max()))
-    assert right + 30 < stays.keypoints_px[:, 0].min(), "the hands lie beside each other"
-    covered[:, max(left - 60, 0) : right + 25] = 120
-    (one,) = stream.until(covered, 1).hands
-    assert one.track_id == stays.track_id
-    assert numbers(stream.until(images[BOTH], 2)) == numbers(both)
+def test_one_of_two_hands_leaves_and_the_other_one_keeps_its_number(stream: Stream, both: Image) -> None:
+    first = stream.until(both, 2)
+    assert {hand.handedness for hand in first.hands} == {"left", "right"}
+    covered = both.copy()
+    covered[:, :320] = 120
+    (stays,) = stream.until(covered, 1).hands
+    assert stays.handedness == "left"
+    assert {hand.track_id for hand in first.hands if hand.handedness == "left"} == {stays.track_id}
+    assert numbers(stream.until(both, 2)) == numbers(first)
 
 
 def test_after_a_cut_no_hand_stays_where_it_was(stream: Stream, images: dict[int, Image]) -> None:
@@ -144,34 +149,33 @@ def test_frames_that_come_late_or_at_once_are_frames(stream: Stream, images: dic
         assert np.isfinite(result.hands[0].keypoints_px).all()
 
 
-def ten_hands(image: Image, box: Sequence[int]) -> Image:
-    """Return five by two copies of a part (left, top, right, bottom) of an image."""
-    left, top, right, bottom = box
-    return np.ascontiguousarray(np.tile(image[top:bottom, left:right], (2, 5, 1)))
-
-
 def test_ten_hands_begin_are_told_apart_and_end(images: dict[int, Image]) -> None:
     config = PipelineConfig(max_hands=10, preload_others=False)
     with Pipeline(PipelineSettings("prior"), config) as pipeline:
         stream = Stream(pipeline)
-        image = ten_hands(images[RIGHT], (120, 60, 420, 400))
+        image = np.ascontiguousarray(np.tile(images[LEFT][90:380, 290:500], (2, 5, 1)))
         first = stream.until(image, 10)
         assert len(set(numbers(first))) == 10
-        again = stream.show(image)
-        assert {hand.track_id: hand.keypoints_px.mean(axis=0).round(-2).tolist() for hand in first.hands} == {
-            hand.track_id: hand.keypoints_px.mean(axis=0).round(-2).tolist() for hand in again.hands
-        }
-        stream.until(empty(1500, 680), 0)
+        cells = {hand.track_id: cell_of(hand) for hand in first.hands}
+        assert len(set(cells.values())) == 10
+        assert {hand.track_id: cell_of(hand) for hand in stream.show(image).hands} == cells
+        stream.until(empty(*image.shape[1::-1]), 0)
         assert numbers(stream.until(image, 10)) == numbers(first), "numbers are given again, not used up"
 
 
-def test_no_more_hands_than_asked_for(images: dict[int, Image]) -> None:
+def cell_of(hand: HandMesh) -> tuple[int, int]:
+    """Return column and row of a hand in the image of ten."""
+    x, y = hand.keypoints_px.mean(axis=0)
+    return int(x // 210), int(y // 290)
+
+
+def test_no_more_hands_than_asked_for(both: Image) -> None:
     config = PipelineConfig(max_hands=1, preload_others=False)
     with Pipeline(PipelineSettings("prior"), config) as pipeline:
         stream = Stream(pipeline)
-        stream.until(images[BOTH], 1)
-        found = [numbers(stream.show(images[BOTH])) for _ in range(PATIENCE)]
-        assert all(one == found[0] for one in found), "and it stays the same one"
+        first = numbers(stream.until(both, 1))
+        for _ in range(PATIENCE):
+            assert numbers(stream.show(both)) == first
 
 
 def test_hands_that_jump_about_do_not_use_up_numbers(stream: Stream, images: dict[int, Image]) -> None:
