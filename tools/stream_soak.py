@@ -15,6 +15,7 @@ from handviz.core.arguments import Count, Seed, whole
 from handviz.core.output import print_result
 from handviz.core.process import resident_megabytes
 from handviz.core.records import Frame
+from handviz.detection.detectors import DetectorOption
 from handviz.models.registry import ModelChoice
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
@@ -37,14 +38,15 @@ class Arguments:
     """Length of the stream."""
     seed: Seed = 0
     model: ModelChoice = "final"
+    detector: DetectorOption = "handviz"
     max_hands: Count = 2
     """How many hands the pipeline is asked for."""
 
 
 def run(arguments: Arguments) -> int:
     """Print a report; exit status 1 if something grew."""
-    settings = PipelineSettings(arguments.model)
-    config = PipelineConfig(max_hands=arguments.max_hands, preload_others=False)
+    settings = PipelineSettings(arguments.model, max_hands=arguments.max_hands)
+    config = PipelineConfig(detector=arguments.detector, preload_others=False)
     samples, numbers = list[Sample](), set[int]()
     every = max(arguments.frames // SAMPLES, SCENE_FRAMES)
     with Pipeline(settings, config) as pipeline:

@@ -6,7 +6,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Self
@@ -17,7 +17,8 @@ import tools
 from handviz.core.arguments import Count, Option, Seed
 from handviz.core.files import make_folder, write_files
 from handviz.core.output import plain, print_result
-from handviz.core.records import ModelId
+from handviz.core.records import DetectorChoice, ModelId
+from handviz.detection.detectors import DetectorOption
 from handviz.models.registry import ModelChoice
 from handviz.pipeline.kalman import make_smoother
 from handviz.pipeline.pipeline import Pipeline
@@ -65,6 +66,7 @@ class Arguments:
     """Clips of each scenario, with other hands, skin, rooms and light."""
     seed: Seed = 0
     model: ModelChoice = "final"
+    detector: DetectorOption = "handviz"
     results: Path | None = None
     """Write the figures to this JSON file too."""
     videos: Path | None = None
@@ -85,7 +87,7 @@ def run(arguments: Arguments) -> int:
             print_result("wrote %s", path)
         return 0
     totals = dict.fromkeys(names, Tally())
-    with Followers(arguments.model) as followers:
+    with Followers(arguments.model, arguments.detector) as followers:
         for one, seed in tqdm(planned, unit="clip"):
             clip = clip_of(one, seed, arguments.cache)
             totals[one.name] += tally(clip, followers.follow(clip, one.max_hands))
@@ -110,8 +112,9 @@ def clip_of(one: Scenario, seed: int, cache: Path) -> TrackedClip:
 class Followers:
     """Pipelines for each number of hands asked for, made when they are needed."""
 
-    def __init__(self, model: ModelId) -> None:
+    def __init__(self, model: ModelId, detector: DetectorChoice = "handviz") -> None:
         self._settings = PipelineSettings(model, smoothing=0.0)
+        self._config = PipelineConfig(detector=detector, preload_others=False)
         self._stack = contextlib.ExitStack()
         self._pipelines: dict[int, Pipeline] = {}
 
@@ -130,8 +133,8 @@ class Followers:
     def _pipeline(self, max_hands: int) -> Pipeline:
         """Return a pipeline that has forgotten earlier clips."""
         if max_hands not in self._pipelines:
-            config = PipelineConfig(max_hands=max_hands, preload_others=False)
-            self._pipelines[max_hands] = self._stack.enter_context(Pipeline(self._settings, config))
+            settings = replace(self._settings, max_hands=max_hands)
+            self._pipelines[max_hands] = self._stack.enter_context(Pipeline(settings, self._config))
         self._pipelines[max_hands].reset()
         return self._pipelines[max_hands]
 

@@ -4,6 +4,7 @@ Whatever the detector does between frames, hands end and begin within ``PATIENCE
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from handviz.core.paths import CLIP_FILE
-from handviz.core.records import Frame, FrameResult, HandMesh
+from handviz.core.records import DetectorChoice, Frame, FrameResult, HandMesh
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 
@@ -62,11 +63,24 @@ class Stream:
         return result
 
 
-@pytest.fixture
-def stream() -> Iterator[Stream]:
-    """Return a stream of up to two hands."""
-    with Pipeline(PipelineSettings("prior"), PipelineConfig(preload_others=False)) as pipeline:
+@contextmanager
+def open_stream(detector: DetectorChoice, max_hands: int = 2) -> Iterator[Stream]:
+    settings = PipelineSettings("prior", max_hands=max_hands)
+    with Pipeline(settings, PipelineConfig(detector=detector, preload_others=False)) as pipeline:
         yield Stream(pipeline)
+
+
+@pytest.fixture(params=["handviz", "mediapipe"])
+def detector(request: pytest.FixtureRequest) -> DetectorChoice:
+    """Return each of the detectors."""
+    return request.param
+
+
+@pytest.fixture
+def stream(detector: DetectorChoice) -> Iterator[Stream]:
+    """Return a stream of up to two hands."""
+    with open_stream(detector) as opened:
+        yield opened
 
 
 def empty(width: int = 640, height: int = 480) -> Image:
@@ -106,15 +120,17 @@ def test_one_of_two_hands_leaves_and_the_other_one_keeps_its_number(stream: Stre
     assert numbers(stream.until(both, 2)) == numbers(first)
 
 
-def test_after_a_cut_no_hand_stays_where_it_was(stream: Stream, images: dict[int, Image]) -> None:
+def test_after_a_cut_no_hand_stays_where_it_was(
+    stream: Stream, detector: DetectorChoice, images: dict[int, Image]
+) -> None:
     stream.until(images[RIGHT], 1)
     stream.show(images[LEFT])
     for _ in range(PATIENCE):
         result = stream.show(images[LEFT])
     assert [hand.handedness for hand in result.hands] == ["left"]
     shown_px = centres(result)
-    with Pipeline(PipelineSettings("prior"), PipelineConfig(preload_others=False)) as other:
-        np.testing.assert_allclose(shown_px, centres(Stream(other).until(images[LEFT], 1)), atol=12)
+    with open_stream(detector) as other:
+        np.testing.assert_allclose(shown_px, centres(other.until(images[LEFT], 1)), atol=12)
 
 
 @pytest.mark.parametrize("size", [(320, 240), (1280, 960), (480, 640)])
@@ -149,10 +165,8 @@ def test_frames_that_come_late_or_at_once_are_frames(stream: Stream, images: dic
         assert np.isfinite(result.hands[0].keypoints_px).all()
 
 
-def test_ten_hands_begin_are_told_apart_and_end(images: dict[int, Image]) -> None:
-    config = PipelineConfig(max_hands=10, preload_others=False)
-    with Pipeline(PipelineSettings("prior"), config) as pipeline:
-        stream = Stream(pipeline)
+def test_ten_hands_begin_are_told_apart_and_end(detector: DetectorChoice, images: dict[int, Image]) -> None:
+    with open_stream(detector, max_hands=10) as stream:
         image = np.ascontiguousarray(np.tile(images[LEFT][90:380, 290:500], (2, 5, 1)))
         first = stream.until(image, 10)
         assert len(set(numbers(first))) == 10
@@ -169,10 +183,8 @@ def cell_of(hand: HandMesh) -> tuple[int, int]:
     return int(x // 210), int(y // 290)
 
 
-def test_no_more_hands_than_asked_for(both: Image) -> None:
-    config = PipelineConfig(max_hands=1, preload_others=False)
-    with Pipeline(PipelineSettings("prior"), config) as pipeline:
-        stream = Stream(pipeline)
+def test_no_more_hands_than_asked_for(detector: DetectorChoice, both: Image) -> None:
+    with open_stream(detector, max_hands=1) as stream:
         first = numbers(stream.until(both, 1))
         for _ in range(PATIENCE):
             assert numbers(stream.show(both)) == first
