@@ -137,6 +137,8 @@ class Detection:
     """Number of the hand over frames (``detection.tracking.HandTracker``), from 1; 0: not tracked."""
     side_is_stated: bool = False
     """Whether the user stated the handedness of this hand, which then nothing else changes."""
+    crop: "HandCrop | None" = None
+    """The crop, as ``DEFAULT_CROP`` says, in which the landmark network saw the hand, if it was found so."""
 
 
 @dataclass(frozen=True)
