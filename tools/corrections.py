@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -20,7 +21,7 @@ from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, intrinsics_of_
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_result
 from handviz.core.paths import CLIP_FILE
-from handviz.core.records import Frame, HandCrop, HandMesh, NetworkFile, NetworkOutput, PlacedHand, SmoothingKind
+from handviz.core.records import SMOOTHING_KINDS, Frame, HandCrop, HandMesh, NetworkFile, NetworkOutput, PlacedHand
 from handviz.detection.crop import CropView, crop_hand, hand_mesh_from_crop
 from handviz.detection.tracking import HandTracker
 from handviz.hand_models.template import HandTemplate
@@ -107,7 +108,7 @@ class Corrections:
         self._replayed = LoadedModel(replace(model.spec, load=lambda _: self._replay), context)
         self._maker = HandMaker(config)
         self._lift = self._maker.prepare(model.template)
-        self._smoothers = {kind: make_smoother(kind, PipelineSettings().smoothing) for kind in ("kalman", "one_euro")}
+        self._smoothers = {kind: make_smoother(kind, PipelineSettings().smoothing) for kind in SMOOTHING_KINDS}
         self._smoother = make_smoother("kalman", PipelineSettings().smoothing)
         self._tracker = HandTracker(video=True)
 
@@ -129,10 +130,9 @@ class Corrections:
         model, count = self._model, len(answered.crops)
         watch.timed("check", count, lambda: check_answer(model.spec, model.template, answered.outputs, count))
         hands = self._placed(answered, watch)
-        kinds: tuple[SmoothingKind, ...] = ("kalman", "one_euro")
-        for kind in kinds:
-            time_ms = answered.frame.time_ms or 0.0
-            watch.timed(kind, count, lambda kind=kind: self._smoothers[kind].smooth(hands, time_ms))  # type: ignore[misc]
+        for kind, smoother in self._smoothers.items():
+            smooth = partial(smoother.smooth, hands, answered.frame.time_ms or 0.0)
+            watch.timed(kind, count, smooth)
         found = [crop.detection for crop in answered.crops]
         watch.timed("track", count, lambda: self._tracker.update(found))
         watch.timed("crop", count, lambda: [crop_hand(answered.frame.image, one, model.spec.crop) for one in found])

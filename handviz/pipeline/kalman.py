@@ -76,12 +76,20 @@ def noise_factor(strength: float) -> float:
     return MIN_NOISE_FACTOR * (MAX_NOISE_FACTOR / MIN_NOISE_FACTOR) ** strength
 
 
+def mean_square(rows: FloatArray) -> FloatArray:
+    """Return the mean square (N,) of each row (N, D)."""
+    return np.asarray(np.einsum("nd,nd->n", rows, rows) / rows.shape[1])
+
+
 class ConstantVelocity:
-    """Filter of rows (N, D) of nearly constant velocity; all columns of a row share one variance."""
+    """Filter of rows (N, D) of nearly constant velocity; all columns of a row share one variance.
+
+    Arrays of points are in Fortran order, column by column, in which NumPy is about twice as fast here.
+    """
 
     def __init__(self, value: FloatArray, variance: FloatArray, noise: NoiseModel = DEFAULT_NOISE) -> None:
         """Start at ``value`` (N, D), each row with its measurement's ``variance`` (N,), and at rest."""
-        self.value: FloatArray = np.array(value, np.float64)
+        self.value: FloatArray = np.array(value, np.float64, order="F")
         self.velocity: FloatArray = np.zeros_like(self.value)
         self._noise = noise
         self.variance = np.array(variance, np.float64)
@@ -94,7 +102,7 @@ class ConstantVelocity:
         self.value = self.value + step_s * self.velocity
         noise = self._noise
         rest = (noise.rest_index / NOMINAL_STEP_S**2) ** 2 * variance
-        acceleration = (rest + (self.velocity**2).mean(axis=1) / noise.change_s**2) * NOMINAL_STEP_S
+        acceleration = (rest + mean_square(self.velocity) / noise.change_s**2) * NOMINAL_STEP_S
         grown = self.variance + step_s * (2 * self._cross + step_s * self._velocity_variance)
         self.variance = grown + acceleration * step_s**3 / 3
         self._cross = self._cross + step_s * self._velocity_variance + acceleration * step_s**2 / 2
@@ -105,7 +113,7 @@ class ConstantVelocity:
         noise = self._noise
         total = self.variance + variance
         limit = 1 + noise.gate_stds * math.sqrt(2 / innovation.shape[1])
-        missing = np.maximum((innovation**2).mean(axis=1) / limit - total, 0)
+        missing = np.maximum(mean_square(innovation) / limit - total, 0)
         fraction = noise.velocity_fraction / step_s
         predicted, cross = self.variance + missing, self._cross + fraction * missing
         total = total + missing
@@ -171,20 +179,22 @@ def _measured(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
     std_mm = point_stds_mm(hand, unknown_mm=noise.reference_std_mm).astype(np.float64)
     # Standard deviations are relative to the wrist, points to the palm's centre: the wrist's own noise is the palm's.
     palm_mm = max(float(np.mean(std_mm[len(hand.vertices_m) :][PALM,])), MIN_STD_MM)
-    noise_mm = np.hypot(std_mm, palm_mm)
     factor = noise_factor(strength)
+    noise_m2 = (factor / MILLIMETRES_PER_METRE) ** 2 * (std_mm**2 + palm_mm**2)
     relative_variance = (factor * max(float(std_mm.mean()), MIN_STD_MM) / noise.reference_std_mm) ** 2
     palm_m = _palm_m(hand)
     return _Measured(
         direction=palm_m[None, :2] / palm_m[2],
         log_depth=math.log(palm_m[2]),
         rotation=np.asarray(hand.camera_from_wrist, np.float64),
-        points_m=np.concatenate([hand.vertices_m, hand.keypoints_m]) - (palm_m - hand.wrist_camera_m),
+        points_m=np.subtract(
+            np.concatenate([hand.vertices_m, hand.keypoints_m]), palm_m - hand.wrist_camera_m, order="F"
+        ),
         position_variance=np.array([relative_variance * (noise.position_m / palm_m[2]) ** 2]),
         depth_variance=np.array([relative_variance * noise.log_depth**2]),
         rotation_variance=relative_variance * np.square(noise.rotation_rad),
-        across_variance=(factor * noise.across_fraction / MILLIMETRES_PER_METRE * noise_mm) ** 2,
-        along_variance=(factor * noise.along_fraction / MILLIMETRES_PER_METRE * noise_mm) ** 2,
+        across_variance=noise.across_fraction**2 * noise_m2,
+        along_variance=noise.along_fraction**2 * noise_m2,
         std_mm=std_mm,
     )
 
@@ -251,8 +261,9 @@ class KalmanTrack:
     def _rotate_points(self, rotation: FloatArray) -> None:
         """Rotate the points and their velocities with the hand; their variances stay in the camera's axes."""
         across, along = self._across, self._along
-        value = np.concatenate([across.value, along.value], axis=1) @ rotation.T
-        velocity = np.concatenate([across.velocity, along.velocity], axis=1) @ rotation.T
+        # Transposed, so that they stay in Fortran order.
+        value = (rotation @ np.concatenate([across.value.T, along.value.T])).T
+        velocity = (rotation @ np.concatenate([across.velocity.T, along.velocity.T])).T
         across.value, along.value = value[:, :2], value[:, 2:]
         across.velocity, along.velocity = velocity[:, :2], velocity[:, 2:]
 
@@ -268,7 +279,7 @@ class KalmanTrack:
     def _assemble(self, hand: HandMesh, strength: float) -> HandMesh:
         points_m = np.concatenate([self._across.value, self._along.value], axis=1)
         # The palm's centre is filtered by itself; results are relative to the wrist.
-        points_m = points_m - points_m[len(hand.vertices_m)]
+        points_m = np.subtract(points_m, points_m[len(hand.vertices_m)], order="C")
         vertices_m, keypoints_m = np.split(points_m, [len(hand.vertices_m)])
         depth_m = math.exp(float(self._depth.value[0, 0]))
         palm_m = np.append(self._direction.value[0], 1.0) * depth_m

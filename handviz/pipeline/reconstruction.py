@@ -63,9 +63,14 @@ class HandMaker:
         self._displacements: dict[str, FloatArray] = {}
 
     def prepare(self, template: HandTemplate) -> FloatArray:
-        """Return the matrix (V, 21) of ``vertices_from_keypoint_displacements``, computed once for each hand model."""
+        """Return the matrix (V, 21) of ``vertices_from_keypoint_displacements``, computed once for each hand model.
+
+        In single precision, as the networks' vertices are.
+        """
         if template.fingerprint not in self._displacements:
-            self._displacements[template.fingerprint] = vertices_from_keypoint_displacements(template)
+            self._displacements[template.fingerprint] = vertices_from_keypoint_displacements(template).astype(
+                np.float32
+            )
         return self._displacements[template.fingerprint]
 
     def of_detections(

@@ -127,10 +127,12 @@ def _moved(
 ) -> NetworkOutput:
     """Move the keypoints by displacements (21, 3) relative to the wrist, which stays the origin."""
     displacements = displacements - displacements[0]
-    vertices_m = canonical.vertices_m + vertices_from_displacements @ displacements
+    vertices_m = canonical.vertices_m + vertices_from_displacements @ displacements.astype(
+        vertices_from_displacements.dtype
+    )
     return replace(
         canonical,
-        vertices_m=vertices_m.astype(canonical.vertices_m.dtype),
+        vertices_m=vertices_m.astype(canonical.vertices_m.dtype, copy=False),
         keypoints_m=(canonical.keypoints_m + displacements).astype(canonical.keypoints_m.dtype),
     )
 
@@ -174,16 +176,12 @@ class _Camera:
     def moved(self, by: FloatArray, view: CropView) -> "_Camera":
         """Return the view after a rotation (3,) in radians, a step of ln depth and a shift (2,) in crop half-sides."""
         depth_m = float(self.position_m[2])
-        position_m = (self.position_m + depth_m * (view.ray_slopes @ by[4:])) * math.exp(by[3])
+        position_m = (self.position_m + depth_m * (view.ray_slopes @ by[4:])) * np.exp(by[3])
         return _Camera(rotation_from_axis_angle(by[:3]) @ self.rotation, position_m)
 
-    def points(self, points_m: FloatArray) -> FloatArray:
-        """Transform canonical points (N, 3), the wrist at the origin, to the camera frame (N, 3)."""
-        return points_m @ self.rotation.T + self.position_m
-
-    def in_front(self, points_m: FloatArray) -> "_Camera":
-        """Return the camera moved back until canonical points (N, 3) are in front of it."""
-        return _Camera(self.rotation, in_front(self.position_m, points_m @ self.rotation.T))
+    def turned(self, points_m: FloatArray) -> FloatArray:
+        """Rotate canonical points (N, 3) to the camera's axes, the wrist at the origin."""
+        return points_m @ self.rotation.T
 
 
 def refine_camera(placed: PlacedHand, crop: HandCrop, view: CropView, prior: CameraPrior = DEFAULT_PRIOR) -> PlacedHand:
@@ -201,7 +199,7 @@ def refine_camera(placed: PlacedHand, crop: HandCrop, view: CropView, prior: Cam
     refined = replace(
         canonical,
         rotation=(view.camera_from_crop.T @ camera.rotation).astype(canonical.rotation.dtype),
-        scale=canonical.scale * math.exp(-moved[3]),
+        scale=float(canonical.scale * np.exp(-moved[3])),
         translation=(canonical.translation + moved[4:]).astype(canonical.translation.dtype),
     )
     return replace(
@@ -229,16 +227,17 @@ def _posterior_mode(
 ) -> tuple[_Camera, FloatArray, FloatArray]:
     """Return the camera after STEPS, its motion (6,) from the start, and the information (6, 6) there."""
     prior_information, weights = prior.information, 1 / marks.std
-    camera, moved = start, np.zeros(6)
+    camera, moved, turned_m = start, np.zeros(6), start.turned(marks.points_m)
     for _ in range(STEPS):
-        points_m = camera.points(marks.points_m)
-        in_crop, jacobian = _in_crop_with_jacobian(points_m, camera.position_m, view)
+        in_crop, jacobian = _in_crop_with_jacobian(turned_m, camera.position_m, view)
         residual = (in_crop - marks.in_crop) * weights
         jacobian *= weights[..., None]
         weighted = (jacobian * huber_weight(residual)[:, None, None]).reshape(-1, 6).T
         information = weighted @ jacobian.reshape(-1, 6) + prior_information
         moved = moved - np.linalg.solve(information, weighted @ residual.ravel() + prior_information @ moved)
-        camera = start.moved(moved, view).in_front(marks.points_m)
+        camera = start.moved(moved, view)
+        turned_m = camera.turned(marks.points_m)
+        camera = replace(camera, position_m=in_front(camera.position_m, turned_m))
     return camera, moved, information
 
 
@@ -262,12 +261,15 @@ def huber_weight(residual: FloatArray) -> FloatArray:
 
 
 def _in_crop_with_jacobian(
-    points_m: FloatArray, position_m: FloatArray, view: CropView
+    turned_m: FloatArray, position_m: FloatArray, view: CropView
 ) -> tuple[FloatArray, FloatArray]:
-    """Return projected points (N, 2) and their derivative (N, 2, 6) by rotation, ln depth and shift of the wrist."""
-    in_crop, slopes = view.in_crop_with_slopes(points_m)
-    jacobian = np.empty((len(points_m), 2, 6))
-    jacobian[:, :, :3] = slopes @ cross_matrix(position_m - points_m)
+    """Return projected points (N, 2) and their derivative (N, 2, 6) by rotation, ln depth and shift of the wrist.
+
+    ``turned_m`` (N, 3) relative to the wrist, in the camera's axes.
+    """
+    in_crop, slopes = view.in_crop_with_slopes(turned_m + position_m)
+    jacobian = np.empty((len(turned_m), 2, 6))
+    jacobian[:, :, :3] = slopes @ cross_matrix(-turned_m)
     jacobian[:, :, 3] = slopes @ position_m
     jacobian[:, :, 4:] = slopes @ (position_m[2] * view.ray_slopes)
     return in_crop, jacobian
