@@ -14,6 +14,8 @@ SAME_HAND_COVER = 0.8
 SAME_HAND_UNION_FRACTION = 0.6
 SCORE_DECAY = 0.9
 """Fraction of a hand's summed handedness that is kept for the next frame: a memory of about ten frames."""
+SETTLED_SCORE = 1.5
+"""Sum of a hand's handedness from which its side is sure: three or four frames in which it is clear."""
 SAME_TRACK_DISTANCE = 0.5
 """Mean distance of the keypoints of one hand in two frames, as a fraction of its size; more is another hand."""
 OTHER_SIDE_DISTANCE = 0.25
@@ -189,6 +191,11 @@ class HandTracker:
         """Return where the hands of the last frame are expected in the next one, each with its number and side."""
         with self._lock:
             return [hand.expected() for hand in self._hands if hand.has_begun and hand.frames_unseen == 0]
+
+    def is_settled(self, track_id: int) -> bool:
+        """Return whether the side of a hand is sure by the frames so far."""
+        with self._lock:
+            return any(abs(hand.right_score) >= SETTLED_SCORE for hand in self._numbered(track_id))
 
     def lose_places(self) -> None:
         """Take no hand to be where it was: the next frame is of another size, or follows a cut."""
