@@ -22,6 +22,8 @@ OTHER_SIDE_DISTANCE = 0.25
 """Added to that distance where the sides differ: of two hands that cross, each keeps the number of its side."""
 VELOCITY_FRACTION = 0.5
 """Fraction of the last step in a hand's velocity."""
+EXPECTED_FRACTION = 0.5
+"""Fraction of its velocity by which a hand is moved on: the crop of the next frame has room for the rest."""
 MAX_FRAMES_UNSEEN = 5
 """A hand that was away for longer has no place any more, only a side."""
 
@@ -128,8 +130,14 @@ class _TrackedHand:
 
     def expected(self) -> Detection:
         """Return where the hand is expected in the next frame, with its side by the evidence so far."""
-        keypoints_px = self.latest.keypoints_px + self.velocity_px * (self.frames_unseen + 1)
-        return replace(self.latest, handedness=self.side, keypoints_px=keypoints_px, track_id=self.track_id, crop=None)
+        step_px = EXPECTED_FRACTION * self.velocity_px * (self.frames_unseen + 1)
+        return replace(
+            self.latest,
+            handedness=self.side,
+            keypoints_px=self.latest.keypoints_px + step_px,
+            track_id=self.track_id,
+            crop=None,
+        )
 
     def distance(self, detection: Detection, *, any_side: bool) -> float:
         """Return the distance to where the hand is expected, with that of the side; infinite for another hand."""
