@@ -24,14 +24,17 @@ from handviz.core.paths import (
     CLIP_FILE,
     EXPORTS,
     IS_CLONE,
+    LANDMARK_FILE,
     LANDMARKER_FILE,
     MANO_FOLDER,
     MODELS,
     OPEN_HAND_FILE,
     PACKAGE,
+    PALM_FILE,
     PROJECT_ROOT,
     RUNS,
     TEXTURE_NAME,
+    TRUNK_NAME,
     WINDOW_COMMAND,
     cache_folder,
     how_to_restore,
@@ -292,7 +295,8 @@ def check_needed_files() -> list[Finding]:
     from handviz.models.registry import shipped_models
 
     networks = (spec.file for spec in shipped_models())
-    needed = dict.fromkeys((LANDMARKER_FILE, OPEN_HAND_FILE, CLIP_FILE, MODELS / TEXTURE_NAME, *networks))
+    others = (LANDMARK_FILE, PALM_FILE, MODELS / TRUNK_NAME, MODELS / TEXTURE_NAME)
+    needed = dict.fromkeys((LANDMARKER_FILE, OPEN_HAND_FILE, CLIP_FILE, *others, *networks))
     missing = [path for path in needed if not path.is_file()]
     if not missing:
         return [Finding("files", "ok", "detector, hand model, clip and networks are there")]

@@ -1,13 +1,14 @@
 """What a family of models is: the records that the registry lists, and the interface that the pipeline runs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from handviz.core.paths import MODELS, model_file
 from handviz.core.records import DEFAULT_CROP, CropSpec, Device, HandCrop, ModelId, NetworkFile, NetworkOutput
 from handviz.hand_models.template import HandTemplate
+from handviz.models.shared import SharedNetworks
 
 PROVISIONS = {
     "uncertainty": "a standard deviation for each vertex",
@@ -29,6 +30,8 @@ class LoadContext:
     hand_model: Path | None = None
     """The user's MANO file; None: the hand model that a file names, if it is known."""
     device: Device = "auto"
+    shared: SharedNetworks = field(default_factory=SharedNetworks, compare=False, repr=False)
+    """The networks that all models loaded with this context share."""
 
 
 class Reconstructor(Protocol):
