@@ -4,6 +4,7 @@ What ``handviz export`` writes of newly trained models are whole files, since th
 that are heads already are left as they are, if they belong to the trunk beside them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from handviz.cli.export import write_checksums
@@ -13,11 +14,12 @@ from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.export import export_onnx, export_trunk, trunk_fingerprint
 from handviz.models.amvur.family import FAMILY
 from handviz.models.amvur.from_onnx import read_onnx
+from handviz.models.base import ModelSpec
 
 
-def build(folder: Path = MODELS) -> Path:
+def build(folder: Path = MODELS, models: Sequence[ModelSpec] = FAMILY.models) -> Path:
     """Write the trunk and the heads in place of the files; HandvizError if their trunks differ in a single bit."""
-    files = [model_file(spec.id, folder) for spec in FAMILY.models]
+    files = [model_file(spec.id, folder) for spec in models]
     template = load_open_hand()
     exported = [read_onnx(path, template) for path in files]
     fingerprints = {path: trunk_fingerprint(one.model) for path, one in zip(files, exported, strict=True)}

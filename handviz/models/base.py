@@ -79,9 +79,12 @@ class ModelSpec:
     """What it is, in a line."""
     file_name: str = ""
     """The name of its file in the folder of the models; empty: ``handviz_ID.onnx``."""
+    is_always_shipped: bool = False
+    """Whether its file is the one that handviz ships, whatever folder of models is given."""
 
     def file_in(self, model_dir: Path = MODELS) -> Path:
         """Return the path of its file in a folder of models."""
+        model_dir = MODELS if self.is_always_shipped else model_dir
         return model_dir / self.file_name if self.file_name else model_file(self.id, model_dir)
 
     @property

@@ -23,6 +23,7 @@ FAMILY = ModelFamily(
             _load,
             hint="The open hand fitted to MediaPipe's landmarks, without uncertainty",
             file_name=LANDMARK_FILE.name,
+            is_always_shipped=True,
         ),
     ),
 )
