@@ -311,6 +311,11 @@ class ModelCache:
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-network")
         self._models: dict[ModelId, Future[LoadedModel]] = {}
 
+    @property
+    def shared(self) -> SharedNetworks:
+        """The networks that its models share."""
+        return self._context.shared
+
     def request(self, model: ModelId) -> Future[LoadedModel]:
         """Return the model or its loading; one that failed is loaded again, since its file may exist by now."""
         with self._lock:

@@ -40,7 +40,7 @@ class SharedNetworks:
         self._lock = threading.Lock()
         self._network = landmark_network
         self._trunks: dict[tuple[Path, Device], Trunk] = {}
-        self._last: tuple[NDArray[np.uint8], list[CropLandmarks]] | None = None
+        self._last: list[tuple[NDArray[np.uint8], CropLandmarks]] = []
 
     def landmark_network(self, device: Device = "auto") -> "LandmarkNetwork":
         """Return the landmark network; HandvizError if its file is missing or damaged."""
@@ -48,13 +48,21 @@ class SharedNetworks:
             return self._opened(device)
 
     def landmarks_of(self, crops: Sequence[HandCrop], device: Device = "auto") -> list[CropLandmarks]:
-        """Return the landmarks that crops carry, and run the network for those of the others.
+        """Return the landmarks that crops carry, and for the others what the network says, which runs once for them.
 
-        Of those only the last ones are kept, for the next model that asks for the same images.
+        The last crops are remembered: the next model of a comparison, whose crops are the same, gets the same records.
+        HandvizError if a crop is not of the network's size.
         """
-        lacking = [crop for crop in crops if crop.landmarks is None]
-        found = iter(self._computed(lacking, device) if lacking else [])
-        return [next(found) if crop.landmarks is None else crop.landmarks for crop in crops]
+        with self._lock:
+            found = [self._known(index, crop) for index, crop in enumerate(crops)]
+            lacking = [index for index, one in enumerate(found) if one is None]
+            if lacking:
+                images = _batch_of([crops[index].image for index in lacking])
+                for index, one in zip(lacking, self._opened(device).of_images(images), strict=True):
+                    found[index] = one
+            landmarks = [one for one in found if one is not None]
+            self._last = [(crop.image, one) for crop, one in zip(crops, landmarks, strict=True)]
+        return landmarks
 
     def trunk_of(self, heads: Path, fingerprint: str, device: Device = "auto") -> "Trunk":
         """Return the trunk of a file of heads: the one beside it, or else the one that handviz ships.
@@ -87,17 +95,21 @@ class SharedNetworks:
                 self._trunks[key] = Trunk(path, device)
             return self._trunks[key]
 
-    def _computed(self, crops: Sequence[HandCrop], device: Device) -> list[CropLandmarks]:
-        """Return the network's landmarks of crops; HandvizError if they are not of its size."""
-        if wrong := [crop.size_px for crop in crops if crop.size_px != CROP_SIZE]:
-            raise HandvizError(
-                f"MediaPipe's landmark network takes crops of {CROP_SIZE} pixels, not {wrong[0]}: correct the model's "
-                "CropSpec",
-                ErrorCode.WRONG_SHAPE,
-            )
-        images = np.ascontiguousarray(np.stack([crop.image.transpose(2, 0, 1) for crop in crops]))
-        with self._lock:
-            # By content: each model of a comparison may have cut its own crops, which are the same.
-            if self._last is None or not np.array_equal(self._last[0], images):
-                self._last = images, self._opened(device).of_images(images)
-            return self._last[1]
+    def _known(self, index: int, crop: HandCrop) -> CropLandmarks | None:
+        """Return what the crop carries or what was said of the same image in its place, if either is there."""
+        if crop.landmarks is not None or index >= len(self._last):
+            return crop.landmarks
+        image, landmarks = self._last[index]
+        # By content: each model of a comparison may have cut crops of its own, which are the same.
+        return landmarks if image is crop.image or np.array_equal(image, crop.image) else None
+
+
+def _batch_of(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return images (S, S, 3) as the landmark network takes them; HandvizError if they are not of its size."""
+    if wrong := [image.shape[0] for image in images if image.shape[0] != CROP_SIZE]:
+        raise HandvizError(
+            f"MediaPipe's landmark network takes crops of {CROP_SIZE} pixels, not {wrong[0]}: correct the model's "
+            "CropSpec",
+            ErrorCode.WRONG_SHAPE,
+        )
+    return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))

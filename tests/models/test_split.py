@@ -104,14 +104,30 @@ def test_landmarks_of_the_crops_are_taken(
     (landmarks,) = network.of_images(images_of([first]))
     known = dataclasses.replace(first, landmarks=landmarks)
     expected = loaded[2].reconstruct([first, second])
+    loaded[2].reconstruct([crop_of(2), crop_of(3)])
+    trunk_runs.clear()
     runs = network.runs
     for model in loaded:
         found = model.reconstruct([known, second])
     assert network.runs == runs + 1, "once for the crop without landmarks"
-    assert trunk_runs == [2, 2]
+    assert trunk_runs == [2]
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_allclose(one.vertices_m, other.vertices_m, atol=TOLERANCE_M)
     assert found[0].landmarks_m is landmarks.world_m
+
+
+def test_models_whose_crops_lack_landmarks_get_those_of_the_one_before(
+    loaded: list[OnnxReconstructor], network: CountingLandmarks, trunk_runs: list[int]
+) -> None:
+    crops = [crop_of(0), crop_of(1)]
+    landmarks = network.of_images(images_of(crops))
+    runs = network.runs
+    known = [dataclasses.replace(crop, landmarks=one) for crop, one in zip(crops, landmarks, strict=True)]
+    for model, those in zip(loaded, (known, [crop_of(0), crop_of(1)], crops), strict=True):
+        model.reconstruct(those)
+    assert (network.runs, trunk_runs) == (runs, [2])
+    loaded[0].reconstruct(crops[::-1])
+    assert (network.runs, trunk_runs) == (runs + 1, [2, 2])
 
 
 def test_other_crops_are_other_hands(loaded: list[OnnxReconstructor], trunk_runs: list[int]) -> None:
@@ -155,6 +171,8 @@ def test_models_of_a_cache_share_one_trunk(monkeypatch: pytest.MonkeyPatch) -> N
     finally:
         cache.close()
     assert opened == [MODELS / TRUNK_NAME]
+    assert cache.shared.trunk_of(model_file("final"), Trunk(opened[0], "cpu").fingerprint, "cpu") is not None
+    assert opened == [MODELS / TRUNK_NAME] * 2, "the one that the test itself opens"
 
 
 def rewritten(path: Path, out: Path, **metadata: str) -> Path:
