@@ -8,17 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.files import atomic_path
-from handviz.core.geometry import intrinsics_from_field_of_view, rotation_about_z, rotation_from_axis_angle
+from handviz.core.geometry import rotation_about_z, rotation_from_axis_angle
 from handviz.core.paths import CLIP_FILE
 from handviz.core.records import FloatArray
 from handviz.data.synthetic import look, things
-from handviz.data.synthetic.develop import develop, sample_curve
-from handviz.data.synthetic.scene import ArmPoser, PosedArm, object_transform
+from handviz.data.synthetic.develop import sample_curve
+from handviz.data.synthetic.scene import PosedArm, object_transform
 from handviz.hand_models.anatomy import joint_axes, pose_from_angles
-from handviz.rendering.studio import HandStudio, clip_from_camera, open_studio
-from handviz.rendering.studio_parts import BEHIND, TARGET, Lights, Material, Mesh, Surface
+from handviz.rendering.studio import HandStudio, open_studio
+from handviz.rendering.studio_parts import BEHIND, Lights, Material, Surface
+from tools.stage import HEIGHT, WIDTH, Decor, Stage
 
-WIDTH, HEIGHT, FPS = 640, 480, 30
+FPS = 30
 FRAMES = 270
 RIGHT_LEAVES, LEFT_COMES = (130, 160), (120, 150)
 """First and last frame of leaving and coming."""
@@ -35,7 +36,7 @@ GESTURES = {
 STORY = ("open", "relaxed", "open", "point", "victory", "fist", "open", "pinch", "open", "point", "open")
 
 
-def _angles(gesture: str) -> FloatArray:
+def gesture_angles(gesture: str) -> FloatArray:
     """Return (15, 3) degrees of a gesture, thumb first."""
     rows = np.zeros((5, 3, 3))
     fingers = GESTURES[gesture]
@@ -57,7 +58,7 @@ def _angles_at(time: float, offset: int) -> FloatArray:
     position = time * (len(STORY) - 1)
     index = min(int(position), len(STORY) - 2)
     blend = _smooth((position - index - 0.25) / 0.5)
-    first, second = (_angles(STORY[(index + step + offset) % len(STORY)]) for step in (0, 1))
+    first, second = (gesture_angles(STORY[(index + step + offset) % len(STORY)]) for step in (0, 1))
     return first + blend * (second - first)
 
 
@@ -88,18 +89,21 @@ class Clip:
     """Arms in a room before a camera; ``frame`` gives those of the bundled clip."""
 
     def __init__(self, studio: HandStudio) -> None:
-        self._studio, self._room = studio, _room()
-        self._poser = ArmPoser()
+        self._stage = Stage(studio)
+        self._poser, self.intrinsics = self._stage.poser, self._stage.intrinsics
         template = self._poser.template
         keypoints = template.keypoint_regressor @ template.vertices_m
         self._axes = joint_axes(template.joint_regressor @ template.vertices_m, keypoints[[4, 8, 12, 16, 20]])
         self._materials: dict[str, Material] = {
             side: look.skin_material(np.random.default_rng(seed)) for side, seed in SKIN_SEEDS.items()
         }
-        self.intrinsics = intrinsics_from_field_of_view(WIDTH, HEIGHT, 60.0)
-        k = self.intrinsics
-        matrix = np.array([[k.focal_px, 0, k.centre_x_px], [0, k.focal_px, k.centre_y_px], [0, 0, 1.0]])
-        self._projection = clip_from_camera(np.eye(2, 3), matrix, (WIDTH, HEIGHT))
+        lights = Lights(
+            np.array([[-0.5, -0.55, -0.67], [0.8, -0.2, -0.56]]),
+            np.array([[0.75, 0.72, 0.68], [0.16, 0.17, 0.2]]),
+            np.array([0.34, 0.35, 0.37]),
+            np.array([0.2, 0.18, 0.17]),
+        )
+        self._decor = Decor(_room(), lights, sample_curve(np.random.default_rng(0)), (self._cup(),))
 
     def _arm(self, side: str, time: float, away: float) -> Surface:
         offset = 0 if side == "right" else 3
@@ -115,10 +119,7 @@ class Clip:
 
     def surface(self, side: str, hand: PosedArm, matrix: FloatArray, position: FloatArray) -> Surface:
         """Return an arm with skin before the camera; ``matrix`` (3, 3) contains the mirroring of left hands."""
-        arm = self._poser.arm
-        sleeve = (arm.vertices_m[:, 1] > 0.05) * 1.0
-        mesh = Mesh(hand.vertices_m, hand.normals, arm.vertices_m, np.stack([arm.palm, arm.nail, sleeve], 1), arm.faces)
-        return Surface(mesh, self._materials[side], TARGET, object_transform(matrix, np.ones(3), position))
+        return self._stage.arm(self._materials[side], hand, matrix, position)
 
     def _cup(self) -> Surface:
         transform = object_transform(np.eye(3), np.array([0.09, 0.12, 0.09]), np.array([0.34, 0.26, 0.95]))
@@ -137,17 +138,7 @@ class Clip:
 
     def frame_image(self, surfaces: list[Surface], number: int, *, grain: float = 0.006) -> NDArray[np.uint8]:
         """Render RGB (480, 640, 3) of arms in the room; ``number`` seeds the camera's noise of std ``grain``."""
-        lights = Lights(
-            np.array([[-0.5, -0.55, -0.67], [0.8, -0.2, -0.56]]),
-            np.array([[0.75, 0.72, 0.68], [0.16, 0.17, 0.2]]),
-            np.array([0.34, 0.35, 0.37]),
-            np.array([0.2, 0.18, 0.17]),
-        )
-        drawn = self._studio.draw([self._cup(), *surfaces], lights, self._projection)
-        rng = np.random.default_rng(0)
-        image = develop(drawn, self._room, sample_curve(rng))
-        noise = np.random.default_rng(number).normal(0, grain, image.shape)
-        return (np.clip(image + noise, 0, 1) * 255).astype(np.uint8)
+        return self._stage.image(surfaces, self._decor, number, grain=grain)
 
 
 def build(path: Path = CLIP_FILE) -> Path:

@@ -7,6 +7,9 @@ that are heads already are left as they are, if they belong to the trunk beside 
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from handviz.cli.export import write_checksums
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import MODELS, TRUNK_NAME, model_file
@@ -15,6 +18,8 @@ from handviz.models.amvur.export import export_onnx, export_trunk, trunk_fingerp
 from handviz.models.amvur.family import FAMILY
 from handviz.models.amvur.from_onnx import read_onnx
 from handviz.models.base import ModelSpec
+from handviz.models.onnx_file import MAX_BYTE
+from tools.build_backbone import reference_crop
 
 
 def build(folder: Path = MODELS, models: Sequence[ModelSpec] = FAMILY.models) -> Path:
@@ -30,9 +35,15 @@ def build(folder: Path = MODELS, models: Sequence[ModelSpec] = FAMILY.models) ->
             "--tail-rate 0",
             ErrorCode.MODEL_MISMATCH,
         )
-    trunk = folder / TRUNK_NAME
-    export_trunk(exported[0].model, trunk)
+    trunk, crops = folder / TRUNK_NAME, _check_crops()
+    export_trunk(exported[0].model, trunk, check_images=crops)
     for path, one in zip(files, exported, strict=True):
-        export_onnx(one.model, one.config, template, path, one.metadata, trunk=trunk)
+        export_onnx(one.model, one.config, template, path, one.metadata, check_images=crops, trunk=trunk)
     write_checksums(folder)
     return trunk
+
+
+def _check_crops() -> Tensor:
+    """Return crops (3, 3, 224, 224) of a drawn hand, upright, mirrored and upside down: on noise networks differ more."""
+    crop = torch.from_numpy(reference_crop()).permute(2, 0, 1) / MAX_BYTE
+    return torch.stack([crop, crop.flip(2), crop.flip(1)])

@@ -17,6 +17,7 @@ from handviz.core.output import print_json, print_result
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.core.process import peak_megabytes
 from handviz.core.records import Frame, FrameResult, ModelId
+from handviz.detection.detectors import DetectorOption
 from handviz.detection.landmarker import HandLandmarker
 from handviz.evaluation.performance.costs import output_costs_ms
 from handviz.evaluation.performance.live_run import LiveMeasures, LiveRun
@@ -54,6 +55,7 @@ class Arguments:
     """Pace of the source."""
     max_hands: Count = 2
     """Hands looked for in a frame."""
+    detector: DetectorOption = "handviz"
     model_dir: ModelFolder = MODELS
     hand_model: HandModelFile = None
     as_json: AsJson = False
@@ -73,8 +75,9 @@ def run(arguments: Arguments) -> int:
             arguments.model,
             others=arguments.compared,
             texture=arguments.colour == "texture",
+            max_hands=arguments.max_hands,
         )
-        config = PipelineConfig(arguments.model_dir, arguments.hand_model, max_hands=arguments.max_hands)
+        config = PipelineConfig(arguments.model_dir, arguments.hand_model, detector=arguments.detector)
         alone_ms = _mediapipe_alone(source, arguments)
         pipeline = resources.enter_context(Pipeline(settings, config))
         renderer = resources.enter_context(

@@ -26,6 +26,7 @@ from handviz.core.paths import MODELS
 from handviz.core.process import return_large_blocks
 from handviz.core.records import ModelId
 from handviz.core.termination import INTERRUPTED_STATUS, TERMINATIONS
+from handviz.detection.detectors import DetectorOption
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record.screenshot import save_image
 from handviz.gui.session.controller import Controller
@@ -40,7 +41,6 @@ from handviz.pipeline.display import model_display
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.options import ColourMode
 
-MAX_HANDS = 2
 SCREENSHOT_TIMEOUT_MS = 60_000
 SWITCH_INTERVAL_S = 0.001
 """How long a thread in Python may block the others; the default of 5 ms adds up in a paint of fifty calls."""
@@ -80,6 +80,7 @@ class WindowArguments:
     """How the mesh is coloured."""
     view: Literal["overlay", "orbit"] | None = None
     """On the image, or in free orbit."""
+    detector: DetectorOption = "handviz"
     model_dir: ModelFolder = MODELS
     hand_model: HandModelFile = None
     screenshot: Annotated[Path | None, Option(metavar="FILE")] = None
@@ -102,16 +103,14 @@ def settings_for_this_run(options: WindowArguments) -> dict[str, str]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def pipeline_maker(
-    model_dir: Path, hand_model: Path | None = None, on_stage: Callable[[str], None] = _ignore_stage
-) -> PipelineMaker:
+def pipeline_maker(config: PipelineConfig, on_stage: Callable[[str], None] = _ignore_stage) -> PipelineMaker:
     """Return the function that makes pipelines in the worker, where it loads the networks' libraries."""
 
     def make(settings: PipelineSettings) -> PipelineLike:
         on_stage("worker begins to load")
         from handviz.pipeline.pipeline import Pipeline
 
-        pipeline = Pipeline(settings, PipelineConfig(model_dir, hand_model, max_hands=MAX_HANDS))
+        pipeline = Pipeline(settings, config)
         on_stage("networks loaded")
         return pipeline
 
@@ -190,9 +189,13 @@ def _attached(application: QApplication) -> Iterator[LogBuffer]:
 
 def make_controller(options: WindowArguments, instruments: Instruments = NO_INSTRUMENTS) -> Controller:
     """Return the controller of a run with these options."""
-    maker = pipeline_maker(options.model_dir, options.hand_model, instruments.on_stage)
-    store = SettingsStore(instruments.settings_folder)
-    return Controller(maker, store, for_this_run=settings_for_this_run(options), model_dir=options.model_dir)
+    config = PipelineConfig(options.model_dir, options.hand_model, detector=options.detector, search_beside=True)
+    return Controller(
+        pipeline_maker(config, instruments.on_stage),
+        SettingsStore(instruments.settings_folder),
+        for_this_run=settings_for_this_run(options),
+        config=config,
+    )
 
 
 def check_display() -> None:

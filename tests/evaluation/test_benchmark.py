@@ -1,5 +1,6 @@
 """``handviz benchmark``: the live run without a window, and its report."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -29,8 +30,9 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def fake_landmarker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
-    monkeypatch.setattr(benchmark, "HandLandmarker", lambda **keys: FakeLandmarker(Path(), video=True, **keys))
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
+    alone = functools.partial(FakeLandmarker, "mediapipe", Path(), video=True)
+    monkeypatch.setattr(benchmark, "HandLandmarker", alone)
 
 
 @pytest.fixture
