@@ -44,6 +44,6 @@ def build(folder: Path = MODELS, models: Sequence[ModelSpec] = FAMILY.models) ->
 
 
 def _check_crops() -> Tensor:
-    """Return crops (3, 3, 224, 224) of a drawn hand, upright, mirrored and upside down: on noise networks differ more."""
+    """Return crops (3, 3, 224, 224) of a drawn hand, also mirrored and upside down: on noise networks differ more."""
     crop = torch.from_numpy(reference_crop()).permute(2, 0, 1) / MAX_BYTE
     return torch.stack([crop, crop.flip(2), crop.flip(1)])

@@ -118,13 +118,17 @@ def copied(tmp_path: Path) -> Path:
 
 def test_a_missing_or_damaged_file_is_said(tmp_path: Path) -> None:
     path = tmp_path / LANDMARK_FILE.name
-    with raises(ErrorCode.MODEL_DAMAGED, match=path.name):
+    with raises(ErrorCode.MODEL_MISSING, match=path.name):
         load_mediapipe_hand(path)
     path.write_bytes(b"not a network")
-    with raises(ErrorCode.MODEL_DAMAGED, match=path.name):
+    with raises(ErrorCode.MODEL_FOREIGN, match=path.name):
         load_mediapipe_hand(path)
     shutil.copy(LANDMARK_FILE, path)
-    with raises(ErrorCode.MODEL_DAMAGED, match=LANDMARKER_FILE.name):
+    with raises(ErrorCode.MODEL_MISSING, match=LANDMARKER_FILE.name):
+        load_mediapipe_hand(path)
+    # Its metadata alone, without the graph before them.
+    copied(tmp_path).write_bytes(LANDMARK_FILE.read_bytes()[-400:])
+    with raises(ErrorCode.MODEL_DAMAGED, match=path.name):
         load_mediapipe_hand(path)
 
 
@@ -134,7 +138,7 @@ def test_a_task_file_with_other_weights_is_refused(tmp_path: Path) -> None:
     content = bytearray(task.read_bytes())
     content[7_443_480] ^= 0x40
     task.write_bytes(content)
-    with raises(ErrorCode.MODEL_DAMAGED, match=r"not the file that it was made from"):
+    with raises(ErrorCode.MODEL_DAMAGED, ErrorCode.FILES_DISAGREE, match=task.name):
         load_mediapipe_hand(path)
 
 

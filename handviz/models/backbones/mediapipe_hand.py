@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.network_files import loaded_file, sha256_of
+from handviz.core.network_files import loaded_file
 from handviz.core.paths import LANDMARK_FILE, LANDMARKER_FILE
 from handviz.core.records import KEYPOINT_COUNT
-from handviz.detection.task_networks import HOW_TO_GET, WEIGHTS_KEY
+from handviz.detection.detector_files import GET_GRAPHS, check_graph
 from handviz.models.backbones.interface import Backbone
 
 STORED_AS_HALF = "_half"
@@ -162,12 +162,13 @@ def load_mediapipe_landmark_net(path: Path = LANDMARK_FILE) -> MediaPipeLandmark
 
     HandvizError if the file, or the task file beside it that has its weights, is missing or another.
     """
+    check_graph(path, path.with_name(LANDMARKER_FILE.name))
     network = MediaPipeLandmarkNet()
     try:
         network.load_state_dict(dict(_stored_weights(path)))
     except (OSError, DecodeError, RuntimeError, ValueError, LookupError) as error:
         raise HandvizError(
-            f"{path} is missing or is not MediaPipe's hand network ({error}): {HOW_TO_GET}", ErrorCode.MODEL_DAMAGED
+            f"{path} is damaged or is not MediaPipe's hand network ({error}): {GET_GRAPHS}", ErrorCode.MODEL_DAMAGED
         ) from error
     loaded_file(path)
     return network
@@ -178,10 +179,8 @@ def _stored_weights(path: Path) -> Iterator[tuple[str, Tensor]]:
 
     They are read from the task file beside it, whatever file the ONNX file names.
     """
-    model, task = onnx.load(path, load_external_data=False), path.parent / LANDMARKER_FILE.name
-    content = task.read_bytes()
-    if {entry.key: entry.value for entry in model.metadata_props}.get(WEIGHTS_KEY) != sha256_of(task):
-        raise ValueError(f"{task.name} is not the file that it was made from")
+    model = onnx.load(path, load_external_data=False)
+    content = path.with_name(LANDMARKER_FILE.name).read_bytes()
     orders = {node.output[0]: list(node.attribute[0].ints) for node in model.graph.node if node.op_type == "Transpose"}
     for constant in model.graph.initializer:
         if not constant.name.endswith(STORED_AS_HALF):

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from handviz.core.geometry import apply_affine
-from handviz.core.network_files import loaded_file
 from handviz.core.records import DEFAULT_CROP, CropLandmarks, FloatArray, HandCrop, NetworkOutput
 from handviz.detection.crop import as_the_detector_marks_them
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.base import LoadContext
-from handviz.models.mediapipe.family import FAMILY
 from handviz.models.mediapipe.fit import fit_to_landmarks
 from handviz.models.reconstructor import with_landmarks
 
@@ -25,9 +23,8 @@ class LandmarkReconstructor:
         """Open the network unless another model has; HandvizError if its file is missing or damaged."""
         self._shared, self._device = context.shared, context.device
         self.template = load_open_hand()
-        self.provider = self._shared.landmark_network(self._device).provider
-        (spec,) = FAMILY.models
-        self.file = loaded_file(spec.file)
+        network = self._shared.landmark_network(self._device)
+        self.provider, self.file = network.provider, network.file
         fit_to_landmarks(np.zeros((1, 21, 3)))  # prepares the prior, which takes longer than a fit
 
     def reconstruct(self, crops: Sequence[HandCrop]) -> list[NetworkOutput]:
