@@ -60,7 +60,6 @@ HOMES = {
     "ray": ("cluster/ray_run.py",),
     "pydantic": ("core/json_files.py",),
     "psutil": ("core/process.py",),
-    "tflite": (),
     "tyro": ("core/option_rules.py",),
 }
 LIVE_MODULES = ("handviz.api", "handviz.pipeline.pipeline", "handviz.gui.app", "handviz.cli.reconstruct")

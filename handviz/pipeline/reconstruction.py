@@ -89,7 +89,7 @@ class HandMaker:
             crops, outputs = reconstruct_with_recheck(conditions.image, crops, model)
         placed = [
             # Where the detector got the handedness wrong, its keypoints are wrong too.
-            self._refined(output, crop, model.template, conditions, keypoints_valid=crop is before)
+            self._refined(output, crop, model, conditions, keypoints_valid=crop is before)
             for output, crop, before in zip(outputs, crops, found, strict=True)
         ]
         fingerprint, camera = model.template.fingerprint, conditions.intrinsics
@@ -109,14 +109,15 @@ class HandMaker:
         self,
         output: NetworkOutput,
         crop: HandCrop,
-        template: HandTemplate,
+        model: LoadedModel,
         conditions: FrameConditions,
         *,
         keypoints_valid: bool,
     ) -> PlacedHand:
         """Refine the hand by the detector's and MediaPipe's landmarks, as far as the configuration allows."""
-        vertices_from_displacements, config = self.prepare(template), self._config
-        if config.correct_pose:
+        vertices_from_displacements, config = self.prepare(model.template), self._config
+        # Landmarks of the crop alone, of a model that gives none, judge its hands and do not change them.
+        if config.correct_pose and "landmarks" in model.spec.provides:
             output = refine_in_3d(output, vertices_from_displacements)
         placed = scale_to_measured_size(output, conditions.hand_size)
         if not config.align_to_detector or not keypoints_valid:
