@@ -39,6 +39,7 @@ from handviz.models.registry import model_ids
 from handviz.pipeline.display import model_display
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.options import ColourMode
+from handviz.sources.source import Source, open_source
 
 MAX_HANDS = 2
 SCREENSHOT_TIMEOUT_MS = 60_000
@@ -63,6 +64,9 @@ class Instruments:
     """Called at each stage of the start, also in the reconstruction thread"""
     settings_folder: Path | None = None
     """Folder of the settings instead of the user's own"""
+    opener: Callable[..., Source] = open_source
+    """Opens sources, in the capture thread"""
+    max_hands: int = MAX_HANDS
 
 
 NO_INSTRUMENTS = Instruments()
@@ -103,7 +107,10 @@ def settings_for_this_run(options: WindowArguments) -> dict[str, str]:
 
 
 def pipeline_maker(
-    model_dir: Path, hand_model: Path | None = None, on_stage: Callable[[str], None] = _ignore_stage
+    model_dir: Path,
+    hand_model: Path | None = None,
+    on_stage: Callable[[str], None] = _ignore_stage,
+    max_hands: int = MAX_HANDS,
 ) -> PipelineMaker:
     """Return the function that makes pipelines in the worker, where it loads the networks' libraries."""
 
@@ -111,7 +118,7 @@ def pipeline_maker(
         on_stage("worker begins to load")
         from handviz.pipeline.pipeline import Pipeline
 
-        pipeline = Pipeline(settings, PipelineConfig(model_dir, hand_model, max_hands=MAX_HANDS))
+        pipeline = Pipeline(settings, PipelineConfig(model_dir, hand_model, max_hands=max_hands))
         on_stage("networks loaded")
         return pipeline
 
@@ -190,14 +197,20 @@ def _attached(application: QApplication) -> Iterator[LogBuffer]:
 
 def make_controller(options: WindowArguments, instruments: Instruments = NO_INSTRUMENTS) -> Controller:
     """Return the controller of a run with these options."""
-    maker = pipeline_maker(options.model_dir, options.hand_model, instruments.on_stage)
+    maker = pipeline_maker(options.model_dir, options.hand_model, instruments.on_stage, instruments.max_hands)
     store = SettingsStore(instruments.settings_folder)
-    return Controller(maker, store, for_this_run=settings_for_this_run(options), model_dir=options.model_dir)
+    settings = settings_for_this_run(options)
+    return Controller(maker, store, opener=instruments.opener, for_this_run=settings, model_dir=options.model_dir)
+
+
+def has_display() -> bool:
+    """Return whether there is a screen to show a window on."""
+    return not sys.platform.startswith("linux") or any(map(os.environ.get, DISPLAY_VARIABLES))
 
 
 def check_display() -> None:
     """Raise HandvizError where Linux has no display: Qt would end the process with a page of its own."""
-    if sys.platform.startswith("linux") and not any(map(os.environ.get, DISPLAY_VARIABLES)):
+    if not has_display():
         raise HandvizError(
             "there is no display to show a window on; without one use: handviz reconstruct INPUT --out OUT",
             ErrorCode.NO_DISPLAY,
