@@ -143,8 +143,11 @@ class MeasuredRun(QObject):
         except StopIteration:
             self.is_complete = self.error is None
             self._end(None)
+        except HandvizError as error:
+            self._end(error)
         # A slot is an outermost call: Qt ends the process with what it raises.
         except Exception as error:
+            logger.exception("Measuring failed unexpectedly")
             self._end(error)
         else:
             self._is_sleeping = seconds is not None
@@ -326,8 +329,8 @@ def _offscreen(
     display = model_display(hand_model_for(options.hand_model, options.model_dir))
     controller, loop = app.make_controller(options, instruments), QEventLoop(application)
     with OffscreenRenderer(display, *OFFSCREEN_SIZE, samples=None) as renderer:
-        view = OffscreenView(controller, renderer)
-        run = MeasuredRun(controller, view.painted, measuring, gate)
+        painter = OffscreenView(controller, renderer)
+        run = MeasuredRun(controller, painter.painted, measuring, gate)
         run.ended.connect(loop.quit)
         with _handlers_restored():
             sys.excepthook = lambda _, error, __: run.fail(error)
@@ -337,9 +340,9 @@ def _offscreen(
             loop.exec()
             run.stop()
             controller.close()
-        width, height = OFFSCREEN_SIZE
-        text = f"no window (there is no display): the same loop, hands drawn at {width}x{height} with {renderer.device_name}"
-    return run, text
+        size = "{}x{}".format(*OFFSCREEN_SIZE)
+        view = f"no window (there is no display): the same loop, hands drawn at {size} with {renderer.device_name}"
+    return run, view
 
 
 @contextmanager

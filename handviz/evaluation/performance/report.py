@@ -20,6 +20,8 @@ from handviz.evaluation.performance.measures import (
     ratios,
 )
 
+LEAST_MS = 0.02
+"""Of a stage that has a line."""
 WITHOUT_DRAWING, WITH_DRAWING = "all but drawing", "all stages"
 
 
@@ -77,7 +79,7 @@ def _loop_lines(loop: LoopMeasures, results: Results) -> Iterator[str]:
     yield f"{title} ({live.hands:.2f} found)"
     yield f"  {'ms: median, 95 %':<24}{'frame by frame':>17}     {'playing':>17}"
     for name in (*STAGES, "draw"):
-        if np.any(live.stage_ms(name) > 0):
+        if np.median(live.stage_ms(name)) > LEAST_MS:
             yield f"  {name:<24}{_times_text(step.stage_ms(name))}     {_times_text(live.stage_ms(name))}"
     for name, drawing in ((WITHOUT_DRAWING, False), (WITH_DRAWING, True)):
         texts = (_times_text(section.stages_ms(with_drawing=drawing)) for section in (step, live))
