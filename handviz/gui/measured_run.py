@@ -311,6 +311,7 @@ def _in_window(
             window.close()
 
         run = MeasuredRun(controller, window.viewport.painted, measuring, gate)
+        window.viewport.failed.connect(lambda message: run.fail(HandvizError(message, ErrorCode.NO_OPENGL)))
         # Not inside the signal of a paint.
         run.ended.connect(lambda: QTimer.singleShot(0, end))
         runs.append(run)
