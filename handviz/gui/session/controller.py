@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PyQt6.QtCore import QObject, pyqtSignal
+from PyQt6.QtCore import QObject, QTimer, pyqtSignal
 
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.gui.session.camera_probe import CameraProbe
@@ -25,6 +25,8 @@ from handviz.sources.camera import CameraMode
 from handviz.sources.mailbox import Mailbox
 from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, CameraInfo, Source, list_cameras, open_source
 
+REPORT_MS = 100
+"""Between two texts about a playing source."""
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ class Controller(QObject):
 
     answered = pyqtSignal(object)
     """Answer of the present source; late ones of earlier sources are dropped"""
+    reported = pyqtSignal(object)
+    """the newest Answer, at most ten times a second while the source plays: texts are costly to paint, and are read"""
     source_opened = pyqtSignal(object)
     """SourceInfo"""
     source_changing = pyqtSignal(str)
@@ -83,6 +87,10 @@ class Controller(QObject):
         self.camera_in_use: CameraInfo | None = None
         self._fallback_clip = fallback_clip
         self._generation = 0
+        self._unreported: Answer | None = None
+        self._report_timer = QTimer(self)
+        self._report_timer.setSingleShot(True)
+        self._report_timer.timeout.connect(self._report_waiting)
         self._chooses_source = False
         self._saves_source = False
         self._view_error, self._source_error, self._model_error, self._message = "", "", "", ""
@@ -95,6 +103,7 @@ class Controller(QObject):
         self._connect()
 
     def _connect(self) -> None:
+        self.answered.connect(self._report_later)
         self._capture.opened.connect(self._on_opened)
         self._capture.error.connect(self._on_source_error)
         self._capture.recovered.connect(self._on_source_recovered)
@@ -127,6 +136,7 @@ class Controller(QObject):
         self._chooses_source = False
         # Signals of the workers may still be queued; they are dropped.
         self._generation += 1
+        self._forget_report()
         self._reconstruct.stop()
         self._capture.stop()
         self._probe.stop()
@@ -143,6 +153,7 @@ class Controller(QObject):
     def _open(self, text: str, *, saves: bool = False, camera: CameraInfo | None = None) -> None:
         self._chooses_source, self._saves_source = False, saves
         self._generation += 1
+        self._forget_report()
         self.source = None
         self._source_error = ""
         self._set_message(f"Opening {'chosen images' if text.startswith(IMAGES_PREFIX) else text}…")
@@ -352,6 +363,23 @@ class Controller(QObject):
     def _on_answered(self, answer: Answer) -> None:
         if answer.generation == self._generation:
             self.answered.emit(answer)
+
+    def _report_later(self, answer: Answer) -> None:
+        self._unreported = answer
+        # Of a paused source every frame is looked at.
+        if not self._report_timer.isActive() or answer.capture_rate_hz == 0:
+            self._report_waiting()
+
+    def _forget_report(self) -> None:
+        self._report_timer.stop()
+        self._unreported = None
+
+    def _report_waiting(self) -> None:
+        """Report the newest answer, and no other one for a while."""
+        answer, self._unreported = self._unreported, None
+        if answer is not None:
+            self._report_timer.start(REPORT_MS)
+            self.reported.emit(answer)
 
     def _on_source_error(self, generation: int, message: str) -> None:
         if generation == self._generation:

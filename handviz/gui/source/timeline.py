@@ -147,7 +147,7 @@ class Timeline(QFrame):
         controller.length_changed.connect(self.show_length)
         controller.playing_changed.connect(self.show_playing)
         controller.speed_changed.connect(self.show_speed)
-        controller.answered.connect(self.show_position)
+        controller.reported.connect(self.show_position)
         self.show_speed(controller.speed)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802

@@ -98,11 +98,12 @@ class LiveLabel(QLabel):
     A label of free size has the window laid out, and all of it painted, for every text.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, text: str = "") -> None:
         super().__init__()
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setObjectName(name)
         self.setFixedSize(0, 0)
+        self.setText(text)
 
     def setText(self, text: str | None) -> None:  # noqa: N802
         """Set the text; an empty one gives its room back."""
