@@ -13,6 +13,7 @@ from handviz.core.output import print_result
 BUILDERS = {
     "open-hand": ("tools.build_open_hand", "build"),
     "landmarker": ("tools.build_landmarker", "build"),
+    "detector": ("tools.build_detector", "build"),
     "backbone": ("tools.build_backbone", "build"),
     "clip": ("tools.build_clip", "build"),
     "backbone-reference": ("tools.build_backbone", "build_reference"),

@@ -61,17 +61,23 @@ def check_device(device: str) -> None:
 
 
 def open_session(
-    path: Path, how_to_get: str, *, device: Device = "auto", content: bytes | None = None
+    path: Path,
+    how_to_get: str,
+    *,
+    device: Device = "auto",
+    content: bytes | None = None,
+    threads: int | None = None,
 ) -> onnxruntime.InferenceSession:
     """Open a session on a device; HandvizError if the file is missing, or CUDA requested and not usable.
 
-    ``content``: a network made from that file, to run in its place.
+    ``content``: a network made from that file, to run in its place. ``threads``: of one that runs beside others; None:
+    as many as there are cores, up to a limit.
     """
     check_device(device)
     if content is None and not path.is_file():
         raise HandvizError(f"the network {path} is missing; {how_to_get}", ErrorCode.MODEL_MISSING)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _thread_limit or min(MAX_THREADS, usable_cores())
+    options.intra_op_num_threads = threads or _thread_limit or min(MAX_THREADS, usable_cores())
     # Spinning between layers saves a fifth of the time; between runs the detector and the drawing need the cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")

@@ -1,0 +1,58 @@
+"""MediaPipe's landmark network in ONNX Runtime: crops of hands -> 21 keypoints, presence, side, and its middle map."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.paths import LANDMARK_FILE
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, CropLandmarks, Device, HandCrop
+from handviz.detection.task_networks import TaskNetwork
+
+MIDDLE_MAP_SHAPE = (112, 14, 14)
+OUTPUTS: dict[str, tuple[int, ...]] = {
+    "keypoints": (KEYPOINT_COUNT, 3),
+    "world_m": (KEYPOINT_COUNT, 3),
+    "presence": (),
+    "right_hand": (),
+    "middle_map": MIDDLE_MAP_SHAPE,
+}
+"""By name, with their shapes without the batch: the fields of ``CropLandmarks``."""
+
+
+class LandmarkNetwork:
+    """The landmark network, for crops of any number of hands at once; for any thread."""
+
+    def __init__(self, path: Path = LANDMARK_FILE, *, device: Device = "auto") -> None:
+        """Load it; HandvizError if the file, or the task file that has its weights, is missing or another."""
+        self._network = TaskNetwork(path, OUTPUTS, size_px=CROP_SIZE, device=device)
+        self.provider: str = self._network.provider
+        """The execution provider in use."""
+        self.file = self._network.file
+        """The file that it was loaded from."""
+
+    def of_images(self, images: NDArray[np.uint8]) -> list[CropLandmarks]:
+        """Return what it says of images (B, 3, 224, 224); HandvizError if that is not finite."""
+        if not len(images):
+            return []
+        found = self._network.run(images)
+        return [
+            CropLandmarks(
+                keypoints=found["keypoints"][index],
+                world_m=found["world_m"][index],
+                presence=float(found["presence"][index]),
+                right_hand=float(found["right_hand"][index]),
+                middle_map=found["middle_map"][index],
+            )
+            for index in range(len(images))
+        ]
+
+    def of_crops(self, crops: Sequence[HandCrop]) -> list[CropLandmarks]:
+        """Return what it says of crops as handviz's own networks take them."""
+        return self.of_images(batch_of([crop.image for crop in crops]))
+
+
+def batch_of(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return images (S, S, 3), all of one size, as a batch (B, 3, S, S)."""
+    return np.stack([image.transpose(2, 0, 1) for image in images]) if images else np.zeros((0, 3, 1, 1), np.uint8)
