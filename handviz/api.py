@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, Unpack, get_args
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from handviz.core.onnx_runtime import check_device
 from handviz.core.paths import MODELS
 from handviz.core.records import (
     SMOOTHING_KINDS,
+    DetectorChoice,
     Device,
     Frame,
     Handedness,
@@ -46,11 +47,12 @@ from handviz.models.reconstructor import ModelCache
 from handviz.models.registry import ModelSpec, model_spec
 from handviz.pipeline.image_request import ImageCamera, ImageRequest, reconstructed
 from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import MAX_HANDS_OF_CLIPS, MAX_HANDS_OF_IMAGES
 from handviz.sources.arrays import ArraySource, checked_rgb
 from handviz.sources.images import image_frame, now_ms
 from handviz.sources.source import Source, open_source, timed_frames
 
-MAX_HANDS_OF_IMAGES, MAX_HANDS_OF_CLIPS = 10, 2
+T = TypeVar("T")
 FloatArray = NDArray[np.float64]
 ImageLike = NDArray[np.uint8] | str | os.PathLike[str]
 """(H, W, 3) uint8 RGB, or the path of an image file."""
@@ -67,6 +69,7 @@ class LoadOptions(TypedDict, total=False):
     device: Device
     intrinsics: IntrinsicsLike | None
     max_hands: int | None
+    detector: DetectorChoice
     side: HandednessSetting
     hand_length_mm: float | None
     model_dir: str | os.PathLike[str] | None
@@ -275,13 +278,15 @@ class Model:
     ) -> Pipeline:
         """Return a pipeline on this model's network, to be closed before the model.
 
-        It is for programs that need all of a ``FrameResult``; ``video``: frames follow each other.
+        It is for programs that need all of a ``FrameResult``; ``video``: frames follow each other, of which
+        ``max_hands`` are followed.
         """
         self._check_open()
         settings, config = self._request.settings()
+        most = max_hands or settings.max_hands
         return Pipeline(
-            dataclasses.replace(settings, smoothing=smoothing, smoothing_kind=smoothing_kind),
-            dataclasses.replace(config, video=video, max_hands=max_hands or config.max_hands),
+            dataclasses.replace(settings, smoothing=smoothing, smoothing_kind=smoothing_kind, max_hands=most),
+            dataclasses.replace(config, video=video),
             self._networks,
         )
 
@@ -327,6 +332,7 @@ def load(
     device: Device = "auto",
     intrinsics: IntrinsicsLike | None = None,
     max_hands: int | None = None,
+    detector: DetectorChoice = "handviz",
     side: HandednessSetting = "detected",
     hand_length_mm: float | None = None,
     model_dir: str | os.PathLike[str] | None = None,
@@ -337,7 +343,8 @@ def load(
     "cpu", or "cuda", which is an error where CUDA cannot be used. ``intrinsics`` of the images, in pixels, the centre
     of the first pixel at (0.5, 0.5): K (3, 3), (fx, fy, cx, cy), ``handviz.Intrinsics``, or the path of a camera file;
     None assumes a field of view of 60 degrees over the longer side. ``max_hands``: None finds 10 in an image and 2 in
-    a clip. ``side``: "left" or "right", where the detector's handedness is wrong. ``hand_length_mm``: crease of the
+    a clip. ``detector``: "handviz" runs MediaPipe's networks in ONNX Runtime, "mediapipe" is MediaPipe's own library.
+    ``side``: "left" or "right", where the detector's handedness is wrong. ``hand_length_mm``: crease of the
     wrist to tip of the middle finger, which sets the metric scale. ``model_dir``: a folder with ONNX files of your own.
     """
     request = ImageRequest(
@@ -346,7 +353,8 @@ def load(
         camera=_camera(intrinsics),
         hand_size=UNMEASURED if hand_length_mm is None else HandSize("length", hand_length_mm),
         max_hands=_hand_count(max_hands, MAX_HANDS_OF_IMAGES),
-        side=_side(side),
+        detector=_one_of("detector", DetectorChoice, detector),
+        side=_one_of("side", HandednessSetting, side),
     )
     loaded = Model(request, device=device, max_hands_of_clips=_hand_count(max_hands, MAX_HANDS_OF_CLIPS))
     try:
@@ -424,12 +432,11 @@ def _hand_count(max_hands: int | None, default: int) -> int:
     return int(max_hands)
 
 
-def _side(side: HandednessSetting) -> HandednessSetting:
-    if side not in get_args(HandednessSetting):
-        raise HandvizError(
-            f"side is one of {', '.join(get_args(HandednessSetting))}, not {side!r}", ErrorCode.BAD_VALUE
-        )
-    return side
+def _one_of(name: str, choices: Any, value: T) -> T:
+    """Return a value that is one of a ``Literal``'s; HandvizError if it is none of them."""
+    if value not in get_args(choices):
+        raise HandvizError(f"{name} is one of {', '.join(get_args(choices))}, not {value!r}", ErrorCode.BAD_VALUE)
+    return value
 
 
 def _camera(intrinsics: IntrinsicsLike | None) -> ImageCamera:

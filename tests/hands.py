@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from handviz.core.records import Detection, Frame, Handedness, HandMesh, HandTexture, Intrinsics
+from handviz.core.records import Detection, DetectorChoice, Frame, Handedness, HandMesh, HandTexture, Intrinsics
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.rendering.hand_shape import VertexNormals
 
@@ -84,8 +84,8 @@ class FakeLandmarker:
 
     made: list["FakeLandmarker"] = []  # noqa: RUF012 - the test's own record, cleared by its fixture
 
-    def __init__(self, _: Path, *, max_hands: int, video: bool) -> None:
-        self.max_hands, self.video, self.closed = max_hands, video, False
+    def __init__(self, choice: DetectorChoice, _: Path, *, max_hands: int, video: bool) -> None:
+        self.choice, self.max_hands, self.video, self.closed = choice, max_hands, video, False
         self.made.append(self)
 
     def detect(self, frame: Frame) -> tuple[Detection, ...]:

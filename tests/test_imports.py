@@ -48,7 +48,13 @@ HOMES = {
         "hand_models/layer.py",
         "core/gaussian.py",
     ),
-    "onnxruntime": ("core/onnx_runtime.py", "models/", "training/", "pipeline/texture_fusion.py"),
+    "onnxruntime": (
+        "core/onnx_runtime.py",
+        "detection/task_networks.py",
+        "models/",
+        "training/",
+        "pipeline/texture_fusion.py",
+    ),
     "mediapipe": ("detection/landmarker.py",),
     "anny": (),
     "pymeshlab": (),
@@ -167,6 +173,21 @@ def test_the_rules_bite() -> None:
     }
 
 
+LANDMARKER_USERS = ("detection/detectors.py", "cli/landmarks.py", "cli/benchmark.py", "evaluation/performance/")
+"""MediaPipe's own library is chosen, or its landmarks are what a command is for."""
+
+
+def test_mediapipe_s_library_is_loaded_only_where_it_is_wanted() -> None:
+    """A module loads it with ``detection/landmarker.py``."""
+    users = [
+        path.relative_to(PACKAGE).as_posix()
+        for path in SOURCES
+        if any(name.startswith("handviz.detection.landmarker") for name in names_in(path))
+    ]
+    assert "detection/detectors.py" in users
+    assert [name for name in users if not name.startswith(LANDMARKER_USERS)] == []
+
+
 def test_a_window_without_options_never_loads_the_parser() -> None:
     script = "import sys; from handviz.gui import app; app.parse([]); sys.exit('tyro' in sys.modules)"
     outcome = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False)
@@ -174,8 +195,8 @@ def test_a_window_without_options_never_loads_the_parser() -> None:
 
 
 @pytest.mark.parametrize("module", LIVE_MODULES)
-def test_a_live_session_never_loads_torch_and_pyav_only_for_clips(module: str) -> None:
-    script = f"import sys, {module}; sys.exit(' '.join({{'torch', 'av'}} & sys.modules.keys()) or 0)"
+def test_a_live_session_never_loads_torch_and_pyav_and_mediapipe_only_where_needed(module: str) -> None:
+    script = f"import sys, {module}; sys.exit(' '.join({{'torch', 'av', 'mediapipe'}} & sys.modules.keys()) or 0)"
     command = [sys.executable, "-c", script]
     outcome = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr

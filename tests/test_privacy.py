@@ -56,9 +56,10 @@ def home(tmp_path: Path) -> Path:
     return folder
 
 
-def test_reconstruct_connects_to_nothing_and_writes_its_output_alone(home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("detector", ["handviz", "mediapipe"])
+def test_reconstruct_connects_to_nothing_and_writes_its_output_alone(home: Path, tmp_path: Path, detector: str) -> None:
     out = tmp_path / "out"
-    command = ["reconstruct", str(CLIP_FILE), "--every", "60", "--out", str(out)]
+    command = ["reconstruct", str(CLIP_FILE), "--every", "60", "--out", str(out), "--detector", detector]
     lines = traced([sys.executable, "-m", "handviz", *command], home)
     assert [line for line in lines if OUTSIDE.search(line)] == []
     assert (out / "hands.json").is_file()

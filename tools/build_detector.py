@@ -21,7 +21,7 @@ from handviz.core.files import atomic_path
 from handviz.core.network_files import sha256_of
 from handviz.core.paths import LANDMARK_FILE, LANDMARKER_FILE, PALM_FILE
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
-from handviz.detection.task_networks import MEMBERS, WEIGHTS_KEY
+from handviz.detection.detector_files import TASK_MEMBERS, WEIGHTS_KEY
 from handviz.models.backbones.mediapipe_hand import MediaPipeHand
 from tools.lite_graph import LiteGraph, Operator, Place
 
@@ -246,7 +246,7 @@ def _layer_names(graph: LiteGraph) -> list[str]:
 
 def build_palm(path: Path = PALM_FILE, task: Path = LANDMARKER_FILE) -> Path:
     """Write the palm detector: image (B, 3, 192, 192) uint8 -> boxes (B, 2016, 18), scores (B, 2016) as logits."""
-    content, start = _member(task, MEMBERS[0])
+    content, start = _member(task, TASK_MEMBERS[0])
     converter = _Converter(graph := LiteGraph(content), task, start)
     _from_bytes(converter, _name(graph.inputs[0]))
     converter.convert()
@@ -261,7 +261,7 @@ def build_palm(path: Path = PALM_FILE, task: Path = LANDMARKER_FILE) -> Path:
 
 def build_landmarks(path: Path = LANDMARK_FILE, task: Path = LANDMARKER_FILE) -> Path:
     """Write the landmark network: image (B, 3, 224, 224) uint8 -> the fields of ``records.CropLandmarks``."""
-    content, start = _member(task, MEMBERS[1])
+    content, start = _member(task, TASK_MEMBERS[1])
     graph = LiteGraph(content)
     converter = _Converter(graph, task, start, _layer_names(graph))
     _from_bytes(converter, _name(graph.inputs[0]))

@@ -21,7 +21,8 @@ from handviz.core.output import print_result
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.data.synthetic.generator import render_samples
 from handviz.detection.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine
-from handviz.detection.landmarker import HandLandmarker
+from handviz.detection.detector import HandDetector
+from handviz.detection.still_search import STILL_PALM_SCORE
 
 FRAME_SIZE = 640
 ROTATION_STD_RAD = 0.7
@@ -42,12 +43,11 @@ class Arguments:
 
 def run(arguments: Arguments) -> int:
     """Render, detect, compare; print percentiles of the differences between the two crops."""
-    rows = []
-    with HandLandmarker(video=False, max_hands=1) as landmarker:
-        for frame, true_px in tqdm(_frames(arguments.seed, arguments.count), total=arguments.count, unit="hand"):
-            for found in landmarker.detect_image(frame):
-                if found.handedness == "right" and _same_hand(true_px, found.keypoints_px):
-                    rows.append(crop_difference(true_px, found.keypoints_px))
+    rows, detector = [], HandDetector()
+    for frame, true_px in tqdm(_frames(arguments.seed, arguments.count), total=arguments.count, unit="hand"):
+        for found in detector.detect_image(frame, max_hands=1, min_score=STILL_PALM_SCORE):
+            if found.handedness == "right" and _same_hand(true_px, found.keypoints_px):
+                rows.append(crop_difference(true_px, found.keypoints_px))
     if len(rows) < 2:
         raise HandvizError(
             f"the detector found {len(rows)} of {arguments.count} hands: choose a larger --count", ErrorCode.NO_HANDS

@@ -152,9 +152,9 @@ def _render(seed: int, arguments: Arguments) -> KnownMotion:
     motion = HandMotion(seed, arguments.seconds, MotionPoser())
     times_s = _times(arguments.seconds)
     studio = open_studio(look.textures(), (WIDTH, HEIGHT))
-    settings = PipelineSettings(arguments.model, smoothing=0.0)
+    settings = PipelineSettings(arguments.model, smoothing=0.0, max_hands=1)
     hands = []
-    with Pipeline(settings, PipelineConfig(max_hands=1, preload_others=False)) as pipeline:
+    with Pipeline(settings, PipelineConfig(preload_others=False)) as pipeline:
         clip = Room(studio)
         frames = tqdm(motion_frames(clip, motion, times_s), total=len(times_s), unit="frame", desc=f"clip {seed}")
         for number, image in enumerate(frames):

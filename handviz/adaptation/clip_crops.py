@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -12,14 +13,16 @@ from tqdm import tqdm
 
 from handviz.core.errors import HandvizError
 from handviz.core.geometry import apply_affine
-from handviz.core.records import CROP_SIZE, Detection, FloatArray, Frame, HandednessSetting
+from handviz.core.records import CROP_SIZE, Detection, DetectorChoice, FloatArray, Frame, HandednessSetting
 from handviz.detection.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine, cut_out
-from handviz.detection.landmarker import HandLandmarker
+from handviz.detection.detectors import make_detector
 from handviz.detection.tracking import HandTracker, override_handedness
 from handviz.sources.source import ClipSource, Source
 
 ROTATION_STD_RAD, LOG_SIZE_SD, SHIFT_SD = 0.2, 0.1, 0.03
 """Jitter of additional cuts, like other detections: rotation, logarithm of size, shift in fractions of the side."""
+MAX_HANDS = 2
+"""Detections of a frame among which its hand is chosen."""
 WIDE_PX, WIDE_SIDE_PER_EXTENT = 384, 2.8
 """Stored surroundings of a hand, to cut it again: finer than a crop, and half as wide again."""
 
@@ -92,22 +95,32 @@ def cuts_of(hands: ClipCrops, *, height_fraction: float = 1.0, rng: np.random.Ge
     return Cuts(crops, affines, np.stack(in_crop) / (CROP_SIZE / 2) - 1)
 
 
-def crops_of(source: Source, *, every: int, limit: int, side: HandednessSetting) -> ClipCrops:
+def crops_of(
+    source: Source, *, every: int, limit: int, side: HandednessSetting, detector: DetectorChoice = "handviz"
+) -> ClipCrops:
     """Return one hand per frame of every ``every``-th frame, up to ``limit``; HandvizError if a clip cannot be read."""
     total = min(limit, -(-(source.frame_count or limit * every) // every))
     follows = isinstance(source, ClipSource)
-    return crops_of_frames(_frames(source, every, limit), follows=follows, side=side, total=total)
+    frames = _frames(source, every, limit)
+    return crops_of_frames(frames, follows=follows, side=side, total=total, detector=detector)
 
 
-def crops_of_frames(frames: Iterable[Frame], *, follows: bool, side: HandednessSetting, total: int) -> ClipCrops:
+def crops_of_frames(
+    frames: Iterable[Frame],
+    *,
+    follows: bool,
+    side: HandednessSetting,
+    total: int,
+    detector: DetectorChoice = "handviz",
+) -> ClipCrops:
     """Return ``crops_of`` frames; ``follows``: whether they follow each other."""
     hands: list[_Hand] = []
     read = 0
     tracker = HandTracker(video=follows)
-    with HandLandmarker(max_hands=2, video=follows) as landmarker:
+    with closing(make_detector(detector, max_hands=MAX_HANDS, video=follows)) as detecting:
         for frame in tqdm(frames, total=total, unit="image", desc="hands"):
             read += 1
-            detections = override_handedness(tracker.update(landmarker.detect(frame)), side)
+            detections = override_handedness(tracker.update(detecting.detect(frame)[:MAX_HANDS]), side)
             if detections:
                 hands.append(_cut(frame, max(detections, key=lambda hand: hand.score)))
     hands = _of_one_side(hands) if follows and side == "detected" else hands

@@ -12,6 +12,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_result
 from handviz.core.paths import ADAPTED, WINDOW_COMMAND, model_file
 from handviz.core.records import HandednessSetting
+from handviz.detection.detectors import DetectorOption
 from handviz.hand_models.choice import hand_model_for
 from handviz.models.amvur.model import VariantChoice
 from handviz.sources.source import open_source
@@ -37,6 +38,7 @@ class Arguments:
     """Images at most."""
     side: HandednessSetting = "detected"
     """Which hand it is."""
+    detector: DetectorOption = "handviz"
     config: Annotated[AdaptConfig, Only("epochs", "seed")] = field(default_factory=AdaptConfig)
     hand_model: HandModelFile = None
 
@@ -51,7 +53,13 @@ def run(arguments: Arguments) -> int:
     try:
         if source.is_live:
             raise HandvizError("adapt reads images and clips: record the camera first", ErrorCode.OPTION_CONFLICT)
-        crops = crops_of(source, every=arguments.every, limit=arguments.limit, side=arguments.side)
+        crops = crops_of(
+            source,
+            every=arguments.every,
+            limit=arguments.limit,
+            side=arguments.side,
+            detector=arguments.detector,
+        )
     finally:
         source.close()
     config = arguments.config

@@ -8,11 +8,22 @@ from typing import Annotated, Literal
 
 from tqdm import tqdm
 
-from handviz.core.arguments import AsJson, Count, HandModelFile, ModelFolder, Option, between, some_words, whole_number
+from handviz.core.arguments import (
+    AsJson,
+    Count,
+    HandModelFile,
+    ModelFolder,
+    Option,
+    between,
+    some_words,
+    whole,
+    whole_number,
+)
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_json, print_result
 from handviz.core.paths import MODELS
 from handviz.core.records import ModelId
+from handviz.detection.detectors import DetectorOption
 from handviz.evaluation.performance import rendered_hands
 from handviz.evaluation.performance.costs import output_costs_ms
 from handviz.evaluation.performance.measures import AloneMeasures, LoopRun, Scenario
@@ -23,7 +34,7 @@ from handviz.models.registry import model_ids
 from handviz.pipeline.display import model_display
 from handviz.pipeline.image_request import ModelChoices, compared_models
 from handviz.pipeline.pipeline import Pipeline
-from handviz.pipeline.settings import PipelineConfig, PipelineSettings
+from handviz.pipeline.settings import MAX_HANDS_OF_CLIPS, MAX_HANDS_OF_IMAGES, PipelineConfig, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.sources.source import Source, open_source
 
@@ -52,8 +63,9 @@ class Arguments:
     compare: bool = False
     """All models of every frame, four at most, in a pane each, instead of each model alone."""
     compare_with: ModelChoices = ()
-    max_hands: Count = 2
-    """Hands looked for in a frame."""
+    max_hands: Annotated[int, whole(ONE, MAX_HANDS_OF_IMAGES)] = MAX_HANDS_OF_CLIPS
+    """Hands looked for in a frame, by the program and by MediaPipe."""
+    detector: DetectorOption = "handviz"
     seconds: Annotated[float, between(0.1, 3600)] = 3.0
     """Of the playing loop, for each model, number of hands and texture."""
     frames: Count = 40
@@ -145,13 +157,21 @@ def _run_loop(arguments: Arguments, scenarios: Sequence[Scenario], sources: Sour
     from handviz.gui.measured_run import Measuring, measure_loop
 
     options = WindowArguments(
-        source=scenarios[0].source, model_dir=arguments.model_dir, hand_model=arguments.hand_model
+        source=scenarios[0].source,
+        model_dir=arguments.model_dir,
+        hand_model=arguments.hand_model,
+        detector=arguments.detector,
     )
     with tqdm(total=len(scenarios), unit="setting", desc="the program's loop", leave=False) as bar:
         measuring = Measuring(
-            scenarios, sources.open, arguments.seconds, arguments.frames, arguments.seconds, bar.update
+            scenarios,
+            sources.open,
+            max_hands=arguments.max_hands,
+            seconds=arguments.seconds,
+            frames=arguments.frames,
+            progress=bar.update,
         )
-        return measure_loop(options, measuring, arguments.max_hands)
+        return measure_loop(options, measuring)
 
 
 def _alone(arguments: Arguments, sources: Sources, descriptions: Mapping[str, str]) -> list[AloneMeasures]:
@@ -165,8 +185,8 @@ def _alone(arguments: Arguments, sources: Sources, descriptions: Mapping[str, st
 
 
 def _outputs(arguments: Arguments, scenario: Scenario, sources: Sources) -> dict[str, list[float]]:
-    settings = PipelineSettings(scenario.model, texture=scenario.texture)
-    config = PipelineConfig(arguments.model_dir, arguments.hand_model, max_hands=arguments.max_hands)
+    settings = PipelineSettings(scenario.model, texture=scenario.texture, max_hands=arguments.max_hands)
+    config = PipelineConfig(arguments.model_dir, arguments.hand_model, detector=arguments.detector)
     with ExitStack() as resources:
         source = sources.open(scenario.source)
         resources.callback(source.close)

@@ -24,7 +24,6 @@ from handviz.core.paths import (
     CLIP_FILE,
     EXPORTS,
     IS_CLONE,
-    LANDMARKER_FILE,
     MANO_FOLDER,
     MODELS,
     OPEN_HAND_FILE,
@@ -292,11 +291,27 @@ def check_needed_files() -> list[Finding]:
     from handviz.models.registry import shipped_models
 
     networks = (spec.file for spec in shipped_models())
-    needed = dict.fromkeys((LANDMARKER_FILE, OPEN_HAND_FILE, CLIP_FILE, MODELS / TEXTURE_NAME, *networks))
+    needed = dict.fromkeys((OPEN_HAND_FILE, CLIP_FILE, MODELS / TEXTURE_NAME, *networks))
     missing = [path for path in needed if not path.is_file()]
     if not missing:
-        return [Finding("files", "ok", "detector, hand model, clip and networks are there")]
+        return [Finding("files", "ok", "hand model, clip and networks are there")]
     return [Finding("files", "FAIL", f"{path} is missing", how_to_restore(path)) for path in missing]
+
+
+def check_detector() -> Finding:
+    """Check the files of the detector; name the version of MediaPipe's library, without importing it."""
+    from handviz.detection.detector_files import check_graph
+    from handviz.detection.detectors import files_of
+
+    task_file, *graphs = files_of("handviz")
+    try:
+        for graph in graphs:
+            check_graph(graph, task_file)
+    except HandvizError as error:
+        detail, _, remedy = str(error).rpartition("; ")
+        return Finding("detector", "FAIL", detail, remedy)
+    library = _installed("mediapipe") or "not installed"
+    return Finding("detector", "ok", f"handviz; with --detector mediapipe MediaPipe's library {library}")
 
 
 def check_families() -> list[Finding]:
@@ -331,7 +346,7 @@ def examine() -> list[Finding]:
             findings.append(check_library("xcb-cursor", "libxcb-cursor.so.0", "libxcb-cursor0"))
     of_window: tuple[Callable[[], Finding], ...] = (check_display, check_cameras) if has_window else ()
     findings += [check() for check in (check_opengl, *of_window, check_provider)]
-    return [*findings, *check_families(), *check_needed_files(), *check_models()]
+    return [*findings, check_detector(), *check_families(), *check_needed_files(), *check_models()]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import Detection, Frame
+from handviz.core.records import Detection, DetectorChoice, Frame
 from handviz.data.datasets.annotated import AnnotatedHand, HandDataset
 from handviz.data.datasets.images import BadImages
 from handviz.data.datasets.registry import open_dataset
-from handviz.detection.landmarker import HandLandmarker
+from handviz.detection.detectors import DetectorOption, make_detector
 from handviz.evaluation.evaluate import Predictor
 from handviz.evaluation.official import Evaluation, Options, evaluate
 from handviz.evaluation.plots import check_ending
@@ -29,6 +29,8 @@ from handviz.hand_models.template import HandTemplate
 
 SAME_HAND = 0.35
 """A detection farther than this from the annotated keypoints, in extents of the hand, is of something else."""
+MAX_HANDS = 2
+"""Best detections of an image among which the annotated hand is looked for."""
 CROPS = {"truth": "crops of the true keypoints", "detector": "crops of the detector's keypoints"}
 Model = Callable[[], tuple[Predictor, HandTemplate]]
 """Loads a predictor and the hand model that it speaks of."""
@@ -51,6 +53,7 @@ class DatasetArguments:
     """Stop at an image that cannot be read, or leave such images out and count them."""
     crops: Literal["truth", "detector"] = "truth"
     """Keypoints that crops are cut by."""
+    detector: DetectorOption = "handviz"
     frame_rate: Annotated[float | None, Option(metavar="HZ")] = None
     """Of the frames, for accelerations in mm/s²."""
 
@@ -69,16 +72,25 @@ def refuse_without_dataset(arguments: DatasetArguments) -> None:
             )
     if arguments.crops != "truth":
         raise HandvizError("--crops detector is for datasets: give --data NAME/SPLIT:ROOT", ErrorCode.OPTION_CONFLICT)
+    _check_detector(arguments)
+
+
+def _check_detector(arguments: DatasetArguments) -> None:
+    if arguments.crops == "truth" and arguments.detector != DatasetArguments.detector:
+        raise HandvizError(
+            "--detector chooses what --crops detector uses: give both, or neither", ErrorCode.OPTION_CONFLICT
+        )
 
 
 def official_evaluations(
     arguments: DatasetArguments, spec: Path, count: int | None, models: dict[str, Model]
 ) -> dict[str, Evaluation]:
     """Return every model's evaluation by its title; write CSV, curves and submission."""
+    _check_detector(arguments)
     _check_outputs(arguments, count, len(models))
     dataset = open_dataset(spec)
     found: dict[str, Evaluation] = {}
-    with finder(arguments.crops) as find:
+    with finder(arguments.crops, arguments.detector) as find:
         options = Options(count, find, bad_images=arguments.bad_images)
         for title, load in models.items():
             found[title] = _evaluated(dataset, load(), options, arguments.submission)
@@ -149,16 +161,16 @@ def _check_outputs(arguments: DatasetArguments, count: int | None, models: int) 
 
 
 @contextmanager
-def finder(crops: str) -> Iterator[Finder]:
+def finder(crops: str, detector: DetectorChoice = "handviz") -> Iterator[Finder]:
     """Yield the function that finds the keypoints to cut by; the detector receives the dataset's handedness."""
     if crops == "truth":
         yield true_crop
         return
-    with HandLandmarker(video=False) as landmarker:
+    with closing(make_detector(detector, max_hands=MAX_HANDS, video=False)) as hands:
 
         def find(hand: AnnotatedHand, image: NDArray[np.uint8]) -> Detection | None:
             extent = float(np.ptp(hand.keypoints_px, axis=0).max())
-            found = landmarker.detect(Frame(0, image, 0.0))
+            found = hands.detect(Frame(0, image, 0.0))[:MAX_HANDS]
             distances = [float(np.linalg.norm(one.keypoints_px - hand.keypoints_px, axis=1).mean()) for one in found]
             matching = [index for index, distance in enumerate(distances) if distance < SAME_HAND * extent]
             if not matching:

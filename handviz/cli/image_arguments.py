@@ -11,12 +11,14 @@ from handviz.core.camera_model import UNMEASURED, CameraModel, HandSize
 from handviz.core.geometry import FOCAL_STD_FRACTIONS
 from handviz.core.records import Intrinsics
 from handviz.pipeline.image_request import ImageCamera, ImageRequest
+from handviz.pipeline.settings import MAX_HANDS_OF_IMAGES
 
-MAX_HANDS_OF_IMAGES = 10
 NO_MESH = ImageRequest()
 CAMERA, HAND = "camera of the images", "size of the hand"
 COMPARISON = ("compare", "compare_with")
-AsRequested = Only("model", "mesh", "colour", "mesh_vertices", "side", "model_dir", "hand_model", *COMPARISON)
+AsRequested = Only(
+    "model", "mesh", "colour", "mesh_vertices", "side", "detector", "model_dir", "hand_model", *COMPARISON
+)
 
 
 def _read_intrinsics(words: Sequence[str]) -> ImageCamera:

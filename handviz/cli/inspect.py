@@ -18,6 +18,7 @@ from handviz.core.output import print_json, print_result
 from handviz.core.paths import MODELS
 from handviz.core.process import peak_megabytes
 from handviz.core.records import Frame
+from handviz.detection.detectors import DetectorOption
 from handviz.hand_models.choice import hand_model
 from handviz.inspection.columns import ImageRow, InspectionRequest, Listing, checked_folder
 from handviz.inspection.inspection import ImageProcessor, Inspection, make_processor
@@ -36,6 +37,7 @@ class Arguments:
     folder: Positional[Path]
     """Folder of images."""
     model: ModelChoice = "final"
+    detector: DetectorOption = "handviz"
     field_of_view: Annotated[float | None, Option(metavar="DEG")] = None
     """Degrees over the longer side; without it 60 are assumed."""
     model_dir: ModelFolder = MODELS
@@ -55,6 +57,7 @@ def run(arguments: Arguments) -> int:
         if arguments.field_of_view is not None
         else ASSUMED_CAMERA,
         model_dir=arguments.model_dir,
+        detector=arguments.detector,
     )
     with logging_redirect_tqdm():
         if arguments.measure:

@@ -9,8 +9,6 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from handviz.api import MAX_HANDS_OF_CLIPS
-from handviz.cli.image_arguments import MAX_HANDS_OF_IMAGES
 from handviz.cli.reconstruct import summary
 from handviz.cluster.shards import REPORT_NAME
 from handviz.core.arguments import Count, Positional
@@ -20,6 +18,7 @@ from handviz.core.output import print_result
 from handviz.core.records import Detection, FloatArray, Frame
 from handviz.detection.landmarker import HandLandmarker
 from handviz.io.hands_json import unreadable_entry, write_report
+from handviz.pipeline.settings import MAX_HANDS_OF_CLIPS, MAX_HANDS_OF_IMAGES
 from handviz.sources.source import ClipSource, FolderSource, Source, open_source, read_frames
 
 logger = logging.getLogger(__name__)
@@ -29,7 +28,8 @@ logger = logging.getLogger(__name__)
 class Arguments:
     """Input and output.
 
-    Each image is searched once, as MediaPipe does it: no handviz model, no further views of stills, no refinement.
+    Each image is searched once by MediaPipe's own library, whatever detector other commands use: no handviz model, no
+    further views of stills, no refinement.
     """
 
     input: Positional[str]

@@ -57,13 +57,13 @@ def changed_networks() -> str:
     """Return that the changed files among the shipped ones can be loaded; raise HandvizError if one cannot be."""
     from handviz.core.network_files import network_file
     from handviz.core.onnx_runtime import open_session
-    from handviz.detection.landmarker import HandLandmarker
+    from handviz.detection.detectors import make_detector
     from handviz.models.reconstructor import OnnxReconstructor
     from handviz.models.registry import shipped_models
 
     loaders: dict[Path, Callable[[Path], object]] = {spec.file: OnnxReconstructor for spec in shipped_models()}
     loaders[MODELS / TEXTURE_NAME] = partial(open_session, how_to_get=RESTORE)
-    loaders[LANDMARKER_FILE] = lambda path: HandLandmarker(path, max_hands=1, video=False).close()
+    loaders[LANDMARKER_FILE] = lambda path: make_detector(file=path, max_hands=1, video=False).close()
     for path, load in loaders.items():
         if path.is_file() and network_file(path).state == "changed":
             load(path)

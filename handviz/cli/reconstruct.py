@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from handviz.api import MAX_HANDS_OF_CLIPS, Model
+from handviz.api import Model
 from handviz.cli.image_arguments import AsRequested, ImageArguments, image_request
 from handviz.cluster.shards import (
     MAX_SHARDS,
@@ -53,6 +53,7 @@ from handviz.pipeline.image_request import (
     write_overlay,
     written_entry,
 )
+from handviz.pipeline.settings import MAX_HANDS_OF_CLIPS
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.sources.file_kinds import left_out, left_out_message
 from handviz.sources.source import ClipSource, FolderSource, Source, open_source, read_frames

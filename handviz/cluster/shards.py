@@ -27,7 +27,8 @@ from handviz.core.files import not_writable, open_atomic, write_files
 from handviz.core.json_files import json_parser, read_json
 from handviz.core.network_files import sha256_of
 from handviz.core.onnx_runtime import limit_threads
-from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME
+from handviz.core.paths import TEXTURE_NAME
+from handviz.detection.detectors import files_of
 from handviz.hand_models.choice import hand_model_for
 from handviz.io.hands_json import unreadable_entry
 from handviz.io.journal import Entry, Journal, Line
@@ -178,6 +179,8 @@ def header_for(request: ImageRequest, files: Iterable[str], **more: object) -> d
     options = more | {name: value for name, value in asdict(request).items() if name not in ("model_dir", "hand_model")}
     if not request.compare_with:
         del options["compare_with"]  # headers of earlier versions lack it
+    if request.detector == "mediapipe":
+        del options["detector"]  # likewise: they had no other
     return {
         "format": FORMAT,
         "handviz": __version__,
@@ -193,7 +196,7 @@ def _models_of(request: ImageRequest) -> list[Path]:
     specs = [model_spec(model) for model in request.compared or (request.model,)]
     files = [(spec.file_in(request.model_dir), spec in shipped_models()) for spec in specs]
     # Where another package keeps its files is its own business: they count if they lie beside those of handviz.
-    models = [LANDMARKER_FILE, *(path for path, is_own in files if is_own or path.is_file())]
+    models = [*files_of(request.detector), *(path for path, is_own in files if is_own or path.is_file())]
     return models + ([request.model_dir / TEXTURE_NAME] if request.colour == "texture" else [])
 
 

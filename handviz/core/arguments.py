@@ -65,7 +65,8 @@ def limits_of(kind: object) -> tuple[float, float] | None:
 
 def whole(low: int, high: int | None = None, metavar: str = "N") -> Option:
     """Return the option for a whole number within these bounds, which belong to it."""
-    return Option(metavar=metavar, read=lambda words: whole_number(words[0], low, high))
+    limits = None if high is None else (low, high)
+    return Option(metavar=metavar, read=lambda words: whole_number(words[0], low, high), limits=limits)
 
 
 def number(text: str, low: float = -math.inf, high: float = math.inf) -> float:

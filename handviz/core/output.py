@@ -106,6 +106,8 @@ class _Silence:
         self._kept: int | None = None
         """Another descriptor of the same stream, which own messages go to."""
         self._blocks = 0
+        self.is_wanted = False
+        """Whether ``silence_libraries`` was called."""
 
     def enable(self) -> None:
         """Give own messages a descriptor of their own; nothing where stderr is replaced, as in tests and notebooks."""
@@ -148,10 +150,13 @@ def _is_stderr(stream: Any) -> bool:
 
 def silence_libraries() -> None:
     """Let ``libraries_silenced`` work in this process, whose stderr is its own; call it before logging is set up."""
-    # Read by the libraries when they are loaded; the user's own values stay.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("GLOG_minloglevel", "2")
+    _SILENCE.is_wanted = True
     _SILENCE.enable()
+
+
+def wants_silent_libraries() -> bool:
+    """Return whether this program silences its libraries: not where handviz is a library itself, nor when verbose."""
+    return _SILENCE.is_wanted
 
 
 @contextmanager

@@ -24,6 +24,8 @@ Device = Literal["auto", "cpu", "cuda"]
 ModelId = str
 """The id of a model of ``models.registry.list_models``, such as "final"."""
 SmoothingKind = Literal["kalman", "one_euro"]
+DetectorChoice = Literal["handviz", "mediapipe"]
+"""``handviz``: MediaPipe's networks in ONNX Runtime; ``mediapipe``: MediaPipe's own library."""
 NetworkState = Literal["shipped", "changed", "own"]
 """By a file's checksum: that of ``models/SHA256SUMS``, another one under a name listed there, or a name that is not."""
 NetworkRole = Literal["network", "detector", "texture_net"]
@@ -135,6 +137,8 @@ class Detection:
     """Number of the hand over frames (``detection.tracking.HandTracker``), from 1; 0: not tracked."""
     side_is_stated: bool = False
     """Whether the user stated the handedness of this hand, which then nothing else changes."""
+    crop: "HandCrop | None" = None
+    """The crop, as ``DEFAULT_CROP`` says, in which the landmark network saw the hand, if it was found so."""
 
 
 @dataclass(frozen=True)
@@ -324,6 +328,11 @@ class HandMesh:
         return np.sqrt(variance + np.array([0.0, 0.0, focal_z**2]))
 
 
+def left_out_text(count: int, left_out: int) -> str:
+    """Return how many of the hands found are there, such as "10 of 12 hands"; empty if none was left out."""
+    return f"{count} of {count + left_out} hands" if left_out else ""
+
+
 @dataclass(frozen=True)
 class StageTimes:
     """The time of each stage for one frame, in milliseconds."""
@@ -370,6 +379,8 @@ class FrameResult:
     """How many of the hands found in the frame the user has hidden; they are not among ``hands``."""
     failure: str = ""
     """Why ``model`` gave no hands: it could not be loaded, or did not answer as it must; mostly empty."""
+    left_out: int = 0
+    """How many hands were found in a still image beyond the most that are reconstructed; always 0 in streams."""
 
     @property
     def is_compared(self) -> bool:

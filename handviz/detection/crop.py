@@ -1,7 +1,7 @@
 """Image -> square crop of a right hand, and the network's output back to the image. No other module mirrors."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -208,7 +208,13 @@ def cut_out(image: NDArray[np.uint8], crop_from_image: FloatArray, size_px: int 
 
 
 def crop_hand(image: NDArray[np.uint8], detection: Detection, spec: CropSpec = DEFAULT_CROP) -> HandCrop:
-    """Cut the detected hand out of an RGB image (H, W, 3), as a model takes it."""
+    """Cut the detected hand out of an RGB image (H, W, 3), as a model takes it.
+
+    A hand that was seen in such a crop keeps it, with what the landmark network said of it.
+    """
+    seen, detection = detection.crop, replace(detection, crop=None)
+    if seen is not None and spec == DEFAULT_CROP and seen.detection.handedness == detection.handedness:
+        return replace(seen, detection=detection)
     affine = crop_from_image_affine(
         detection.keypoints_px,
         detection.handedness,

@@ -1,7 +1,11 @@
-"""MediaPipe's hand landmarker: frame -> hands with 21 keypoints and the person's true handedness."""
+"""MediaPipe's own library: frame -> hands with 21 keypoints and the person's true handedness.
 
+The only module that loads it, and what it needs around it: ``detectors.make_detector`` imports this one if MediaPipe is
+chosen.
+"""
+
+import os
 import sys
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,17 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import UNREADABLE
-from handviz.core.output import libraries_silenced
-from handviz.core.paths import LANDMARKER_FILE, restore_or_build
+from handviz.core.output import libraries_silenced, wants_silent_libraries
+from handviz.core.paths import LANDMARKER_FILE
 from handviz.core.privacy import disable_mediapipe_uploads
 from handviz.core.records import Detection, FloatArray, Frame
+from handviz.detection.detector_files import GET_TASK_FILE, check_task_file
 from handviz.detection.still_search import STILL_PALM_SCORE, search_still
 from handviz.detection.tracking import without_duplicates
 
 UNUSED_MODULES = ("matplotlib", "matplotlib.pyplot", "sounddevice")
-TASK_MEMBERS = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
-HOW_TO_GET = restore_or_build("build landmarker")
 MILLISECONDS_PER_FRAME = 33
 MIN_SIDE_PX = 8
 VIDEO_PALM_SCORE = 0.5
@@ -47,6 +49,10 @@ def stand_ins() -> Iterator[None]:
                 del sys.modules[name]
 
 
+if wants_silent_libraries():
+    # Read by MediaPipe's libraries when they are loaded; the user's own values stay.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("GLOG_minloglevel", "2")
 with stand_ins():
     import mediapipe
     from mediapipe.tasks.python import BaseOptions, vision
@@ -71,7 +77,6 @@ class HandLandmarker:
         """Load the task file; raises HandvizError if it is missing or damaged."""
         check_task_file(model_path)
         self._video = video
-        self._max_hands = max_hands
         self._clock_ms = 0
         self._has_warned = False
         """Whether MediaPipe has had its first hand to warn about, which it does once."""
@@ -89,17 +94,18 @@ class HandLandmarker:
                 self._landmarker = vision.HandLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
             raise HandvizError(
-                f"{model_path} does not load ({error}); {HOW_TO_GET}", ErrorCode.MODEL_DAMAGED
+                f"{model_path} does not load ({error}); {GET_TASK_FILE}", ErrorCode.MODEL_DAMAGED
             ) from error
 
     def detect(self, frame: Frame) -> tuple[Detection, ...]:
         """Return the hands of a frame, best first, without duplicates; () for images below 8 pixels.
 
-        Which hand of an earlier frame each is, and its side over frames, is decided by ``tracking.HandTracker``.
+        Of a still image those of all its views, which may be more than ``max_hands``. Which hand of an earlier frame
+        each is, and its side over frames, is decided by ``tracking.HandTracker``.
         """
         if self._video:
             return without_duplicates(self.detect_image(frame.image))
-        return search_still(frame.image, self.detect_image, max_hands=self._max_hands)
+        return search_still(frame.image, self.detect_image, max_hands=sys.maxsize)
 
     def detect_image(self, rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """Return MediaPipe's unfiltered detections in an RGB image (H, W, 3)."""
@@ -154,23 +160,3 @@ class HandLandmarker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def check_task_file(path: Path) -> None:
-    """Raise HandvizError unless ``path`` is an intact zip with MediaPipe's two hand networks."""
-    how = HOW_TO_GET
-    if not path.is_file():
-        raise HandvizError(f"the hand detector {path} is missing; {how}", ErrorCode.MODEL_MISSING)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names, damaged = archive.namelist(), archive.testzip()
-    except UNREADABLE as error:
-        raise HandvizError(
-            f"the hand detector {path} is truncated or not a task file ({error}); {how}", ErrorCode.MODEL_DAMAGED
-        ) from error
-    missing = [name for name in TASK_MEMBERS if name not in names]
-    if missing or damaged:
-        wrong = f"lacks {', '.join(missing)}" if missing else f"is damaged in {damaged}"
-        raise HandvizError(
-            f"the hand detector {path} {wrong}; expected {', '.join(TASK_MEMBERS)}; {how}", ErrorCode.MODEL_DAMAGED
-        )

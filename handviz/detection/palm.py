@@ -30,6 +30,9 @@ MAX_OVERLAP = 0.3
 SIDE_PER_BOX, SHIFT_PER_BOX = 2.6, 0.5
 """The hand's square: its side and its step towards the fingers, in sides of the palm's box."""
 MAX_LOGIT = 100.0
+MEDIAPIPE_TURN_RAD = 90 - 14 * 2 * math.pi - math.pi / 2
+"""MediaPipe turns the squares of palms by so much more than upright: its graph states the target angle of 90 degrees
+where radians are read. Its hands of later frames, whose squares come from landmarks, are upright."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +159,10 @@ def _palm(score: float, points: FloatArray, square: HandSquare) -> Palm:
     return Palm(score, points_px[:2].ravel(), points_px[2:])
 
 
-def square_of_palm(palm: Palm) -> HandSquare:
-    """Return the square of the hand that a palm belongs to."""
+def square_of_palm(palm: Palm, *, turn_rad: float = MEDIAPIPE_TURN_RAD) -> HandSquare:
+    """Return the square of the hand that a palm belongs to; ``turn_rad`` 0: with the hand upright in it."""
     direction = palm.keypoints_px[MIDDLE_KNUCKLE] - palm.keypoints_px[WRIST]
-    angle = math.atan2(direction[0], -direction[1])
+    angle = math.atan2(direction[0], -direction[1]) + turn_rad
     low, high = palm.box[:2], palm.box[2:]
     width, height = high - low
     towards_fingers = np.array([math.sin(angle), -math.cos(angle)])

@@ -106,7 +106,8 @@ class _TrackedHand:
         """Return the frame's detection with number and side, as evidence unless the last frame is seen again."""
         if not (is_again and self.has_begun and self.frames_unseen == 0):
             self._add(detection)
-        self.latest, self.frames_unseen = detection, 0
+        # Without its crop, which would keep the image's pixels and maps alive as long as the hand.
+        self.latest, self.frames_unseen = replace(detection, crop=None), 0
         stated = self.stated is not None
         return replace(detection, handedness=self.stated or self.side, track_id=self.track_id, side_is_stated=stated)
 
@@ -122,6 +123,11 @@ class _TrackedHand:
     def begin_again(self) -> None:
         """Keep number and overrides; the next frame's side is not judged by earlier ones, nor its motion."""
         self.right_score, self.velocity_px = 0.0, np.zeros(2)
+
+    def expected(self) -> Detection:
+        """Return where the hand is expected in the next frame, with its side by the evidence so far."""
+        keypoints_px = self.latest.keypoints_px + self.velocity_px * (self.frames_unseen + 1)
+        return replace(self.latest, handedness=self.side, keypoints_px=keypoints_px, track_id=self.track_id, crop=None)
 
     def distance(self, detection: Detection, *, any_side: bool) -> float:
         """Return the distance to where the hand is expected, with that of the side; infinite for another hand."""
@@ -179,10 +185,23 @@ class HandTracker:
             for hand in self._hands:
                 hand.begin_again()
 
+    def expected(self) -> list[Detection]:
+        """Return where the hands of the last frame are expected in the next one, each with its number and side."""
+        with self._lock:
+            return [hand.expected() for hand in self._hands if hand.has_begun and hand.frames_unseen == 0]
+
+    def lose_places(self) -> None:
+        """Take no hand to be where it was: the next frame is of another size, or follows a cut."""
+        with self._lock:
+            for hand in self._hands:
+                hand.frames_unseen, hand.velocity_px = MAX_FRAMES_UNSEEN + 1, np.zeros(2)
+
     def update(
         self, detections: Sequence[Detection], *, frame_key: Hashable = None, is_again: bool = False
     ) -> tuple[Detection, ...]:
         """Return the next frame's detections with numbers and sides, without hidden ones, in the same order.
+
+        Detections that have a number already are of that hand.
 
         ``frame_key`` tells images that do not follow each other apart; None: another one than the last. ``is_again``:
         it is the last frame of the stream once more, as with other settings while paused: no side changes by it.
@@ -231,7 +250,8 @@ class HandTracker:
 
     def _hands_of(self, detections: Sequence[Detection]) -> list[_TrackedHand]:
         """Return the tracked hand of every detection: by place, then by side, else a new one."""
-        found: dict[int, _TrackedHand] = {}
+        numbered = {hand.track_id: hand for hand in self._hands}
+        found = {row: numbered[one.track_id] for row, one in enumerate(detections) if one.track_id in numbered}
         recent = [hand for hand in self._hands if hand.frames_unseen <= MAX_FRAMES_UNSEEN]
         # Elsewhere in a clip another hand may be at the place: there the side comes first.
         _match_nearest(found, detections, recent, lambda hand, one: hand.distance(one, any_side=hand.has_begun))

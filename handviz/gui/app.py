@@ -26,6 +26,7 @@ from handviz.core.paths import MODELS
 from handviz.core.process import return_large_blocks
 from handviz.core.records import ModelId
 from handviz.core.termination import INTERRUPTED_STATUS, TERMINATIONS
+from handviz.detection.detectors import DetectorOption
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record.screenshot import save_image
 from handviz.gui.session.controller import Controller
@@ -41,7 +42,6 @@ from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.options import ColourMode
 from handviz.sources.source import Source, open_source
 
-MAX_HANDS = 2
 SCREENSHOT_TIMEOUT_MS = 60_000
 SWITCH_INTERVAL_S = 0.001
 """How long a thread in Python may block the others; the default of 5 ms adds up in a paint of fifty calls."""
@@ -66,7 +66,6 @@ class Instruments:
     """Folder of the settings instead of the user's own"""
     opener: Callable[..., Source] = open_source
     """Opens sources, in the capture thread"""
-    max_hands: int = MAX_HANDS
 
 
 NO_INSTRUMENTS = Instruments()
@@ -84,6 +83,7 @@ class WindowArguments:
     """How the mesh is coloured."""
     view: Literal["overlay", "orbit"] | None = None
     """On the image, or in free orbit."""
+    detector: DetectorOption = "handviz"
     model_dir: ModelFolder = MODELS
     hand_model: HandModelFile = None
     screenshot: Annotated[Path | None, Option(metavar="FILE")] = None
@@ -106,19 +106,14 @@ def settings_for_this_run(options: WindowArguments) -> dict[str, str]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def pipeline_maker(
-    model_dir: Path,
-    hand_model: Path | None = None,
-    on_stage: Callable[[str], None] = _ignore_stage,
-    max_hands: int = MAX_HANDS,
-) -> PipelineMaker:
+def pipeline_maker(config: PipelineConfig, on_stage: Callable[[str], None] = _ignore_stage) -> PipelineMaker:
     """Return the function that makes pipelines in the worker, where it loads the networks' libraries."""
 
     def make(settings: PipelineSettings) -> PipelineLike:
         on_stage("worker begins to load")
         from handviz.pipeline.pipeline import Pipeline
 
-        pipeline = Pipeline(settings, PipelineConfig(model_dir, hand_model, max_hands=max_hands))
+        pipeline = Pipeline(settings, config)
         on_stage("networks loaded")
         return pipeline
 
@@ -197,10 +192,14 @@ def _attached(application: QApplication) -> Iterator[LogBuffer]:
 
 def make_controller(options: WindowArguments, instruments: Instruments = NO_INSTRUMENTS) -> Controller:
     """Return the controller of a run with these options."""
-    maker = pipeline_maker(options.model_dir, options.hand_model, instruments.on_stage, instruments.max_hands)
-    store = SettingsStore(instruments.settings_folder)
-    settings = settings_for_this_run(options)
-    return Controller(maker, store, opener=instruments.opener, for_this_run=settings, model_dir=options.model_dir)
+    config = PipelineConfig(options.model_dir, options.hand_model, detector=options.detector)
+    return Controller(
+        pipeline_maker(config, instruments.on_stage),
+        SettingsStore(instruments.settings_folder),
+        opener=instruments.opener,
+        for_this_run=settings_for_this_run(options),
+        config=config,
+    )
 
 
 def has_display() -> bool:

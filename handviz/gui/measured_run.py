@@ -25,11 +25,15 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.hand_models.choice import hand_model_for
 from handviz.pipeline.display import model_display
+from handviz.pipeline.settings import MAX_HANDS_OF_CLIPS
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.sources.source import Source
 
 OFFSCREEN_SIZE = (732, 654)
 """Of the view in a window of the size that it has at first."""
+MIN_FRAMES = 2
+MAX_STEPPING = 2.0
+"""How much longer than the playing loop the frames one by one may take, on a slow machine."""
 SETTLE_S, IDLE_SETTLE_S = 0.5, 1.5
 """Between a change and what is measured after it."""
 MAX_FRAMES_TO_CHANGE = 400
@@ -46,6 +50,7 @@ class Measuring:
     scenarios: Sequence[Scenario]
     open_source: Callable[[str], Source]
     """Opens the scenarios' sources."""
+    max_hands: int = MAX_HANDS_OF_CLIPS
     seconds: float = 3.0
     """Of the playing loop, for each scenario."""
     frames: int = 40
@@ -172,7 +177,7 @@ class MeasuredRun(QObject):
                 self.loops.append(LoopMeasures(scenario, failure=failure))
             else:
                 yield SETTLE_S
-                live = yield from self._section(seconds=self._measuring.seconds)
+                live = yield from self._playing()
                 one_by_one = yield from self._one_by_one()
                 self.loops.append(LoopMeasures(scenario, one_by_one, live))
             self._measuring.progress()
@@ -186,6 +191,7 @@ class MeasuredRun(QObject):
             colour="texture" if scenario.texture else "uncertainty",
             compare=bool(scenario.compared),
             compared=scenario.compared or controller.settings.draw.compared,
+            max_hands=self._measuring.max_hands,
         )
         if controller.source is None or controller.source.text != scenario.source:
             controller.open(scenario.source)
@@ -206,26 +212,33 @@ class MeasuredRun(QObject):
         has_texture = any(hand.texture is not None for hand in result.hands) == scenario.texture or not result.hands
         return is_source and result.model == scenario.model and {*scenario.compared} <= compared and has_texture
 
+    def _playing(self) -> Generator[float | None, _Painted | None, Section]:
+        seconds = self._measuring.seconds
+        return (yield from self._section(lambda frames, passed_s: frames >= MIN_FRAMES and passed_s >= seconds))
+
     def _one_by_one(self) -> Generator[float | None, _Painted | None, Section]:
         self._gate.hold()
         # Until those that are on their way are shown, as a rule.
         yield SETTLE_S
         self._is_stepping = True
         self._gate.let_one()
-        section = yield from self._section(frames=self._measuring.frames)
+        wanted, seconds = self._measuring.frames, MAX_STEPPING * self._measuring.seconds
+        section = yield from self._section(
+            lambda frames, passed_s: frames >= (wanted if passed_s < seconds else MIN_FRAMES)
+        )
         self._is_stepping = False
         self._gate.open()
         return section
 
-    def _section(self, *, seconds: float = 0.0, frames: int = 2) -> Generator[float | None, _Painted | None, Section]:
-        """Measure at least so many seconds and frames."""
+    def _section(self, is_over: Callable[[int, float], bool]) -> Generator[float | None, _Painted | None, Section]:
+        """Measure until ``is_over`` of the frames and seconds so far."""
         yield None
         gc.collect()
         yield None
         shown: list[ShownFrame] = []
         paints, skipped = self._paints, self._skipped
         start_s, processor_s, thread_s = time.perf_counter(), time.process_time(), time.thread_time()
-        while len(shown) < frames or time.perf_counter() - start_s < seconds:
+        while not is_over(len(shown), time.perf_counter() - start_s):
             painted = yield None
             if painted is not None:
                 times, hands = painted.result.times, len(painted.result.hands)
@@ -277,17 +290,16 @@ class OffscreenView(QObject):
         self.painted.emit(self._result, (time.perf_counter() - start_s) * 1000)
 
 
-def measure_loop(options: app.WindowArguments, measuring: Measuring, max_hands: int) -> LoopRun:
+def measure_loop(options: app.WindowArguments, measuring: Measuring) -> LoopRun:
     """Run the scenarios, in the window if there is a display; HandvizError if that fails or is interrupted.
 
-    Settings are those of a first start, with ``max_hands``; the user's own are neither read nor changed.
+    Settings are those of a first start and of the scenarios; the user's own are neither read nor changed.
     """
     gate = Gate()
     with tempfile.TemporaryDirectory() as folder:
         instruments = app.Instruments(
             settings_folder=Path(folder),
             opener=lambda text, *_: SteppedSource(measuring.open_source(text), gate),
-            max_hands=max_hands,
         )
         run, view = (_in_window if app.has_display() else _offscreen)(options, instruments, measuring, gate)
     if run.error is not None:

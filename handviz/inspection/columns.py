@@ -11,7 +11,7 @@ import numpy as np
 from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import MODELS, cache_folder
-from handviz.core.records import Handedness, HandednessSetting, ModelId
+from handviz.core.records import DetectorChoice, Handedness, HandednessSetting, ModelId, left_out_text
 from handviz.rendering.colormap import DEFAULT_RANGE_MM
 
 ImageState = Literal["waiting", "done", "failed"]
@@ -35,6 +35,7 @@ class InspectionRequest:
     hand_size: HandSize = UNMEASURED
     side: HandednessSetting = "detected"
     model_dir: Path = MODELS
+    detector: DetectorChoice = "handviz"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class ImageRow:
     """Why an image failed."""
     width: int = 0
     height: int = 0
+    left_out: int = 0
+    """Hands found beyond the most of one image."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,9 @@ def note_of(row: TableRow) -> str:
         return "pending"
     if row.hand is None:
         return "no hand found"
-    if row.hand.mean_std_mm is None:
-        return NO_UNCERTAINTY
-    return ONE_FOR_ALL if row.hand.mean_std_mm == row.hand.max_std_mm else ""
+    is_one = row.hand.mean_std_mm == row.hand.max_std_mm
+    uncertainty = NO_UNCERTAINTY if row.hand.mean_std_mm is None else ONE_FOR_ALL if is_one else ""
+    return "; ".join(filter(None, (left_out_text(len(row.image.hands), row.image.left_out), uncertainty)))
 
 
 COLUMNS = (

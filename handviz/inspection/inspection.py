@@ -38,7 +38,6 @@ from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.sources.images import image_frame
 from handviz.sources.source import FolderSource
 
-MAX_HANDS = 10
 READ_AHEAD = 2
 """Images that are read ahead while one is reconstructed, and are in memory at once."""
 MAX_PASSES = 5
@@ -72,7 +71,7 @@ def make_processor(request: InspectionRequest) -> ImageProcessor:
     settings = PipelineSettings(
         request.model, camera_model=request.camera_model, hand_size=request.hand_size, side=request.side
     )
-    config = PipelineConfig(request.model_dir, max_hands=MAX_HANDS, video=False, preload_others=False)
+    config = PipelineConfig(request.model_dir, detector=request.detector, video=False, preload_others=False)
     return Pipeline(settings, config)
 
 
@@ -209,7 +208,7 @@ class Inspection:
     def _stored(self, store: InspectionStore, signature: Signature, result: FrameResult) -> ImageRow:
         height, width = result.frame.image.shape[:2]
         rows = tuple(self._row(number, hand, (width, height)) for number, hand in enumerate(result.hands))
-        row = ImageRow(result.frame.name, "done", rows, "", width, height)
+        row = ImageRow(result.frame.name, "done", rows, "", width, height, result.left_out)
         keypoints_m = np.array([hand.keypoints_m for hand in result.hands]).reshape(-1, KEYPOINT_COUNT, 3)
         # Large, and neither shown nor exported.
         hands = [replace(hand, vertex_covariance_mm2=None) for hand in result.hands]

@@ -23,7 +23,7 @@ from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
 from handviz.inspection.columns import HandRow, ImageRow, InspectionRequest, inspections_folder
 from handviz.models.registry import model_spec
 
-FORMAT = 2
+FORMAT = 3
 MAX_STORED = 20
 """Stored inspections; a new one removes the one that was used longest ago."""
 SUFFIX = ".sqlite"
@@ -32,7 +32,8 @@ DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 LOCK_TIMEOUT_S = 10.0
 TABLES = """
 CREATE TABLE IF NOT EXISTS pictures(
-    file BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, width INTEGER, height INTEGER, hands TEXT, keypoints BLOB
+    file BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, width INTEGER, height INTEGER, hands TEXT, keypoints BLOB,
+    left_out INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records(file BLOB PRIMARY KEY, packed BLOB);
 CREATE TABLE IF NOT EXISTS notes(name TEXT PRIMARY KEY, text TEXT);
@@ -79,7 +80,7 @@ def store_path(request: InspectionRequest, results_folder: Path | None = None) -
         weights = Signature(0, 0)
     folder, version = os.fsencode(request.folder).hex(), (FORMAT, __version__)
     metres = camera_model_text(request.camera_model), hand_size_text(request.hand_size)
-    parts = (version, folder, request.model, metres, request.side, str(network), weights)
+    parts = (version, folder, request.model, metres, request.side, str(network), weights, request.detector)
     return (results_folder or inspections_folder()) / (
         hashlib.sha256(repr(parts).encode("utf-8")).hexdigest()[:24] + SUFFIX
     )
@@ -117,9 +118,10 @@ class InspectionStore:
 
     def _stored(self) -> Iterator[StoredImage]:
         parse = json_parser(list[StoredValues])
-        for file, size, mtime_ns, width, height, hands, keypoints in self._file.execute("SELECT * FROM pictures"):
-            rows = tuple(HandRow(*values) for values in parse(hands))
-            row = ImageRow(os.fsdecode(file), "done", rows, "", width, height)
+        for values in self._file.execute("SELECT * FROM pictures"):
+            file, size, mtime_ns, width, height, hands, keypoints, left_out = values
+            rows = tuple(HandRow(*hand) for hand in parse(hands))
+            row = ImageRow(os.fsdecode(file), "done", rows, "", width, height, int(left_out))
             points = np.frombuffer(keypoints, np.float32).reshape(-1, KEYPOINT_COUNT, 3)
             yield StoredImage(Signature(size, mtime_ns), row, points)
 
@@ -129,10 +131,10 @@ class InspectionStore:
         hands = json.dumps([list(_stored_values(hand)) for hand in row.hands])
         key = os.fsencode(row.file)
         keypoints = np.asarray(image.keypoints_m, np.float32).tobytes()
-        values = (key, signature.size, signature.mtime_ns, row.width, row.height, hands, keypoints)
+        values = (key, signature.size, signature.mtime_ns, row.width, row.height, hands, keypoints, row.left_out)
         try:
             with self._file:
-                self._file.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                self._file.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
                 self._file.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (key, packed))
         except DATABASE_ERRORS as error:
             raise self._not_writable(error) from error

@@ -23,13 +23,22 @@ from handviz.core.camera_model import (
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import is_usable, make_folder, not_writable, open_atomic
 from handviz.core.paths import MODELS
-from handviz.core.records import Frame, FrameResult, HandednessSetting, HandMesh, Intrinsics, ModelId
+from handviz.core.records import (
+    Frame,
+    FrameResult,
+    HandednessSetting,
+    HandMesh,
+    Intrinsics,
+    ModelId,
+    left_out_text,
+)
+from handviz.detection.detectors import DetectorOption
 from handviz.io.hands_json import fitting_stem, image_entry, output_stems
 from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh, usual_vertices
 from handviz.models.registry import ModelChoice, model_ids, model_spec
 from handviz.pipeline.display import model_display
 from handviz.pipeline.pipeline import Pipeline
-from handviz.pipeline.settings import PipelineConfig, PipelineSettings
+from handviz.pipeline.settings import MAX_HANDS_OF_IMAGES, PipelineConfig, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import MAX_COMPARED, MIN_COMPARED, DrawOptions
 from handviz.sources.file_kinds import is_image_file
@@ -92,7 +101,8 @@ class ImageRequest:
     model: ModelChoice = "final"
     camera: ImageCamera = ImageCamera()
     hand_size: HandSize = UNMEASURED
-    max_hands: int = 10
+    max_hands: int = MAX_HANDS_OF_IMAGES
+    detector: DetectorOption = "handviz"
     side: HandednessSetting = "detected"
     """Which hand is which, where the detector gets it wrong."""
     align_to_detector: bool = True
@@ -123,12 +133,14 @@ class ImageRequest:
             others=self.compared,
             hand_size=self.hand_size,
             side=self.side,
+            max_hands=self.max_hands,
             texture=self.colour == "texture",
         )
         config = PipelineConfig(
             self.model_dir,
             self.hand_model,
-            max_hands=self.max_hands,
+            detector=self.detector,
+            max_hands_of_images=self.max_hands,
             video=False,
             preload_others=False,
             align_to_detector=self.align_to_detector,
@@ -234,6 +246,8 @@ def reconstructed(pipeline: Pipeline, frame: Frame, camera: ImageCamera) -> tupl
         _warn_once(f"{model} is not compared: {error}")
     if frame.name and not result.hands and (note := note_on_light(frame.image)):
         logger.warning("%s: %s", frame.name, note)
+    if frame.name and (text := left_out_text(len(result.hands), result.left_out)):
+        logger.warning("%s: %s", frame.name, text)
     return result, intrinsics
 
 

@@ -32,7 +32,7 @@ from handviz.core.records import (
     StageTimes,
 )
 from handviz.detection.crop import crop_hand, mesh_in_crop
-from handviz.detection.landmarker import HandLandmarker
+from handviz.detection.detectors import Detector, make_detector
 from handviz.detection.tracking import HandTracker, override_handedness
 from handviz.hand_models.choice import hand_model, hand_model_for, which_file
 from handviz.hand_models.open_hand import load_open_hand
@@ -194,9 +194,10 @@ class Pipeline:
             self._smoothers.set_strength(self._current.smoothing)
         if self._current.smoothing_kind != before.smoothing_kind:
             self._smoothers.set_kind(self._current.smoothing_kind)
-        if reset:
+        if reset or (self._video and self._current.max_hands != before.max_hands):
             self._landmarker.close()
             self._landmarker = self._new_landmarker()
+        if reset:
             self._smoothers.reset()
             self._tracker.reset(video=self._video, same_hands=not new_hands)
             self._last_frame = None
@@ -208,7 +209,8 @@ class Pipeline:
         times_s = [time.perf_counter()]
         side = self._current.side
         is_again, self._last_frame = self._is_last(frame), (frame.number, weakref.ref(frame.image))
-        tracked = self._tracker.update(self._landmarker.detect(frame), frame_key=_key_of(frame), is_again=is_again)
+        seen, left_out = self._detected(frame)
+        tracked = self._tracker.update(seen, frame_key=_key_of(frame), is_again=is_again)
         detections, hidden = override_handedness(tracked, side), self._tracker.hidden
         times_s.append(time.perf_counter())
         crops = [crop_hand(frame.image, detection, network.spec.crop) for detection in detections]
@@ -247,8 +249,29 @@ class Pipeline:
         compared = compared if others or errors else ()
         crops_of = tuple(crops)
         return FrameResult(
-            frame, model, detections, hands, times, error, crops_of, others, errors, compared, files, hidden, failure
+            frame,
+            model,
+            detections,
+            hands,
+            times,
+            error,
+            crops_of,
+            others,
+            errors,
+            compared,
+            files,
+            hidden,
+            failure,
+            left_out,
         )
+
+    def _detected(self, frame: Frame) -> tuple[tuple[Detection, ...], int]:
+        """Return the detections of a frame, and how many more a still image has beyond the most hands of one."""
+        found = self._landmarker.detect(frame)
+        if self._video:
+            return found, 0
+        most = self._config.max_hands_of_images
+        return found[:most], max(0, len(found) - most)
 
     def _is_last(self, frame: Frame) -> bool:
         """Return whether this is the frame that was processed last, as a paused one is with other settings."""
@@ -353,9 +376,10 @@ class Pipeline:
         self.networks = self._files(network, with_texture=False)
         return network
 
-    def _new_landmarker(self) -> HandLandmarker:
+    def _new_landmarker(self) -> Detector:
         config = self._config
-        return HandLandmarker(config.landmarker, max_hands=config.max_hands, video=self._video)
+        most = self._current.max_hands if self._video else config.max_hands_of_images
+        return make_detector(config.detector, config.landmarker, max_hands=most, video=self._video)
 
 
 def _key_of(frame: Frame) -> tuple[int, str, int] | None:

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from handviz.core.arguments import Fraction
+from handviz.core.arguments import Fraction, whole
 from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
 from handviz.core.paths import LANDMARKER_FILE, MODELS
-from handviz.core.records import HandednessSetting, ModelId, SmoothingKind
+from handviz.core.records import DetectorChoice, HandednessSetting, ModelId, SmoothingKind
+
+MAX_HANDS_OF_IMAGES, MAX_HANDS_OF_CLIPS = 10, 2
+"""Hands that are reconstructed at most unless another number is given: of an image of its own, and of a stream."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class PipelineSettings:
     smoothing_kind: SmoothingKind = "kalman"
     side: HandednessSetting = "detected"
     """Override for wrongly detected handedness."""
+    max_hands: Annotated[int, whole(1, MAX_HANDS_OF_IMAGES)] = MAX_HANDS_OF_CLIPS
+    """How many are followed where frames follow each other."""
     texture: bool = False
     """Give hands a texture (texture_fusion.py)."""
 
@@ -36,7 +42,9 @@ class PipelineConfig:
     hand_model: Path | None = None
     """The user's MANO file; None: the hand model that the networks name, if it is known, or the open hand."""
     landmarker: Path = LANDMARKER_FILE
-    max_hands: int = 2
+    detector: DetectorChoice = "handviz"
+    max_hands_of_images: int = MAX_HANDS_OF_IMAGES
+    """The same of images that do not follow each other, whatever the settings say."""
     video: bool = True
     """Frames follow each other, until ``Pipeline.reset`` says otherwise; if not, each is an image of its own."""
     preload_others: bool = True

@@ -20,7 +20,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def load(networks: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., handviz.Model]]:
     """Load networks and a detector that find the same right hand in every image that is not black."""
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
     FakeLandmarker.made.clear()
     loaded: list[handviz.Model] = []
 

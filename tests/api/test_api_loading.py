@@ -28,6 +28,7 @@ def test_unknown_models_get_the_names_of_the_known(networks: Path) -> None:
     [
         ({"device": "gpu"}, ErrorCode.UNKNOWN_NAME),
         ({"side": "both"}, ErrorCode.BAD_VALUE),
+        ({"detector": "yolo"}, ErrorCode.BAD_VALUE),
         ({"max_hands": 0}, ErrorCode.BAD_VALUE),
         ({"max_hands": 1.5}, ErrorCode.BAD_VALUE),
         ({"hand_length_mm": 3}, ErrorCode.BAD_VALUE),
@@ -91,6 +92,13 @@ def test_the_number_of_hands_reaches_the_detector(load: Callable[..., handviz.Mo
         list(load(**options).track([GREY]))
         assert [made.max_hands for made in FakeLandmarker.made] == expected
         assert [made.video for made in FakeLandmarker.made] == [False, True]
+
+
+def test_the_detector_can_be_chosen(load: Callable[..., handviz.Model]) -> None:
+    for options, expected in (({}, "handviz"), ({"detector": "mediapipe"}, "mediapipe")):
+        FakeLandmarker.made.clear()
+        list(load(**options).track([GREY]))
+        assert [made.choice for made in FakeLandmarker.made] == [expected, expected]
 
 
 def test_a_closed_model_says_so(model: handviz.Model) -> None:

@@ -65,7 +65,7 @@ def test_a_model_without_uncertainty_gets_a_texture_from_the_crop_that_the_textu
     load: Callable[..., handviz.Model],
 ) -> None:
     load("plain")  # with a made-up detector
-    assert pipeline_module.HandLandmarker.__name__ == "FakeLandmarker"
+    assert pipeline_module.make_detector.__name__ == "FakeLandmarker"
     config = PipelineConfig(video=False, preload_others=False)
     with Pipeline(PipelineSettings("plain", texture=True), config) as pipeline:
         result = pipeline.process(Frame(0, GREY, 0.0))

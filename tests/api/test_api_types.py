@@ -31,7 +31,7 @@ with handviz.load("final", device="cpu", intrinsics=(500, 500, 320, 240), max_ha
 tracked = handviz.track("clip.mp4", "prior", intrinsics=np.eye(3), side="right")
 reveal_type(tracked)  # Generator[handviz.api.TrackedFrame, None, None]
 tracked.close()
-reveal_type(handviz.reconstruct("a.jpg", max_hands=1))  # list[handviz.api.Hand]
+reveal_type(handviz.reconstruct("a.jpg", max_hands=1, detector="mediapipe"))  # list[handviz.api.Hand]
 reveal_type(handviz.list_models())  # tuple[handviz.models.base.ModelSpec, ...]
 models = [handviz.load(spec) for spec in handviz.list_models()]
 try:

@@ -31,11 +31,11 @@ class Loop:
     """Stands for the program's loop; records what it is asked for."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Any, Measuring, int]] = []
+        self.asked: list[tuple[Any, Measuring]] = []
         self.failure = ""
 
-    def measure(self, options: Any, measuring: Measuring, max_hands: int) -> LoopRun:
-        self.asked.append((options, measuring, max_hands))
+    def measure(self, options: Any, measuring: Measuring) -> LoopRun:
+        self.asked.append((options, measuring))
         sections = (None, None) if self.failure else (SECTION, SECTION)
         loops = tuple(LoopMeasures(scenario, *sections, self.failure) for scenario in measuring.scenarios)
         return LoopRun(loops, 0.0, "the window", "CPUExecutionProvider", 500.0)
@@ -67,9 +67,9 @@ def test_without_options_all_models_hands_and_textures_are_measured() -> None:
 def test_options_choose_what_is_measured(loop: Loop) -> None:
     words = ["--model", "final", "prior", "--hands", "2", "--texture", "on", "--max-hands", "3", "--seconds", "1.5"]
     assert main(["benchmark", *words]) == 0
-    ((options, measuring, max_hands),) = loop.asked
+    ((options, measuring),) = loop.asked
     assert measuring.scenarios == tuple(Scenario(model, "rendered:2", 2, True) for model in ("final", "prior"))
-    assert (options.source, measuring.seconds, max_hands) == ("rendered:2", 1.5, 3)
+    assert (options.source, measuring.seconds, measuring.max_hands) == ("rendered:2", 1.5, 3)
 
 
 def test_a_comparison_is_measured_instead_of_each_model() -> None:

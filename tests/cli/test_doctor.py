@@ -1,6 +1,7 @@
 """The doctor: every check finds a fault, names it and prints the remedy."""
 
 import hashlib
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,8 @@ from handviz.cli import probes
 from handviz.cli.doctor import Finding
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.extras import install_line
-from handviz.core.paths import CHECKSUM_FILE, MODELS, PROJECT_ROOT
+from handviz.core.paths import CHECKSUM_FILE, LANDMARKER_FILE, MODELS, PROJECT_ROOT
+from handviz.detection import detectors
 from handviz.models import registry
 from tests.errors import raises
 from tests.tiny_network import write_network
@@ -135,6 +137,23 @@ def test_shipped_models_match_their_checksums_and_all_are_listed() -> None:
     listed = {line.split()[1] for line in CHECKSUM_FILE.read_text().splitlines()}
     shipped = {path.name for kind in ("onnx", "safetensors", "task") for path in MODELS.glob(f"*.{kind}")}
     assert shipped <= listed
+
+
+def test_the_detector_s_files_are_checked_and_mediapipe_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = doctor.check_detector()
+    assert good.state == "ok"
+    assert f"--detector mediapipe MediaPipe's library {version('mediapipe')}" in good.detail
+    task_file = tmp_path / LANDMARKER_FILE.name
+    monkeypatch.setattr(detectors, "LANDMARKER_FILE", task_file)
+    for content, words in ((None, "is missing"), (b"PK", "is truncated")):
+        if content:
+            task_file.write_bytes(content)
+        finding = doctor.check_detector()
+        assert finding.state == "FAIL"
+        assert f"{task_file} {words}" in finding.detail
+        assert "tools.build landmarker" in finding.remedy
 
 
 def test_a_missing_checksum_file_is_said(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def reconstruct(tmp_path: Path, networks: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, Path]]:
     """Run the command on one image, with this folder's network; return its status and the output folder."""
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
     monkeypatch.setattr(choice, "MANO_FOLDER", tmp_path / "nothing")
     image = tmp_path / "hand.png"
     Image.new("RGB", (320, 240), (90, 90, 90)).save(image)

@@ -31,7 +31,7 @@ from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.sources.images import read_image
 from tests.errors import wrong_usage
-from tests.hands import FakeLandmarker
+from tests.hands import FakeLandmarker, made_up_detection
 from tests.tiny_network import write_all_networks
 
 HARD = Path(__file__).parents[1] / "sources" / "hard_clips"
@@ -62,7 +62,7 @@ def reconstruct(
     tmp_path: Path, networks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, list[dict[str, Any]]]]:
     """Run the command; return its status and the list that it wrote."""
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
 
     def run(source: Path, *options: str, overlays: bool = False) -> tuple[int, list[dict[str, Any]]]:
         out = tmp_path / "out"
@@ -106,6 +106,29 @@ def test_a_folder_with_everything_in_it(
     mesh = trimesh.load(tmp_path / "out" / hand["mesh"], process=False)
     assert len(mesh.vertices) == 778
     assert np.linalg.norm(mesh.vertices, axis=1).max() < 0.3
+
+
+def test_the_detector_and_its_hands_are_options(reconstruct: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    clip = grey_clip(tmp_path / "clip.mkv", 1)
+    expected = {(): ("handviz", 10, 2), ("--detector", "mediapipe", "--max-hands", "3"): ("mediapipe", 3, 3)}
+    for options, (choice, of_images, of_clips) in expected.items():
+        for source, most in ((folder / "b.png", of_images), (clip, of_clips)):
+            FakeLandmarker.made.clear()
+            reconstruct(source, "--mesh", "none", *options)
+            assert [(made.choice, made.max_hands) for made in FakeLandmarker.made] == [(choice, most)]
+
+
+def test_hands_beyond_the_most_of_an_image_are_counted_in_the_log(
+    reconstruct: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = tuple(made_up_detection(size=20.0, x=25.0 * number) for number in range(1, 13))
+    monkeypatch.setattr(FakeLandmarker, "detect", lambda *_: found)
+    _, entries = reconstruct(folder / "b.png", "--mesh", "none")
+    assert len(entries[0]["hands"]) == 10
+    assert "b.png: 10 of 12 hands" in caplog.text
+    caplog.clear()
+    reconstruct(folder / "b.png", "--mesh", "none", "--max-hands", "12")
+    assert "of 12 hands" not in caplog.text
 
 
 def test_overlays_have_the_size_of_the_images(reconstruct: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
@@ -424,7 +447,7 @@ def test_a_killed_process_loses_at_most_the_image_under_way(tmp_path: Path, netw
         "    def detect(self, frame):\n"
         "        if frame.name == '2.png' and '--resume' not in sys.argv: os.kill(os.getpid(), signal.SIGKILL)\n"
         "        return super().detect(frame)\n"
-        "pipeline.HandLandmarker = Killing\nsys.exit(main(sys.argv[1:]))"
+        "pipeline.make_detector = Killing\nsys.exit(main(sys.argv[1:]))"
     )
     words = ["reconstruct", str(folder), "--out", str(out), "--model-dir", str(networks), "--no-overlays"]
     run = [sys.executable, "-c", script, *words]

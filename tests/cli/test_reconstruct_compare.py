@@ -29,7 +29,7 @@ SIZES = {"prior": 0.8, "amvur": 1.0, "final": 1.2}
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write an image with a made-up hand, beside networks that return hands of different size."""
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
     hand = constant_hand()
     for model, size in SIZES.items():
         scaled = {name: hand[name] * size for name in ("vertices_m", "keypoints_m")}

@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def command(tmp_path: Path, folder: Path, networks: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run a command over the folder with networks that always return the same hand; returns its status."""
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
     monkeypatch.setattr(onnx_runtime, "_thread_limit", None)
 
     def run(name: str, *options: str, out: str = "", overlays: bool = False) -> int:

@@ -245,6 +245,7 @@ def test_a_process_that_was_thought_dead_does_no_harm(new_run: Callable[..., Sha
         ({"model": "amvur"}, "options: model is final there and amvur here"),
         ({"max_hands": 2}, "options: max_hands is 10 there and 2 here"),
         ({"mesh": "ply"}, "options: mesh is none there and ply here"),
+        ({"detector": "mediapipe"}, "options: detector is handviz there and None here"),
     ],
 )
 def test_other_options_are_refused(new_run: Callable[..., ShardedRun], change: dict[str, Any], message: str) -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def pipeline() -> Iterator[Pipeline]:
-    settings = PipelineSettings(), PipelineConfig(video=False, preload_others=False, max_hands=10)
+    settings = PipelineSettings(), PipelineConfig(video=False, preload_others=False)
     with Pipeline(*settings) as opened:
         yield opened
 

@@ -8,10 +8,19 @@ from tiny_network import write_network
 from handviz.__main__ import main
 from handviz.cli import evaluate_official
 from handviz.core.records import Detection
-from handviz.detection.landmarker import HandLandmarker
 from tests.fake_datasets.freihand import write
 
 COUNT = 4
+
+
+class StandIn:
+    """A detector that answers as a function does."""
+
+    def __init__(self, detect):
+        self.detect = detect
+
+    def close(self):
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +48,20 @@ def test_the_command_prints_the_tables_and_writes_files(freihand, network, tmp_p
 
 
 def test_the_detectors_crops_are_used_and_what_it_misses_is_counted(freihand, network, capsys, monkeypatch):
-    images = []
+    images, asked = [], []
 
-    def detect(_, frame):
+    def detect(frame):
         images.append(frame.image)
         return ()
 
-    monkeypatch.setattr(HandLandmarker, "detect", detect)
-    assert main(["evaluate", network, "--data", freihand, "--crops", "detector"]) == 1
+    def make(choice, *, max_hands, video):
+        asked.append((choice, video))
+        return StandIn(detect)
+
+    monkeypatch.setattr(evaluate_official, "make_detector", make)
+    options = ["--crops", "detector", "--detector", "mediapipe"]
+    assert main(["evaluate", network, "--data", freihand, *options]) == 1
+    assert asked == [("mediapipe", False)]
     assert "not one of 4 hands of freihand/evaluation was found" in capsys.readouterr().err
     assert len(images) == COUNT
 
@@ -57,9 +72,8 @@ def test_the_detectors_hand_nearest_to_the_annotated_one_is_taken(monkeypatch):
     dataset = fake_dataset(1)
     hand = dataset.hand(0)
     near, far = hand.keypoints_px + 3, hand.keypoints_px + 500
-    monkeypatch.setattr(
-        HandLandmarker, "detect", lambda *_: (Detection("left", 0.9, far), Detection("left", 0.8, near))
-    )
+    found = Detection("left", 0.9, far), Detection("left", 0.8, near)
+    monkeypatch.setattr(evaluate_official, "make_detector", lambda *_, **__: StandIn(lambda _: found))
     with evaluate_official.finder("detector") as find:
         found = find(hand, dataset.image(0))
     assert found.handedness == hand.handedness
@@ -76,6 +90,7 @@ def test_the_detectors_hand_nearest_to_the_annotated_one_is_taken(monkeypatch):
         (["--submission", "{folder}/pred.zip", "--count", "2"], "every sample of the split"),
         (["--frame-rate", "0"], "must be above 0"),
         (["--plots", "{folder}/plots"], "is for rendered hands"),
+        (["--detector", "mediapipe"], "--crops detector"),
     ],
 )
 def test_what_cannot_be_is_a_message_before_anything_is_computed(freihand, network, tmp_path, capsys, options, message):

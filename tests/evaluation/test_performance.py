@@ -206,7 +206,7 @@ def test_mediapipe_is_measured_in_turns_on_the_same_frames(monkeypatch: pytest.M
             seen.append((self.max_hands, frame.number))
             return super().detect(frame)
 
-    monkeypatch.setattr(landmarker, "HandLandmarker", lambda **keys: Watched(Path(), video=True, **keys))
+    monkeypatch.setattr(landmarker, "HandLandmarker", lambda **keys: Watched("mediapipe", Path(), video=True, **keys))
     found = mediapipe_alone("any", lambda _: RenderedHands(IMAGES, 1), (2, 1), frames=40)
     assert [(one.max_hands, len(one.wall_ms), one.hands) for one in found] == [(2, 40, 1.0), (1, 40, 1.0)]
     measured = [count for count, _ in seen[2 * WARM_UP_FRAMES :]]

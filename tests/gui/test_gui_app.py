@@ -18,7 +18,7 @@ from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, wanted_of_pipeline
-from handviz.pipeline.settings import PipelineSettings
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from tests.errors import raises
 
 
@@ -40,7 +40,7 @@ def test_unknown_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_missing_model_folder_is_a_message_that_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(HandvizError, match=r"handviz_final\.onnx"):
-        app.pipeline_maker(tmp_path)(PipelineSettings())
+        app.pipeline_maker(PipelineConfig(tmp_path))(PipelineSettings())
 
 
 def test_pipeline_begins_with_textures_only_where_they_are_shown() -> None:

@@ -408,6 +408,14 @@ def test_without_uncertainty_there_is_no_uncertainty() -> None:
     assert wrist_distance_text((first,)) == ""
 
 
+def test_wrists_are_apart_where_they_can_be_of_one_person() -> None:
+    left, right = two_hands()
+    assert wrist_distance_text((left, right)).startswith("wrist distance 25.0")
+    assert wrist_distance_text((right, left)).startswith("wrist distance 25.0")
+    for hands in ((), (left, left), (right, right), (left, right, right), (left, left, right, right)):
+        assert wrist_distance_text(hands) == ""
+
+
 def test_the_camera_model_reaches_the_pipeline(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
     controller.start("clip.mp4")
     qtbot.waitUntil(lambda: controller.source is not None and controller._reconstruct._pipeline is not None)

@@ -22,6 +22,7 @@ from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.settings import SettingsStore
+from handviz.pipeline.settings import PipelineConfig
 from handviz.rendering.highlight import AttentionShown, Pick
 from tests.gui.test_gui_window import press
 from tests.hands import made_up_detection, shifted
@@ -67,7 +68,7 @@ def controller(tmp_path: Path) -> Controller:
         opener=sources.__getitem__,
         lister=lambda: [],
         fallback_clip=tmp_path / "none.mp4",
-        model_dir=tmp_path,
+        config=PipelineConfig(tmp_path),
     )
 
 
@@ -235,7 +236,7 @@ def test_attention_is_asked_for_when_wanted_and_never_before(
     assert not inspector._worker.isRunning()
     with qtbot.waitSignal(inspector._worker.answered):
         inspector.panel.attention.click()
-    assert made[0].model_dir == window._controller.model_dir
+    assert made[0].model_dir == window._controller.config.model_dir
     assert made[0].asked == [("final", 2, None)]
     lines = inspector.panel.attention_text.text().splitlines()
     assert [line.split() for line in lines[:2]] == [["60%", "Index", "DIP"], ["40%", "Thumb", "IP"]]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from handviz.gui.record.screenshot import SCREENSHOT_FOLDER, free_path, save_ima
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, Status
 from handviz.gui.session.rates import RateMeter
-from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, value_of
+from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, value_of, wanted_of_pipeline
 from handviz.gui.view import viewport
 from handviz.gui.view.view_panel import PerformancePanel, provider_text
 from handviz.gui.view.viewport import NO_OPENGL
@@ -139,6 +140,28 @@ def test_the_width_of_the_skeleton_is_there_with_the_skeleton(qtbot: QtBot, wind
     assert panel.skeleton_width.isVisibleTo(panel)
     panel.skeleton_width.setValue(250)
     assert window.viewport.options.skeleton_width == 2.5
+
+
+def test_the_most_hands_of_a_stream_are_a_setting(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+    box = window.view_panel.max_hands
+    assert [box.itemText(row) for row in range(box.count())] == [str(number) for number in range(1, 11)]
+    assert box.currentText() == "2"
+    box.setCurrentText("5")
+    assert wanted_of_pipeline(controller.settings).max_hands == 5
+    assert SettingsStore().load().pipeline.max_hands == 5
+    press(qtbot, window, "Ctrl+Z")
+    assert (controller.settings.pipeline.max_hands, box.currentText()) == (2, "2")
+    assert "max hands" in window.message.text()
+    press(qtbot, window, "Ctrl+Y")
+    assert box.currentText() == "5"
+
+
+def test_hands_beyond_the_most_of_an_image_are_counted(window: MainWindow, controller: Controller) -> None:
+    many = FrameResult(frame(0, "a.jpg"), "final", hands=(hand(), hand(track_id=2)), left_out=3)
+    panel = window.source_panel
+    for result, is_said in ((many, True), (replace(many, left_out=0), False)):
+        controller.answered.emit(Answer(0, result, 0.0, 0.0, 0, ""))
+        assert ("2 of 5 hands" in panel.hands.text()) == is_said
 
 
 def test_labels_of_hands_are_there_until_they_are_switched_off(qtbot: QtBot, window: MainWindow) -> None:

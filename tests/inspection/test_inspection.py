@@ -34,6 +34,7 @@ class Processor:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.is_closed = False
+        self.left_out = 0
         self.before: Callable[[Frame], None] = lambda _: None
 
     def process(self, frame: Frame) -> FrameResult:
@@ -41,7 +42,8 @@ class Processor:
         self.before(frame)
         self.seen.append(frame.name)
         hands = (textured_hand(),) if frame.image.any() else ()
-        return FrameResult(frame, "final", tuple(made_up_detection() for _ in hands), hands)
+        detections = tuple(made_up_detection() for _ in hands)
+        return FrameResult(frame, "final", detections, hands, left_out=self.left_out)
 
     def close(self) -> None:
         """Record the call."""
@@ -102,7 +104,10 @@ def test_every_image_gets_its_row(folder: Path) -> None:
 
 
 def test_what_is_kept_is_not_done_again(folder: Path) -> None:
-    _, first = inspect(folder, Processor(), most=2)
+    counting = Processor()
+    counting.left_out = 4
+    _, first = inspect(folder, counting, most=2)
+    assert first["a.png"].left_out == 4
     assert [name for name, row in first.items() if row.state == "waiting"] == ["c.png", "d.png"]
     processor = Processor()
     listing, second = inspect(folder, processor)

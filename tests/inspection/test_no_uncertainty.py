@@ -11,7 +11,16 @@ import pytest
 
 from handviz.core.records import Frame, FrameResult
 from handviz.gui.folder.table import RowFilter
-from handviz.inspection.columns import COLUMNS, ImageRow, InspectionRequest, TableRow, common_range_mm, note_of, rows_of
+from handviz.inspection.columns import (
+    COLUMNS,
+    HandRow,
+    ImageRow,
+    InspectionRequest,
+    TableRow,
+    common_range_mm,
+    note_of,
+    rows_of,
+)
 from handviz.inspection.export import ExportRequest, export_inspection
 from handviz.inspection.inspection import Inspection
 from handviz.inspection.point_reading import other_models, read_point
@@ -93,6 +102,18 @@ def test_the_results_of_a_model_depend_on_its_own_file(tmp_path: Path) -> None:
     with installed(stranger=made_up_family()):
         paths = {store_path(InspectionRequest(tmp_path, model=name)) for name in ("plain", "final", "prior")}
     assert len(paths) == 3
+
+
+def test_each_detector_has_results_of_its_own(tmp_path: Path) -> None:
+    request = InspectionRequest(tmp_path)
+    assert store_path(request) != store_path(replace(request, detector="mediapipe"))
+
+
+def test_hands_beyond_the_most_of_an_image_are_counted_in_its_note() -> None:
+    hands = (HandRow(0, "left", 0.9, None, None, 1.0), HandRow(1, "left", 0.9, 3.0, 4.0, 1.0))
+    image = ImageRow("a.png", "done", hands, left_out=1)
+    notes = [note_of(row) for row in rows_of(image)]
+    assert notes == ["2 of 3 hands; the model predicts no uncertainty", "2 of 3 hands"]
 
 
 def test_a_point_has_a_position_and_no_deviation() -> None:

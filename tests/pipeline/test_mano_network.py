@@ -47,7 +47,7 @@ def seen(
     networks: Path, mano_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str, Handedness], FrameResult]:
     """Run one of the folders' networks on a grey image with a hand of that side."""
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
     image = np.full((240, 320, 3), 90, np.uint8)
 
     def run(name: str, side: Handedness = "right") -> FrameResult:
@@ -152,7 +152,7 @@ def test_final_trains_calibrates_exports_evaluates_and_reconstructs(
     models = [str(last), str(tmp_path / "handviz_final.onnx")]
     assert main(["evaluate", *models, "--data", str(mano_hands), "--count", "4"]) == 0
     assert "4 crops" in capsys.readouterr().out
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
     Image.new("RGB", (320, 240), (90, 90, 90)).save(tmp_path / "hand.png")
     out = ["--out", str(tmp_path / "out"), "--model-dir", str(tmp_path), "--mesh", "glb"]
     assert main(["reconstruct", str(tmp_path / "hand.png"), *out, "--hand-model", str(mano_files[0])]) == 0

@@ -12,7 +12,7 @@ import pytest
 from handviz.core import metrics
 from handviz.core.camera_model import CameraModel
 from handviz.core.errors import ErrorCode
-from handviz.core.records import Frame, HandMesh, Intrinsics, SmoothingKind
+from handviz.core.records import DetectorChoice, Frame, HandMesh, Intrinsics, SmoothingKind
 from handviz.detection.crop import as_the_detector_marks_them
 from handviz.pipeline import kalman, reconstruction
 from handviz.pipeline import pipeline as pipeline_module
@@ -32,7 +32,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fake_landmarker(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FakeLandmarker]]:
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
     FakeLandmarker.made.clear()
     yield FakeLandmarker.made
     assert all(landmarker.closed for landmarker in FakeLandmarker.made)
@@ -141,6 +141,48 @@ def test_a_reset_starts_a_new_detector(networks: Path, fake_landmarker: list[Fak
         pipeline.process(frame(1))
         assert [item.video for item in fake_landmarker] == [True, False]
         assert fake_landmarker[0].closed
+
+
+def test_the_most_hands_of_a_stream_change_with_the_settings(
+    networks: Path, fake_landmarker: list[FakeLandmarker]
+) -> None:
+    with Pipeline(PipelineSettings(), PipelineConfig(networks, preload_others=False)) as pipeline:
+        first = pipeline.process(frame(0)).hands[0].track_id
+        pipeline.apply(replace(pipeline.settings, max_hands=4))
+        assert pipeline.process(frame(1)).hands[0].track_id == first
+        pipeline.apply(replace(pipeline.settings, smoothing=0.0))
+        pipeline.process(frame(2))
+        assert [(item.max_hands, item.video, item.closed) for item in fake_landmarker] == [
+            (2, True, True),
+            (4, True, False),
+        ]
+
+
+def test_a_still_image_shows_all_its_hands_whatever_the_settings(
+    networks: Path, fake_landmarker: list[FakeLandmarker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to ten: how many more there are is said. A stream has as many as its detector gives."""
+    found = tuple(made_up_detection(size=20.0, x=25.0 * number) for number in range(1, 13))
+    monkeypatch.setattr(FakeLandmarker, "detect", lambda *_: found)
+    with Pipeline(PipelineSettings(max_hands=1), PipelineConfig(networks, preload_others=False)) as pipeline:
+        assert pipeline.process(frame(0)).left_out == 0
+        pipeline.reset(video=False)
+        still = pipeline.process(frame(1))
+        pipeline.apply(replace(pipeline.settings, max_hands=3))
+        pipeline.process(frame(1))
+        assert [item.max_hands for item in fake_landmarker] == [1, 10]
+    assert (len(still.hands), still.left_out) == (10, 2)
+    seen_px = [detection.keypoints_px for detection in still.detections]
+    np.testing.assert_array_equal(seen_px, [detection.keypoints_px for detection in found[:10]])
+
+
+@pytest.mark.parametrize("choice", ["handviz", "mediapipe"])
+def test_the_detector_is_the_chosen_one(
+    networks: Path, fake_landmarker: list[FakeLandmarker], choice: DetectorChoice
+) -> None:
+    with Pipeline(config=PipelineConfig(networks, detector=choice, preload_others=False)) as pipeline:
+        pipeline.process(frame(0))
+    assert [item.choice for item in fake_landmarker] == [choice]
 
 
 @pytest.mark.usefixtures("fake_landmarker")

@@ -33,7 +33,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def fake_landmarker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
     FakeLandmarker.made.clear()
     yield
     assert all(landmarker.closed for landmarker in FakeLandmarker.made)

@@ -66,7 +66,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def two_hands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Detection]]:
     """Yield what the detector finds in every frame: a right hand and a left one."""
     found = [made_up_detection(x=80.0, size=60), made_up_detection("left", x=240.0, size=60)]
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
     monkeypatch.setattr(FakeLandmarker, "detect", lambda *_: tuple(found))
     yield found
     FakeLandmarker.made.clear()

@@ -249,7 +249,7 @@ def test_the_file_says_what_it_is(small_texture, template):
 
 @pytest.fixture
 def folder(tmp_path, small_texture, monkeypatch):
-    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    monkeypatch.setattr(pipeline_module, "make_detector", FakeLandmarker)
     write_all_networks(tmp_path)
     shutil.copy(small_texture.onnx, tmp_path / TEXTURE_NAME)
     return tmp_path

@@ -17,6 +17,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
+from handviz.pipeline.settings import PipelineConfig
 from tests.errors import raises
 from tests.gui.test_gui_window import controller, window  # noqa: F401 - fixtures
 from tests.gui_fakes import FakePipeline
@@ -123,7 +124,7 @@ def test_a_measured_start_tells_its_stages_and_closes(
     told: list[str] = []
     watch = measure.begin("startup", window, controller, None, told.append)
     monkeypatch.setattr("handviz.pipeline.pipeline.Pipeline", lambda settings, _: settings)
-    app.pipeline_maker(Path("models"), on_stage=measure_start.note)(controller.settings.pipeline)
+    app.pipeline_maker(PipelineConfig(), on_stage=measure_start.note)(controller.settings.pipeline)
     with qtbot.waitSignal(controller.answered) as answered:
         controller.start("picture")
     controller.warn("a frame failed")

@@ -16,11 +16,11 @@ from handviz.core.camera_files import camera_model_text, opencv_text, read_camer
 from handviz.core.camera_model import CameraModel, HandSize, camera_model_of_intrinsics
 from handviz.core.files import read_arrays
 from handviz.core.json_files import read_json
-from handviz.core.paths import HELD_OUT_FILE, LANDMARKER_FILE
+from handviz.core.paths import HELD_OUT_FILE, LANDMARKER_FILE, PALM_FILE
 from handviz.core.records import Frame, FrameResult, Intrinsics
 from handviz.data.synthetic import generator
 from handviz.data.synthetic.dataset import read_shard, shard_numbers
-from handviz.detection.landmarker import check_task_file
+from handviz.detection.detector_files import check_graph, check_task_file
 from handviz.evaluation.held_out import read_held_out
 from handviz.hand_models.mano.inert_pickle import load_records
 from handviz.hand_models.mano.model import load_mano
@@ -284,6 +284,11 @@ def write_task(folder: Path) -> None:
             short.writestr(zipfile.ZipInfo(name), archive.read(name)[:BIG_TASK_MEMBER])
 
 
+def write_graph(folder: Path) -> None:
+    """Copy the palm detector's graph."""
+    (folder / PALM_FILE.name).write_bytes(PALM_FILE.read_bytes())
+
+
 def write_recipes(folder: Path) -> None:
     """Copy the recipes that handviz ships."""
     from handviz.evaluation.recipes import FOLDER
@@ -317,5 +322,6 @@ DOORS = (
     Door("stores", write_store, read_store),
     Door("lists", write_list, read_list, damaged="*.txt", is_folder=True),
     Door("task_files", write_task, check_task_file),
+    Door("detector_graphs", write_graph, lambda path: check_graph(path, LANDMARKER_FILE)),
     Door("recipes", write_recipes, read_recipe),
 )

@@ -29,8 +29,8 @@ def position_text(hand: HandMesh) -> str:
 
 
 def wrist_distance_text(hands: Sequence[HandMesh]) -> str:
-    """Return the distance of two wrists; empty unless there are two hands."""
-    if len(hands) != 2:
+    """Return the distance of two wrists; empty unless there is one left and one right hand, as one person has."""
+    if sorted(hand.handedness for hand in hands) != ["left", "right"]:
         return ""
     first, second = hands
     displacement_m = second.wrist_camera_m - first.wrist_camera_m

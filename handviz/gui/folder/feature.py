@@ -238,6 +238,7 @@ class InspectionFeature(Feature):
             hand_size=settings.pipeline.hand_size,
             side=settings.pipeline.side,
             model_dir=self._model_dir,
+            detector=self._controller.config.detector,
         )
 
     def _follow_network(self) -> None:

@@ -65,7 +65,7 @@ class PointInspector(Feature):
         super().__init__()
         self._controller, self._viewport = controller, viewport
         self.panel = PointPanel(controller, panel)
-        reader = AttentionReader(controller.model_dir, maker)
+        reader = AttentionReader(controller.config.model_dir, maker)
         self._worker = LatestWins(reader.read, "The attention could not be read", rest_s=rest_after)
         self._result: FrameResult | None = None
         self._picked: PickedHand | None = None

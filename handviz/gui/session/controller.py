@@ -10,7 +10,7 @@ from typing import Any
 
 from PyQt6.QtCore import QObject, QTimer, pyqtSignal
 
-from handviz.core.paths import CLIP_FILE, MODELS
+from handviz.core.paths import CLIP_FILE
 from handviz.gui.session.camera_probe import CameraProbe
 from handviz.gui.session.capture_thread import CaptureThread
 from handviz.gui.session.history import History, Values, names_in_words
@@ -21,12 +21,14 @@ from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, f
 from handviz.gui.session.source_memory import LAST_SOURCE as LAST_SOURCE
 from handviz.gui.session.source_memory import SourceMemory
 from handviz.gui.session.tasks import Task
+from handviz.pipeline.settings import PipelineConfig
 from handviz.sources.camera import CameraMode
 from handviz.sources.mailbox import Mailbox
 from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, CameraInfo, Source, list_cameras, open_source
 
 REPORT_MS = 100
 """Between two texts about a playing source."""
+DEFAULT_CONFIG = PipelineConfig()
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 logger = logging.getLogger(__name__)
 
@@ -64,15 +66,15 @@ class Controller(QObject):
         lister: Callable[[], list[CameraInfo]] = list_cameras,
         fallback_clip: Path = CLIP_FILE,
         for_this_run: Mapping[str, Any] | None = None,
-        model_dir: Path = MODELS,
+        config: PipelineConfig = DEFAULT_CONFIG,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``for_this_run``: settings by their names that are not saved.
 
-        ``model_dir``: folder of the networks, for functions outside the pipeline. ``clock``: seconds, for undo.
+        ``config``: what the pipelines are made with, for functions outside them. ``clock``: seconds, for undo.
         """
         super().__init__()
-        self.model_dir = model_dir
+        self.config = config
         self.store = store
         self._saved: ViewSettings = store.load()
         self.settings: ViewSettings = changed(self._saved, **(for_this_run or {}))

@@ -41,6 +41,9 @@ def checked(kind: Any, limits: tuple[float, float] | None, saved: Any) -> Any:
         return saved if isinstance(saved, bool) else {"true": True, "false": False}.get(str(saved))
     if kind is float:
         return _number_within(saved, limits or (float("-inf"), float("inf")))
+    if kind is int:
+        number = _number_within(saved, limits or (float("-inf"), float("inf")))
+        return int(number) if number is not None and number.is_integer() else None
     if kind in COUNTS:
         return _models(saved, *COUNTS[kind])
     return saved if saved in (get_args(kind) if get_origin(kind) is Literal else model_ids()) else None

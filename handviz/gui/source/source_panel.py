@@ -6,7 +6,7 @@ from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtGui import QCursor
 from PyQt6.QtWidgets import QComboBox, QMenu, QToolButton, QWidget
 
-from handviz.core.records import FrameResult, HandMesh
+from handviz.core.records import FrameResult, HandMesh, left_out_text
 from handviz.gui.calibration.panel import CameraModelControls, position_text, wrist_distance_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
@@ -154,8 +154,9 @@ class SourcePanel(Panel):
             f"{position_text(hand)}"
             for hand in answer.result.hands
         ]
-        lines += [distance] if (distance := wrist_distance_text(answer.result.hands)) else []
-        text = "\n\n".join(lines) or _no_hand_text(answer.result)
+        hands = answer.result.hands
+        lines = [left_out_text(len(hands), answer.result.left_out), *lines, wrist_distance_text(hands)]
+        text = "\n\n".join(filter(None, lines)) or _no_hand_text(answer.result)
         if text != self.hands.text():
             self.hands.setText(text)
 

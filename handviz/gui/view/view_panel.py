@@ -8,6 +8,7 @@ from PyQt6.QtWidgets import (
     QAbstractButton,
     QButtonGroup,
     QCheckBox,
+    QComboBox,
     QDoubleSpinBox,
     QGridLayout,
     QSlider,
@@ -21,7 +22,15 @@ from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import LIMITS, ViewSettings
 from handviz.gui.widgets.bind import bind, button_of, radio_group
 from handviz.gui.widgets.choices import choices_of
-from handviz.gui.widgets.controls import LiveLabel, Panel, check_box, named_label, number_box, push_button
+from handviz.gui.widgets.controls import (
+    LiveLabel,
+    Panel,
+    check_box,
+    combo_box,
+    named_label,
+    number_box,
+    push_button,
+)
 from handviz.gui.widgets.shortcuts import Shortcut
 from handviz.rendering.options import DrawOptions
 
@@ -156,6 +165,8 @@ class ViewPanel(Panel):
         """Of the switches of this panel."""
         self.group("Model")
         self._add_choice("model")
+        hint = "Hands that are followed in a camera or clip; of a photograph all are shown, up to ten"
+        self.max_hands = self._add_count("max_hands", "Max. hands (video)", hint)
         self.group("Colour")
         self._add_choice("colour")
         self._add_range()
@@ -228,6 +239,17 @@ class ViewPanel(Panel):
         line.addWidget(slider, 1)
         self._show_when(slider.parentWidget(), when)
         return slider
+
+    def _add_count(self, name: str, text: str, hint: str) -> QComboBox:
+        """Add a list of all values of a setting that is a small whole number."""
+        low, high = LIMITS[name]
+        box = combo_box({value: str(value) for value in range(round(low), round(high) + 1)}, hint)
+        box.setAccessibleName(text)
+        bind(box, name, self._controller)
+        line = self.add_line()
+        line.addWidget(named_label("", text), 1)
+        line.addWidget(box)
+        return box
 
     def _show_when(self, part: QWidget | None, when: Callable[[DrawOptions], bool] | None) -> None:
         if when is not None:

@@ -1,0 +1,93 @@
+"""The two detectors of hands, and the option that chooses one: frame -> detections.
+
+``handviz`` runs MediaPipe's networks in ONNX Runtime, ``mediapipe`` is MediaPipe's own library, to compare with. The
+library is imported only where it is chosen.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+from weakref import WeakValueDictionary
+
+from handviz.core.arguments import Option
+from handviz.core.paths import LANDMARK_FILE, LANDMARKER_FILE, PALM_FILE
+from handviz.core.records import Detection, DetectorChoice, Frame
+from handviz.detection.still_search import STILL_PALM_SCORE, search_still
+
+if TYPE_CHECKING:
+    from handviz.detection.detector import HandDetector
+
+DetectorOption = Annotated[
+    DetectorChoice,
+    Option("detector", help="handviz: MediaPipe's networks in ONNX Runtime; mediapipe: MediaPipe's own library."),
+]
+"""The option ``--detector``."""
+_in_use: "WeakValueDictionary[Path, HandDetector]" = WeakValueDictionary()
+"""The networks of all detectors, by their folder; the last detector frees them."""
+
+
+class Detector(Protocol):
+    """What finds the hands of frames; one thread uses it."""
+
+    def detect(self, frame: Frame) -> tuple[Detection, ...]:
+        """Return the hands of a frame, best first, without duplicates.
+
+        In streams at most as many as the detector was made for; of a still image all that were found.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the networks."""
+        ...
+
+
+class _OwnDetector:
+    """Palm detector and landmark network in ONNX Runtime; each frame is searched by itself."""
+
+    def __init__(self, hands: "HandDetector", max_hands: int, *, video: bool) -> None:
+        self._hands, self._max_hands, self._video = hands, max_hands, video
+
+    def detect(self, frame: Frame) -> tuple[Detection, ...]:
+        """Return the hands of a frame, as ``Detector`` says."""
+        if self._video:
+            return self._hands.detect_image(frame.image, max_hands=self._max_hands)
+        find = partial(self._hands.detect_image, max_hands=self._max_hands, min_score=STILL_PALM_SCORE)
+        return search_still(frame.image, find, max_hands=sys.maxsize)
+
+    def close(self) -> None:
+        """Do nothing: the networks are freed with the detector."""
+
+
+def files_of(choice: DetectorChoice) -> tuple[Path, ...]:
+    """Return the shipped files that a detector reads."""
+    return (LANDMARKER_FILE, PALM_FILE, LANDMARK_FILE) if choice == "handviz" else (LANDMARKER_FILE,)
+
+
+def make_detector(
+    choice: DetectorChoice = "handviz", file: Path = LANDMARKER_FILE, *, max_hands: int, video: bool
+) -> Detector:
+    """Return a detector of so many hands; HandvizError if its files are missing, damaged or foreign.
+
+    ``file``: MediaPipe's task file, whose weights both use; the graphs of ``handviz`` lie beside it. ``video``: frames
+    follow each other; if not, each is a still image, and ``max_hands`` is the number looked for in each of its views.
+    """
+    # Both are imported where they are chosen: MediaPipe's library takes half a second and writes to the terminal.
+    if choice == "mediapipe":
+        from handviz.detection.landmarker import HandLandmarker
+
+        return HandLandmarker(file, max_hands=max_hands, video=video)
+    return _OwnDetector(_networks_in(file.parent), max_hands, video=video)
+
+
+def _networks_in(folder: Path) -> "HandDetector":
+    """Return the networks of a folder: those of a detector in use, so that a new one after a seek loads nothing."""
+    from handviz.detection.detector import HandDetector
+    from handviz.detection.landmark_network import LandmarkNetwork
+    from handviz.detection.palm import PalmDetector
+
+    found = _in_use.get(folder)
+    if found is None:
+        found = HandDetector(PalmDetector(folder / PALM_FILE.name), LandmarkNetwork(folder / LANDMARK_FILE.name))
+        _in_use[folder] = found
+    return found
