@@ -30,16 +30,18 @@ IMAGES = [np.full((48, 64, 3), 10 + number, np.uint8) for number in range(4)]
 
 
 class PaintedView(QObject):
-    """A view that reports every answer as painted, twice each if told so, and what was read before."""
+    """A view that reports every answer as painted, twice each if told so, and counts what was read beyond it."""
 
     painted = pyqtSignal(object, float)
 
-    def __init__(self, controller: Controller, *, times: int = 1) -> None:
+    def __init__(self, controller: Controller, gate: Gate, *, times: int = 1) -> None:
         super().__init__()
-        self._times = times
+        self._gate, self._times = gate, times
+        self.read_ahead: list[int] = []
         controller.answered.connect(self._paint)
 
     def _paint(self, answer: Answer) -> None:
+        self.read_ahead.append(self._gate.newest - answer.result.frame.number)
         for _ in range(self._times):
             self.painted.emit(answer.result, 2.0)
 
@@ -57,11 +59,11 @@ class Started:
     """A run that has begun, with what it consists of."""
 
     def __init__(self, scenarios: tuple[Scenario, ...], pipeline: Callable[..., FakePipeline], *, paints: int) -> None:
-        self.gate, self.read_before_paint = Gate(), list[int]()
+        self.gate = Gate()
         sources = {"rendered:1": RenderedHands(IMAGES, 1), "rendered:2": RenderedHands(IMAGES, 2)}
         opened: Callable[..., SteppedSource] = lambda text, *_: SteppedSource(sources[text], self.gate)  # noqa: E731
         self.controller = Controller(pipeline, SettingsStore(), opener=opened, lister=list)
-        self.view = PaintedView(self.controller, times=paints)
+        self.view = PaintedView(self.controller, self.gate, times=paints)
         measuring = Measuring(scenarios, opened, seconds=0.3, frames=5, idle_seconds=0.05)
         self.run = MeasuredRun(self.controller, self.view.painted, measuring, self.gate)
 
@@ -118,6 +120,8 @@ def test_frame_by_frame_nothing_is_skipped_and_the_clip_is_paused_when_idle(qtbo
     section = run.loops[0].one_by_one
     assert section is not None
     assert section.skipped == 0
+    # No frame is read before the last one is painted.
+    assert started.view.read_ahead[-5:] == [0] * 5
     assert not started.controller.is_playing
     assert run.idle_fraction < 1
 
@@ -157,10 +161,21 @@ def test_an_unexpected_error_is_kept_for_the_caller(qtbot: QtBot, start: Start) 
     assert isinstance(finished(qtbot, started).error, ZeroDivisionError)
 
 
+RUN = """
+import sys
+from handviz.__main__ import main
+status = main(sys.argv[1:])
+loaded = {"mediapipe", "torch", "scipy"} & set(sys.modules)
+print("loaded:", *sorted(loaded), file=sys.stderr)
+allowed = set() if "--without-mediapipe" in sys.argv else {"mediapipe"}
+sys.exit(status or int(not loaded <= allowed))
+"""
+
+
 def measured(*options: str, **environment: str) -> dict[str, object]:
-    """Run the command in a process of its own; return its JSON."""
+    """Run the command in a process of its own, which must load MediaPipe's library only to compare; return its JSON."""
     short = ("--model", "final", "--texture", "off", "--seconds", "0.5", "--frames", "3", "--mediapipe-frames", "6")
-    command = [sys.executable, "-m", "handviz", "benchmark", *short, "--json", *options]
+    command = [sys.executable, "-c", RUN, "benchmark", *short, "--json", *options]
     kept = {name: value for name, value in os.environ.items() if name not in measured_run.app.DISPLAY_VARIABLES}
     outcome = subprocess.run(
         command,
@@ -188,6 +203,12 @@ def test_without_a_display_the_same_loop_is_measured_and_said_so(tmp_path: Path)
     # Nothing spins while the source is paused.
     assert values["idle_fraction_of_a_core"] < 0.1  # type: ignore[operator]
     assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.slow
+def test_without_the_comparison_mediapipe_is_not_loaded(tmp_path: Path) -> None:
+    values = measured("--hands", "1", "--without-mediapipe", HANDVIZ_CONFIG_DIR=str(tmp_path))
+    assert values["mediapipe_alone"] == []
 
 
 @pytest.mark.display
