@@ -14,7 +14,7 @@ from pathlib import Path
 from PyQt6.QtCore import QCoreApplication, QEventLoop, QObject, QTimer, pyqtBoundSignal, pyqtSignal
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.process import peak_megabytes
+from handviz.core.process import busy_seconds, peak_megabytes, usable_cores
 from handviz.core.records import FrameResult
 from handviz.core.termination import TERMINATIONS
 from handviz.evaluation.performance.measures import LoopMeasures, LoopRun, Scenario, Section, ShownFrame
@@ -264,6 +264,19 @@ class MeasuredRun(QObject):
         self.idle_fraction = (time.process_time() - processor_s) / (time.perf_counter() - start_s)
 
 
+class OtherPrograms:
+    """What other programs than this one take of the processor, from here on."""
+
+    def __init__(self) -> None:
+        self._start_s, self._others_s = time.perf_counter(), busy_seconds() - time.process_time()
+
+    def fraction(self) -> float:
+        """Return the part of all cores so far, 0 to 1."""
+        others_s = busy_seconds() - time.process_time() - self._others_s
+        available_s = (time.perf_counter() - self._start_s) * usable_cores()
+        return min(max(others_s / available_s, 0.0), 1.0)
+
+
 class OffscreenView(QObject):
     """What stands for the window's viewport where there is no display: it draws the newest result."""
 
@@ -295,7 +308,7 @@ def measure_loop(options: app.WindowArguments, measuring: Measuring) -> LoopRun:
 
     Settings are those of a first start and of the scenarios; the user's own are neither read nor changed.
     """
-    gate = Gate()
+    gate, others = Gate(), OtherPrograms()
     with tempfile.TemporaryDirectory() as folder:
         instruments = app.Instruments(
             settings_folder=Path(folder),
@@ -306,7 +319,7 @@ def measure_loop(options: app.WindowArguments, measuring: Measuring) -> LoopRun:
         raise run.error
     if not run.is_complete:
         raise HandvizError("the window was closed before all was measured", ErrorCode.CANCELLED)
-    return LoopRun(tuple(run.loops), run.idle_fraction, view, run.networks, peak_megabytes())
+    return LoopRun(tuple(run.loops), run.idle_fraction, view, run.networks, peak_megabytes(), others.fraction())
 
 
 def _in_window(

@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,16 @@ def test_the_report_names_every_figure_and_what_failed() -> None:
         assert figure in text
     for line in text.splitlines():
         assert "faster than MediaPipe" not in line or "max hands" in line
+
+
+@pytest.mark.parametrize(("fraction", "is_said"), [(0.05, False), (0.5, True)])
+def test_a_busy_machine_is_said(fraction: float, is_said: bool) -> None:
+    whole = results(MEASURED)
+    busy = replace(whole, run=replace(whole.run, others_fraction=fraction))
+    text = "\n".join(lines(busy))
+    assert f"other programs meanwhile: {fraction:.0%} of all cores" in text
+    assert ("worse than on an idle machine" in text) == is_said
+    assert json_values(busy)["other_programs_fraction_of_all_cores"] == fraction
 
 
 def test_every_stage_of_the_records_has_a_line() -> None:

@@ -253,7 +253,7 @@ def test_texts_of_a_playing_source_follow_the_first_answer_at_once_and_then_the_
         controller.answered.emit(given(number))
     assert numbers == [0]
     qtbot.waitUntil(lambda: numbers == [0, 2])
-    qtbot.waitUntil(lambda: not controller._report_timer.isActive())
+    qtbot.waitUntil(lambda: not controller._reports._timer.isActive())
     controller.answered.emit(given(3))
     assert numbers == [0, 2, 3]
 

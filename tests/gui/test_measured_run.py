@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -159,6 +160,15 @@ def test_an_unexpected_error_is_kept_for_the_caller(qtbot: QtBot, start: Start) 
 
     object.__setattr__(started.run._measuring, "progress", fail)
     assert isinstance(finished(qtbot, started).error, ZeroDivisionError)
+
+
+def test_what_this_program_takes_is_not_that_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured_run, "busy_seconds", lambda: 100.0 + time.process_time())
+    others = measured_run.OtherPrograms()
+    assert sum(range(300_000)) > 0
+    assert others.fraction() == pytest.approx(0.0, abs=0.05)
+    monkeypatch.setattr(measured_run, "busy_seconds", lambda: 1e6 + time.process_time())
+    assert others.fraction() == 1.0
 
 
 RUN = """

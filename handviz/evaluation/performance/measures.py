@@ -119,6 +119,8 @@ class LoopRun:
     networks: str
     """What the networks run on."""
     peak_megabytes: float
+    others_fraction: float = 0.0
+    """Of all cores, what other programs took meanwhile; they lengthen all times on the wall."""
 
 
 @dataclass(frozen=True)

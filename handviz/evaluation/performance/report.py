@@ -22,6 +22,9 @@ from handviz.evaluation.performance.measures import (
 
 LEAST_MS = 0.02
 """Of a stage that has a line."""
+MAX_OTHERS = 0.1
+"""Of all cores: with more than that taken by other programs a report says that its times are too long."""
+BUSY = "; times on the wall, frames a second and ages are worse than on an idle machine"
 WITHOUT_DRAWING, WITH_DRAWING = "all but drawing", "all stages"
 
 
@@ -59,9 +62,15 @@ def lines(results: Results) -> Iterator[str]:
         yield from _loop_lines(loop, results)
     yield ""
     yield f"idle, source paused: {run.idle_fraction:.1%} of a core"
+    yield f"other programs meanwhile: {run.others_fraction:.0%} of all cores{BUSY if is_busy(run) else ''}"
     yield f"peak memory: {run.peak_megabytes:.0f} MB"
     for name, values in (results.outputs_ms or {}).items():
         yield f"  {name:<24}{_times_text(values)}"
+
+
+def is_busy(run: LoopRun) -> bool:
+    """Return whether other programs took so much that the times say little."""
+    return run.others_fraction > MAX_OTHERS
 
 
 def _alone_lines(alone: AloneMeasures, source: str) -> Iterator[str]:
@@ -133,6 +142,7 @@ def json_values(results: Results) -> dict[str, Any]:
         "mediapipe_alone": [_alone_values(alone, results.sources) for alone in results.alone],
         "loops": [_loop_values(loop, results) for loop in run.loops],
         "idle_fraction_of_a_core": run.idle_fraction,
+        "other_programs_fraction_of_all_cores": run.others_fraction,
         "peak_megabytes": run.peak_megabytes,
     }
     if results.outputs_ms is not None:

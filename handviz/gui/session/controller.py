@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PyQt6.QtCore import QObject, QTimer, pyqtSignal
+from PyQt6.QtCore import QObject, pyqtSignal
 
 from handviz.core.paths import CLIP_FILE
 from handviz.gui.session.camera_probe import CameraProbe
@@ -16,6 +16,7 @@ from handviz.gui.session.capture_thread import CaptureThread
 from handviz.gui.session.history import History, Values, names_in_words
 from handviz.gui.session.mesh_saver import MeshRequest, write_meshes
 from handviz.gui.session.messages import Answer, FrameRequest, SourceInfo, SourceLength, Status
+from handviz.gui.session.rates import Reports
 from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, flat, wanted_of_pipeline
 from handviz.gui.session.source_memory import LAST_SOURCE as LAST_SOURCE
@@ -26,8 +27,6 @@ from handviz.sources.camera import CameraMode
 from handviz.sources.mailbox import Mailbox
 from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, CameraInfo, Source, list_cameras, open_source
 
-REPORT_MS = 100
-"""Between two texts about a playing source."""
 DEFAULT_CONFIG = PipelineConfig()
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 logger = logging.getLogger(__name__)
@@ -89,10 +88,7 @@ class Controller(QObject):
         self.camera_in_use: CameraInfo | None = None
         self._fallback_clip = fallback_clip
         self._generation = 0
-        self._unreported: Answer | None = None
-        self._report_timer = QTimer(self)
-        self._report_timer.setSingleShot(True)
-        self._report_timer.timeout.connect(self._report_waiting)
+        self._reports = Reports()
         self._chooses_source = False
         self._saves_source = False
         self._view_error, self._source_error, self._model_error, self._message = "", "", "", ""
@@ -105,7 +101,8 @@ class Controller(QObject):
         self._connect()
 
     def _connect(self) -> None:
-        self.answered.connect(self._report_later)
+        self.answered.connect(self._reports.take)
+        self._reports.due.connect(self.reported)
         self._capture.opened.connect(self._on_opened)
         self._capture.error.connect(self._on_source_error)
         self._capture.recovered.connect(self._on_source_recovered)
@@ -138,7 +135,7 @@ class Controller(QObject):
         self._chooses_source = False
         # Signals of the workers may still be queued; they are dropped.
         self._generation += 1
-        self._forget_report()
+        self._reports.forget()
         self._reconstruct.stop()
         self._capture.stop()
         self._probe.stop()
@@ -155,7 +152,7 @@ class Controller(QObject):
     def _open(self, text: str, *, saves: bool = False, camera: CameraInfo | None = None) -> None:
         self._chooses_source, self._saves_source = False, saves
         self._generation += 1
-        self._forget_report()
+        self._reports.forget()
         self.source = None
         self._source_error = ""
         self._set_message(f"Opening {'chosen images' if text.startswith(IMAGES_PREFIX) else text}…")
@@ -365,23 +362,6 @@ class Controller(QObject):
     def _on_answered(self, answer: Answer) -> None:
         if answer.generation == self._generation:
             self.answered.emit(answer)
-
-    def _report_later(self, answer: Answer) -> None:
-        self._unreported = answer
-        # Of a paused source every frame is looked at.
-        if not self._report_timer.isActive() or answer.capture_rate_hz == 0:
-            self._report_waiting()
-
-    def _forget_report(self) -> None:
-        self._report_timer.stop()
-        self._unreported = None
-
-    def _report_waiting(self) -> None:
-        """Report the newest answer, and no other one for a while."""
-        answer, self._unreported = self._unreported, None
-        if answer is not None:
-            self._report_timer.start(REPORT_MS)
-            self.reported.emit(answer)
 
     def _on_source_error(self, generation: int, message: str) -> None:
         if generation == self._generation:
