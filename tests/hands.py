@@ -84,7 +84,7 @@ class FakeLandmarker:
 
     made: list["FakeLandmarker"] = []  # noqa: RUF012 - the test's own record, cleared by its fixture
 
-    def __init__(self, choice: DetectorChoice, _: Path, *, max_hands: int, video: bool) -> None:
+    def __init__(self, choice: DetectorChoice, _: Path, *, max_hands: int, video: bool, **_others: object) -> None:
         self.choice, self.max_hands, self.video, self.closed = choice, max_hands, video, False
         self.made.append(self)
 

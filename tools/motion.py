@@ -47,26 +47,33 @@ class TrueHand:
     """(3, 3) rotation as in HandMesh"""
 
 
-class Track:
+class Keyed:
+    """A value that moves from key to key along paths of least jerk, and rests before the first and after the last."""
+
+    def __init__(self, times_s: Sequence[float], values: Sequence[FloatArray]) -> None:
+        self._times, self._values = list(times_s), list(values)
+
+    def at(self, time_s: float) -> FloatArray:
+        """Return the value at a time."""
+        row = max(bisect_right(self._times, time_s) - 1, 0)
+        if row + 1 == len(self._times):
+            return self._values[row]
+        fraction = max(time_s - self._times[row], 0.0) / (self._times[row + 1] - self._times[row])
+        smooth = fraction**3 * (10 - 15 * fraction + 6 * fraction**2)
+        return self._values[row] + smooth * (self._values[row + 1] - self._values[row])
+
+
+class Track(Keyed):
     """A value that alternates between rest and motion; ``draw`` samples its targets."""
 
     def __init__(self, rng: np.random.Generator, phases: Sequence[tuple[float, float]], draw: Callable[[], FloatArray]):
         """Create the track; ``phases`` are the start and length in seconds of the intervals for moves."""
-        self._times, self._values = [0.0], [draw()]
+        super().__init__([0.0], [draw()])
         for start_s, length_s in phases:
             if rng.random() < MOVES_IN_PHASE:
                 begin_s = start_s + rng.uniform(0, 0.3) * length_s
                 self._times += [begin_s, begin_s + rng.uniform(*FRACTION_OF_PHASE) * length_s]
                 self._values += [self._values[-1], draw()]
-
-    def at(self, time_s: float) -> FloatArray:
-        """Return the value at a time."""
-        row = bisect_right(self._times, time_s) - 1
-        if row + 1 == len(self._times):
-            return self._values[row]
-        fraction = (time_s - self._times[row]) / (self._times[row + 1] - self._times[row])
-        smooth = fraction**3 * (10 - 15 * fraction + 6 * fraction**2)
-        return self._values[row] + smooth * (self._values[row + 1] - self._values[row])
 
 
 def _phases(rng: np.random.Generator, seconds: float) -> list[tuple[float, float]]:
@@ -90,6 +97,23 @@ class MotionPoser:
         self.axes = joint_axes(joints, tips)
         self.gestures = GestureSampler(joints, tips, template.parents, self.axes)
 
+    def hand(self, pose: FloatArray, shape: FloatArray, from_canonical: FloatArray, centre_m: FloatArray) -> TrueHand:
+        """Return the hand of a pose (1, 45) and a shape (1, 10) with its palm's centre at ``centre_m`` (3,).
+
+        ``from_canonical`` (3, 3) turns to the camera's axes, and mirrors left hands.
+        """
+        arm = self.poser.posed(pose, shape, np.eye(3)[None])[0]
+        position_m = centre_m - from_canonical @ (arm.keypoints_m[9] * 0.6)
+        mirror = np.diag([np.sign(np.linalg.det(from_canonical)), 1.0, 1.0])
+        return TrueHand(
+            arm=arm,
+            from_canonical=from_canonical,
+            position_m=position_m,
+            vertices_m=arm.vertices_m[self.poser.arm.hand_ids] @ from_canonical.T + position_m,
+            keypoints_m=arm.keypoints_m @ from_canonical.T + position_m,
+            camera_from_wrist=from_canonical @ mirror,
+        )
+
 
 class HandMotion:
     """One hand for ``seconds``; the same seed gives the same motion."""
@@ -99,9 +123,9 @@ class HandMotion:
         self.handedness: Handedness = "left" if seed % 2 else "right"
         self._parts = parts
         self._shape = rng.normal(0, SHAPE_SD, (1, SHAPE_SIZE))
-        self._mirror = np.diag([-1.0 if self.handedness == "left" else 1.0, 1.0, 1.0])
+        mirror = np.diag([-1.0 if self.handedness == "left" else 1.0, 1.0, 1.0])
         # Half of them show their back.
-        self._base = self._mirror @ (np.diag([-1.0, 1.0, -1.0]) if rng.random() < 0.5 else np.eye(3))
+        self._base = mirror @ (np.diag([-1.0, 1.0, -1.0]) if rng.random() < 0.5 else np.eye(3))
         phases = _phases(rng, seconds)
         self._angles = Track(rng, phases, lambda: parts.gestures.sample(rng, 1)[0])
         self._turn = Track(rng, phases, lambda: rng.normal(0, ROTATION_STD_RAD))
@@ -109,18 +133,9 @@ class HandMotion:
 
     def at(self, time_s: float) -> TrueHand:
         """Return the hand at a time."""
-        poser = self._parts.poser
         pose = pose_from_angles(self._angles.at(time_s)[None], self._parts.axes)
-        arm = poser.posed(pose, self._shape, np.eye(3)[None])[0]
-        from_canonical = rotation_from_axis_angle(self._turn.at(time_s)) @ self._base
-        position_m = self._place.at(time_s) - from_canonical @ (arm.keypoints_m[9] * 0.6)
-        return TrueHand(
-            arm=arm,
-            from_canonical=from_canonical,
-            position_m=position_m,
-            vertices_m=arm.vertices_m[poser.arm.hand_ids] @ from_canonical.T + position_m,
-            keypoints_m=arm.keypoints_m @ from_canonical.T + position_m,
-            camera_from_wrist=from_canonical @ self._mirror,
+        return self._parts.hand(
+            pose, self._shape, rotation_from_axis_angle(self._turn.at(time_s)) @ self._base, self._place.at(time_s)
         )
 
 

@@ -92,8 +92,8 @@ def scores(motions: Sequence[KnownMotion], make: Callable[[], Smoother]) -> Moti
         error_px=float(whole["error_px"].mean()),
         left_px=float(whole["left_px"].mean()),
         left_mm=float(whole["left_mm"].mean()),
-        lag_ms=_lag_ms(late_px, speed_px),
-        lag_3d_ms=_lag_ms(late_m[moving_3d], speed_m[moving_3d]),
+        lag_ms=lag_ms(late_px, speed_px),
+        lag_3d_ms=lag_ms(late_m[moving_3d], speed_m[moving_3d]),
         distance_px=float(np.percentile(np.linalg.norm(late_px, axis=2).mean(axis=1), 99))
         if moving.any()
         else float("nan"),
@@ -103,8 +103,11 @@ def scores(motions: Sequence[KnownMotion], make: Callable[[], Smoother]) -> Moti
     )
 
 
-def _lag_ms(late: FloatArray, speed: FloatArray) -> float:
-    """Return the shift in time that explains ``late`` best; nan where nothing moves."""
+def lag_ms(late: FloatArray, speed: FloatArray) -> float:
+    """Return the shift in time that explains differences ``late`` from points of this speed a second best.
+
+    Both have the same shape and unit; nan where nothing moves.
+    """
     if not len(speed):
         return float("nan")
     return float(-(late * speed).sum() / (speed**2).sum() * 1000)

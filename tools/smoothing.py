@@ -143,7 +143,8 @@ def rendered_motions(arguments: Arguments) -> list[KnownMotion]:
 
 def _render(seed: int, arguments: Arguments) -> KnownMotion:
     from handviz.data.synthetic import look
-    from handviz.data.synthetic.room import HEIGHT, WIDTH, Room
+    from handviz.data.synthetic.room import Room
+    from handviz.data.synthetic.stage import HEIGHT, WIDTH
     from handviz.pipeline.pipeline import Pipeline
     from handviz.pipeline.settings import PipelineConfig, PipelineSettings
     from handviz.rendering.studio import open_studio

@@ -117,7 +117,7 @@ def crops_of_frames(
     hands: list[_Hand] = []
     read = 0
     tracker = HandTracker(video=follows)
-    with closing(make_detector(detector, max_hands=MAX_HANDS, video=follows)) as detecting:
+    with closing(make_detector(detector, max_hands=MAX_HANDS, video=follows, tracker=tracker)) as detecting:
         for frame in tqdm(frames, total=total, unit="image", desc="hands"):
             read += 1
             detections = override_handedness(tracker.update(detecting.detect(frame)[:MAX_HANDS]), side)

@@ -14,6 +14,7 @@ from handviz.core.arguments import Option
 from handviz.core.paths import LANDMARK_FILE, LANDMARKER_FILE, PALM_FILE
 from handviz.core.records import Detection, DetectorChoice, Frame
 from handviz.detection.still_search import STILL_PALM_SCORE, search_still
+from handviz.detection.tracking import HandTracker
 
 if TYPE_CHECKING:
     from handviz.detection.detector import HandDetector
@@ -42,17 +43,15 @@ class Detector(Protocol):
         ...
 
 
-class _OwnDetector:
-    """Palm detector and landmark network in ONNX Runtime; each frame is searched by itself."""
+class _StillDetector:
+    """Palm detector and landmark network in ONNX Runtime, on several views of each image."""
 
-    def __init__(self, hands: "HandDetector", max_hands: int, *, video: bool) -> None:
-        self._hands, self._max_hands, self._video = hands, max_hands, video
+    def __init__(self, networks: "HandDetector", max_hands: int) -> None:
+        self._networks, self._max_hands = networks, max_hands
 
     def detect(self, frame: Frame) -> tuple[Detection, ...]:
-        """Return the hands of a frame, as ``Detector`` says."""
-        if self._video:
-            return self._hands.detect_image(frame.image, max_hands=self._max_hands)
-        find = partial(self._hands.detect_image, max_hands=self._max_hands, min_score=STILL_PALM_SCORE)
+        """Return the hands of a still image, as ``Detector`` says."""
+        find = partial(self._networks.detect_image, max_hands=self._max_hands, min_score=STILL_PALM_SCORE)
         return search_still(frame.image, find, max_hands=sys.maxsize)
 
     def close(self) -> None:
@@ -65,19 +64,32 @@ def files_of(choice: DetectorChoice) -> tuple[Path, ...]:
 
 
 def make_detector(
-    choice: DetectorChoice = "handviz", file: Path = LANDMARKER_FILE, *, max_hands: int, video: bool
+    choice: DetectorChoice = "handviz",
+    file: Path = LANDMARKER_FILE,
+    *,
+    max_hands: int,
+    video: bool,
+    tracker: HandTracker | None = None,
+    is_beside: bool = False,
 ) -> Detector:
     """Return a detector of so many hands; HandvizError if its files are missing, damaged or foreign.
 
     ``file``: MediaPipe's task file, whose weights both use; the graphs of ``handviz`` lie beside it. ``video``: frames
     follow each other; if not, each is a still image, and ``max_hands`` is the number looked for in each of its views.
+    ``tracker``: the caller's, which gets what is found and knows where hands of a stream are expected; None: its own.
+    ``is_beside``: palms of a stream are searched on a thread of their own.
     """
     # Both are imported where they are chosen: MediaPipe's library takes half a second and writes to the terminal.
     if choice == "mediapipe":
         from handviz.detection.landmarker import HandLandmarker
 
         return HandLandmarker(file, max_hands=max_hands, video=video)
-    return _OwnDetector(_networks_in(file.parent), max_hands, video=video)
+    networks = _networks_in(file.parent)
+    if not video:
+        return _StillDetector(networks, max_hands)
+    from handviz.detection.live import LiveDetector
+
+    return LiveDetector(networks, tracker, max_hands=max_hands, is_beside=is_beside)
 
 
 def _networks_in(folder: Path) -> "HandDetector":

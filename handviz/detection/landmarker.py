@@ -73,20 +73,26 @@ class HandLandmarker:
         *,
         max_hands: int = 2,
         video: bool = True,
+        palm_score: float | None = None,
     ) -> None:
-        """Load the task file; raises HandvizError if it is missing or damaged."""
+        """Load the task file; raises HandvizError if it is missing or damaged.
+
+        ``palm_score`` is the least score, 0 to 1, of a palm that is looked at; None: as ``video`` needs it.
+        """
         check_task_file(model_path)
         self._video = video
         self._clock_ms = 0
         self._has_warned = False
         """Whether MediaPipe has had its first hand to warn about, which it does once."""
         mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
+        if palm_score is None:
+            palm_score = VIDEO_PALM_SCORE if video else STILL_PALM_SCORE
         options = vision.HandLandmarkerOptions(
             # As bytes: on Windows MediaPipe fails on paths that are not ASCII.
             base_options=BaseOptions(model_asset_buffer=model_path.read_bytes()),
             running_mode=mode,
             num_hands=max_hands,
-            min_hand_detection_confidence=VIDEO_PALM_SCORE if video else STILL_PALM_SCORE,
+            min_hand_detection_confidence=palm_score,
         )
         try:
             disable_mediapipe_uploads()

@@ -31,9 +31,13 @@ MIN_SIDE_PX = 8
 class LiveDetector:
     """Follows hands from frame to frame; ``tracker`` knows where they were, and which is which."""
 
-    def __init__(self, networks: HandDetector, tracker: HandTracker, *, max_hands: int, is_beside: bool) -> None:
-        """``is_beside``: palms are searched on a thread of its own, for a live window."""
-        self._networks, self._tracker, self._max_hands = networks, tracker, max_hands
+    def __init__(self, networks: HandDetector, tracker: HandTracker | None, *, max_hands: int, is_beside: bool) -> None:
+        """``tracker``: the caller's, which gets the hands of every frame; None: one of its own.
+
+        ``is_beside``: palms are searched on a thread of its own, for a live window.
+        """
+        self._networks, self._max_hands = networks, max_hands
+        self._tracker, self._owns_tracker = tracker or HandTracker(video=True), tracker is None
         self._search = PalmSearch(networks.palms, is_beside=is_beside)
         self._last: tuple[int, weakref.ref[NDArray[np.uint8]]] | None = None
         self._shape: tuple[int, ...] = ()
@@ -57,6 +61,8 @@ class LiveDetector:
             self._tracker.lose_places()
         self._shape = image.shape
         self._found = self._detected(image) if min(image.shape[:2]) >= MIN_SIDE_PX else ()
+        if self._owns_tracker:
+            self._found = self._tracker.update(self._found)
         return self._found
 
     def _detected(self, image: NDArray[np.uint8]) -> tuple[Detection, ...]:

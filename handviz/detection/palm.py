@@ -63,12 +63,15 @@ class HandSquare:
         linear = np.array([[cosine, -sine], [sine, cosine]]) * (self.side_px / size_px)
         return np.column_stack([linear, self.centre_px - linear @ np.full(2, size_px / 2)])
 
-    def cut_out(self, image: NDArray[np.uint8], size_px: int = CROP_SIZE) -> NDArray[np.uint8]:
-        """Resample the square (``size_px``, ``size_px``, 3) from an image (H, W, 3); black outside the image."""
+    def cut_out(
+        self, image: NDArray[np.uint8], size_px: int = CROP_SIZE, *, border: int = cv2.BORDER_REPLICATE
+    ) -> NDArray[np.uint8]:
+        """Resample the square (``size_px``, ``size_px``, 3) from an image (H, W, 3); ``border``: outside of it."""
         # As MediaPipe does, which lets whole numbers be the corners here and the centres of pixels there.
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         affine = self.image_from_square(size_px)
-        return np.asarray(cv2.warpAffine(image, affine, (size_px, size_px), flags=flags), np.uint8)
+        size = (size_px, size_px)
+        return np.asarray(cv2.warpAffine(image, affine, size, flags=flags, borderMode=border), np.uint8)
 
 
 class PalmDetector:
@@ -89,7 +92,10 @@ class PalmDetector:
             return []
         squares = [whole_square(image) for image in images]
         batch = np.stack(
-            [square.cut_out(image, PALM_SIZE) for square, image in zip(squares, images, strict=True)]
+            [
+                square.cut_out(image, PALM_SIZE, border=cv2.BORDER_CONSTANT)
+                for square, image in zip(squares, images, strict=True)
+            ]
         ).transpose(0, 3, 1, 2)
         found = self._network.run(np.ascontiguousarray(batch))
         return [

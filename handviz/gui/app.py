@@ -192,7 +192,7 @@ def _attached(application: QApplication) -> Iterator[LogBuffer]:
 
 def make_controller(options: WindowArguments, instruments: Instruments = NO_INSTRUMENTS) -> Controller:
     """Return the controller of a run with these options."""
-    config = PipelineConfig(options.model_dir, options.hand_model, detector=options.detector)
+    config = PipelineConfig(options.model_dir, options.hand_model, detector=options.detector, search_beside=True)
     return Controller(
         pipeline_maker(config, instruments.on_stage),
         SettingsStore(instruments.settings_folder),

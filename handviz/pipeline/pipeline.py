@@ -379,7 +379,14 @@ class Pipeline:
     def _new_landmarker(self) -> Detector:
         config = self._config
         most = self._current.max_hands if self._video else config.max_hands_of_images
-        return make_detector(config.detector, config.landmarker, max_hands=most, video=self._video)
+        return make_detector(
+            config.detector,
+            config.landmarker,
+            max_hands=most,
+            video=self._video,
+            tracker=self._tracker,
+            is_beside=config.search_beside,
+        )
 
 
 def _key_of(frame: Frame) -> tuple[int, str, int] | None:

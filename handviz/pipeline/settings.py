@@ -47,6 +47,9 @@ class PipelineConfig:
     """The same of images that do not follow each other, whatever the settings say."""
     video: bool = True
     """Frames follow each other, until ``Pipeline.reset`` says otherwise; if not, each is an image of its own."""
+    search_beside: bool = False
+    """Search the hands that are not followed yet on a thread of its own, for a live window: a result then depends on
+    how long that takes. Otherwise it is done in line."""
     preload_others: bool = True
     """Load the other models of the family in the background too, so that switching between them takes no time."""
     align_to_detector: bool = True

@@ -4,16 +4,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.geometry import intrinsics_from_field_of_view
 from handviz.core.records import FloatArray, Handedness
 from handviz.data.synthetic import look, things
-from handviz.data.synthetic.arm import ArmPoser, PosedArm, object_transform
-from handviz.data.synthetic.develop import develop, sample_curve
+from handviz.data.synthetic.arm import PosedArm, object_transform
+from handviz.data.synthetic.develop import sample_curve
+from handviz.data.synthetic.stage import HEIGHT, WIDTH, Decor, Stage
 from handviz.hand_models.anatomy import joint_axes, pose_from_angles
-from handviz.rendering.studio import HandStudio, clip_from_camera
-from handviz.rendering.studio_parts import BEHIND, TARGET, Lights, Material, Mesh, Surface
+from handviz.rendering.studio import HandStudio
+from handviz.rendering.studio_parts import BEHIND, Lights, Material, Surface
 
-WIDTH, HEIGHT = 640, 480
 SKIN_SEEDS: dict[Handedness, int] = {"right": 8, "left": 14}
 # Degrees of flexion for (knuckle, middle, end) of index, middle, ring, little, then of the thumb.
 GESTURES = {
@@ -62,18 +61,22 @@ class Room:
     """Arms in a room before a camera."""
 
     def __init__(self, studio: HandStudio) -> None:
-        self._studio, self._room = studio, _room()
-        self._poser = ArmPoser()
-        template = self._poser.template
+        """Create the room in a studio for images of 640 x 480."""
+        self._stage = Stage(studio)
+        self.intrinsics = self._stage.intrinsics
+        template = self._stage.poser.template
         keypoints = template.keypoint_regressor @ template.vertices_m
         self._axes = joint_axes(template.joint_regressor @ template.vertices_m, keypoints[[4, 8, 12, 16, 20]])
         self._materials: dict[str, Material] = {
             side: look.skin_material(np.random.default_rng(seed)) for side, seed in SKIN_SEEDS.items()
         }
-        self.intrinsics = intrinsics_from_field_of_view(WIDTH, HEIGHT, 60.0)
-        k = self.intrinsics
-        matrix = np.array([[k.focal_px, 0, k.centre_x_px], [0, k.focal_px, k.centre_y_px], [0, 0, 1.0]])
-        self._projection = clip_from_camera(np.eye(2, 3), matrix, (WIDTH, HEIGHT))
+        lights = Lights(
+            np.array([[-0.5, -0.55, -0.67], [0.8, -0.2, -0.56]]),
+            np.array([[0.75, 0.72, 0.68], [0.16, 0.17, 0.2]]),
+            np.array([0.34, 0.35, 0.37]),
+            np.array([0.2, 0.18, 0.17]),
+        )
+        self._decor = Decor(_room(), lights, sample_curve(np.random.default_rng(0)), (_cup(),))
 
     def arm(
         self, side: Handedness, angles: FloatArray, wrist: FloatArray, rotation: FloatArray, centre_m: FloatArray
@@ -84,33 +87,21 @@ class Room:
         arm; ``centre_m``: where the middle of the hand is, in the camera's frame.
         """
         pose = pose_from_angles(angles[None], self._axes)
-        hand: PosedArm = self._poser.posed(pose, np.zeros((1, 10)), wrist[None])[0]
+        hand: PosedArm = self._stage.poser.posed(pose, np.zeros((1, 10)), wrist[None])[0]
         matrix = np.diag([1.0 if side == "right" else -1.0, 1, 1]) @ rotation
         return self.surface(side, hand, matrix, centre_m - matrix @ (hand.keypoints_m[9] * 0.6))
 
     def surface(self, side: Handedness, hand: PosedArm, matrix: FloatArray, position: FloatArray) -> Surface:
         """Return an arm with skin before the camera; ``matrix`` (3, 3) contains the mirroring of left hands."""
-        arm = self._poser.arm
-        sleeve = (arm.vertices_m[:, 1] > 0.05) * 1.0
-        mesh = Mesh(hand.vertices_m, hand.normals, arm.vertices_m, np.stack([arm.palm, arm.nail, sleeve], 1), arm.faces)
-        return Surface(mesh, self._materials[side], TARGET, object_transform(matrix, np.ones(3), position))
-
-    def _cup(self) -> Surface:
-        transform = object_transform(np.eye(3), np.array([0.09, 0.12, 0.09]), np.array([0.34, 0.26, 0.95]))
-        colour = (0.10, 0.22, 0.30)
-        material = Material(colour, colour, colour, colour, colour, mottle=0.2, gloss=0.3)
-        return Surface(things.cylinder(), material, BEHIND, transform)
+        return self._stage.arm(self._materials[side], hand, matrix, position)
 
     def frame_image(self, surfaces: list[Surface], number: int, *, grain: float = 0.006) -> NDArray[np.uint8]:
         """Render RGB (480, 640, 3) of arms in the room; ``number`` seeds the camera's noise of std ``grain``."""
-        lights = Lights(
-            np.array([[-0.5, -0.55, -0.67], [0.8, -0.2, -0.56]]),
-            np.array([[0.75, 0.72, 0.68], [0.16, 0.17, 0.2]]),
-            np.array([0.34, 0.35, 0.37]),
-            np.array([0.2, 0.18, 0.17]),
-        )
-        drawn = self._studio.draw([self._cup(), *surfaces], lights, self._projection)
-        rng = np.random.default_rng(0)
-        image = develop(drawn, self._room, sample_curve(rng))
-        noise = np.random.default_rng(number).normal(0, grain, image.shape)
-        return (np.clip(image + noise, 0, 1) * 255).astype(np.uint8)
+        return self._stage.image(surfaces, self._decor, number, grain=grain)
+
+
+def _cup() -> Surface:
+    transform = object_transform(np.eye(3), np.array([0.09, 0.12, 0.09]), np.array([0.34, 0.26, 0.95]))
+    colour = (0.10, 0.22, 0.30)
+    material = Material(colour, colour, colour, colour, colour, mottle=0.2, gloss=0.3)
+    return Surface(things.cylinder(), material, BEHIND, transform)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from handviz.core.geometry import rotation_about_z, rotation_from_axis_angle
 from handviz.core.records import FloatArray, Frame, Handedness
 from handviz.data.synthetic import look
-from handviz.data.synthetic.room import HEIGHT, WIDTH, Room, gesture_angles, smooth_step
+from handviz.data.synthetic.room import Room, gesture_angles, smooth_step
+from handviz.data.synthetic.stage import HEIGHT, WIDTH
 from handviz.rendering.studio import open_studio
 from handviz.rendering.studio_parts import Surface
 
