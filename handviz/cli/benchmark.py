@@ -24,12 +24,11 @@ from handviz.core.output import print_json, print_result
 from handviz.core.paths import MODELS
 from handviz.core.records import ModelId
 from handviz.detection.detectors import DetectorOption
-from handviz.evaluation.performance import rendered_hands
 from handviz.evaluation.performance.costs import output_costs_ms
 from handviz.evaluation.performance.measures import AloneMeasures, LoopRun, Scenario
 from handviz.evaluation.performance.mediapipe_alone import endless, mediapipe_alone
-from handviz.evaluation.performance.rendered_hands import RenderedHands
 from handviz.evaluation.performance.report import Results, json_values, lines
+from handviz.evaluation.performance.sources import IMAGES, Image, RenderedHands, render
 from handviz.models.registry import model_ids
 from handviz.pipeline.display import model_display
 from handviz.pipeline.image_request import ModelChoices, compared_models
@@ -126,9 +125,9 @@ class Sources:
             source.close()
 
 
-def _rendered(hands: int) -> list[rendered_hands.Image]:
-    with tqdm(total=rendered_hands.IMAGES, unit="image", desc=f"rendering {hands} in view", leave=False) as bar:
-        return rendered_hands.render(hands, progress=bar.update)
+def _rendered(hands: int) -> list[Image]:
+    with tqdm(total=IMAGES, unit="image", desc=f"rendering {hands} in view", leave=False) as bar:
+        return render(hands, progress=bar.update)
 
 
 def run(arguments: Arguments) -> int:

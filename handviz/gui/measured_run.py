@@ -18,7 +18,7 @@ from handviz.core.process import busy_seconds, peak_megabytes, usable_cores
 from handviz.core.records import FrameResult
 from handviz.core.termination import TERMINATIONS
 from handviz.evaluation.performance.measures import LoopMeasures, LoopRun, Scenario, Section, ShownFrame
-from handviz.evaluation.performance.stepped_source import Gate, SteppedSource
+from handviz.evaluation.performance.sources import Gate, SteppedSource
 from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller

@@ -10,7 +10,6 @@ from handviz.__main__ import main
 from handviz.cli import benchmark
 from handviz.cli.benchmark import Arguments
 from handviz.core.records import StageTimes
-from handviz.evaluation.performance import rendered_hands
 from handviz.evaluation.performance.measures import (
     AloneMeasures,
     LoopMeasures,
@@ -52,7 +51,7 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
 
     monkeypatch.setattr(measured_run, "measure_loop", stand_in.measure)
     monkeypatch.setattr(benchmark, "mediapipe_alone", alone)
-    monkeypatch.setattr(rendered_hands, "render", lambda *_, **__: [np.zeros((480, 640, 3), np.uint8)])
+    monkeypatch.setattr(benchmark, "render", lambda *_, **__: [np.zeros((480, 640, 3), np.uint8)])
     return stand_in
 
 

@@ -12,7 +12,6 @@ import pytest
 from handviz.core.process import peak_megabytes, resident_megabytes
 from handviz.core.records import Frame, FrameResult, StageTimes
 from handviz.detection import landmarker
-from handviz.evaluation.performance import rendered_hands
 from handviz.evaluation.performance.costs import output_costs_ms
 from handviz.evaluation.performance.measures import (
     STAGES,
@@ -26,9 +25,8 @@ from handviz.evaluation.performance.measures import (
     ratios,
 )
 from handviz.evaluation.performance.mediapipe_alone import WARM_UP_FRAMES, endless, mediapipe_alone
-from handviz.evaluation.performance.rendered_hands import RenderedHands, there_and_back
 from handviz.evaluation.performance.report import Results, json_values, lines, verdict
-from handviz.evaluation.performance.stepped_source import Gate, SteppedSource
+from handviz.evaluation.performance.sources import Gate, RenderedHands, SteppedSource, render, there_and_back
 from tests.hands import FakeLandmarker
 from tests.waiting import LIMIT_S
 
@@ -161,7 +159,7 @@ def test_rendered_hands_play_at_sixty_frames_a_second_without_end() -> None:
 
 @pytest.mark.parametrize("hands", [1, 2])
 def test_hands_are_rendered_moving_and_apart(hands: int) -> None:
-    first, last = rendered_hands.render(hands, 2)
+    first, last = render(hands, 2)
     assert first.shape == (480, 640, 3)
     changed = np.abs(first.astype(int) - last).sum(axis=2) > 60
     columns = np.flatnonzero(changed[:380].any(axis=0))

@@ -18,8 +18,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Frame, FrameResult, ModelId
 from handviz.evaluation.performance.measures import Scenario
-from handviz.evaluation.performance.rendered_hands import RenderedHands
-from handviz.evaluation.performance.stepped_source import Gate, SteppedSource
+from handviz.evaluation.performance.sources import Gate, RenderedHands, SteppedSource
 from handviz.gui import measured_run
 from handviz.gui.measured_run import MeasuredRun, Measuring
 from handviz.gui.session.controller import Controller

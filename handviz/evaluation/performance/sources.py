@@ -1,6 +1,7 @@
-"""Hands that the benchmark renders into memory: one or two, moving smoothly, in the scene of the bundled clip."""
+"""Sources of the benchmark: hands that it renders into memory, and any source that gives one frame at a time."""
 
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -14,6 +15,7 @@ from handviz.data.synthetic.room import Room, gesture_angles, smooth_step
 from handviz.data.synthetic.stage import HEIGHT, WIDTH
 from handviz.rendering.studio import open_studio
 from handviz.rendering.studio_parts import Surface
+from handviz.sources.source import InterruptibleSource, Source
 
 Image = NDArray[np.uint8]
 FPS = 60.0
@@ -98,3 +100,81 @@ def _angles(phase: float) -> FloatArray:
     index = min(int(place), len(GESTURES) - 2)
     first, second = (gesture_angles(GESTURES[index + step]) for step in (0, 1))
     return first + smooth_step(place - index) * (second - first)
+
+
+class Gate:
+    """What frames pass: all while it is open, otherwise one for each ``let_one``; for several threads."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._is_open, self._permits = True, 0
+        self.newest = -1
+        """Number of the frame that passed last."""
+
+    def open(self) -> None:
+        """Let all frames pass from now on."""
+        with self._condition:
+            self._is_open = True
+            self._condition.notify_all()
+
+    def hold(self) -> None:
+        """Let no frame pass but one for each ``let_one``."""
+        with self._condition:
+            self._is_open, self._permits = False, 0
+
+    def let_one(self) -> None:
+        """Let the next frame pass."""
+        with self._condition:
+            self._permits = 1
+            self._condition.notify_all()
+
+    def wait(self) -> None:
+        """Wait until a frame may pass."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._is_open or self._permits > 0)
+            self._permits = 0
+
+
+class SteppedSource:
+    """Another source behind a gate; closing it leaves the gate open."""
+
+    def __init__(self, source: Source, gate: Gate) -> None:
+        self._source, self._gate = source, gate
+        self.name, self.is_live, self.nominal_fps = source.name, source.is_live, source.nominal_fps
+
+    @property
+    def description(self) -> str:
+        """That of the source."""
+        return self._source.description
+
+    @property
+    def frame_count(self) -> int | None:
+        """That of the source."""
+        return self._source.frame_count
+
+    def read(self) -> Frame | None:
+        """Wait for the gate, then return the next frame; the gate stays open for another if there is none."""
+        self._gate.wait()
+        frame = None
+        try:
+            frame = self._source.read()
+        finally:
+            if frame is None:
+                self._gate.let_one()
+            else:
+                self._gate.newest = frame.number
+        return frame
+
+    def seek(self, number: int) -> None:
+        """Seek in the source."""
+        self._source.seek(number)
+
+    def interrupt(self) -> None:
+        """Open the gate, and interrupt a seek; from any thread."""
+        self._gate.open()
+        if isinstance(self._source, InterruptibleSource):
+            self._source.interrupt()
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
