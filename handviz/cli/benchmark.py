@@ -133,9 +133,8 @@ def _rendered(hands: int) -> list[Image]:
 def run(arguments: Arguments) -> int:
     """Measure and print; return 0 if anything could be measured."""
     scenarios = arguments.scenarios()
-    sources = Sources(scenarios)
+    loop_run, sources = _run_loop(arguments, scenarios)
     descriptions = sources.descriptions()
-    loop_run = _run_loop(arguments, scenarios, sources)
     if all(loop.live is None for loop in loop_run.loops):
         raise HandvizError("; ".join({loop.failure for loop in loop_run.loops}), ErrorCode.NO_RESULT)
     # Afterwards, so that MediaPipe's library is not there while the program is measured.
@@ -150,11 +149,12 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def _run_loop(arguments: Arguments, scenarios: Sequence[Scenario], sources: Sources) -> LoopRun:
-    # Here, since commands must be listed, and their options explained, without Qt.
+def _run_loop(arguments: Arguments, scenarios: Sequence[Scenario]) -> tuple[LoopRun, Sources]:
+    # Here, since commands must be listed, and their options explained, without Qt; and before hands are rendered.
     from handviz.gui.app import WindowArguments
     from handviz.gui.measured_run import Measuring, measure_loop
 
+    sources = Sources(scenarios)
     options = WindowArguments(
         source=scenarios[0].source,
         model_dir=arguments.model_dir,
@@ -170,7 +170,7 @@ def _run_loop(arguments: Arguments, scenarios: Sequence[Scenario], sources: Sour
             frames=arguments.frames,
             progress=bar.update,
         )
-        return measure_loop(options, measuring)
+        return measure_loop(options, measuring), sources
 
 
 def _alone(arguments: Arguments, sources: Sources, descriptions: Mapping[str, str]) -> list[AloneMeasures]:
