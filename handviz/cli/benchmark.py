@@ -102,21 +102,19 @@ class Arguments:
 
 
 class Sources:
-    """The sources of a run, by their texts; hands are rendered once."""
+    """The sources of a run, by their texts; hands are rendered once, and what cannot be opened is a HandvizError."""
 
     def __init__(self, scenarios: Sequence[Scenario]) -> None:
         counts = {scenario.source: scenario.hands for scenario in scenarios}
         self._images = {text: _rendered(count) for text, count in counts.items() if count is not None}
         self._counts = counts
+        self.descriptions: Mapping[str, str] = dict(self._described())
+        """Of each source, by its text."""
 
     def open(self, text: str) -> Source:
         """Open a source anew."""
         count = self._counts.get(text)
         return open_source(text) if count is None else RenderedHands(self._images[text], count)
-
-    def descriptions(self) -> Mapping[str, str]:
-        """Return the description of each source, by its text."""
-        return dict(self._described())
 
     def _described(self) -> Iterator[tuple[str, str]]:
         for text in self._counts:
@@ -134,13 +132,12 @@ def run(arguments: Arguments) -> int:
     """Measure and print; return 0 if anything could be measured."""
     scenarios = arguments.scenarios()
     loop_run, sources = _run_loop(arguments, scenarios)
-    descriptions = sources.descriptions()
     if all(loop.live is None for loop in loop_run.loops):
         raise HandvizError("; ".join({loop.failure for loop in loop_run.loops}), ErrorCode.NO_RESULT)
     # Afterwards, so that MediaPipe's library is not there while the program is measured.
-    alone = [] if arguments.without_mediapipe else _alone(arguments, sources, descriptions)
+    alone = [] if arguments.without_mediapipe else _alone(arguments, sources)
     outputs = _outputs(arguments, scenarios[0], sources) if arguments.outputs else None
-    results = Results(loop_run, arguments.max_hands, descriptions, alone, outputs)
+    results = Results(loop_run, arguments.max_hands, sources.descriptions, alone, outputs)
     if arguments.as_json:
         print_json(json_values(results))
     else:
@@ -173,11 +170,11 @@ def _run_loop(arguments: Arguments, scenarios: Sequence[Scenario]) -> tuple[Loop
         return measure_loop(options, measuring), sources
 
 
-def _alone(arguments: Arguments, sources: Sources, descriptions: Mapping[str, str]) -> list[AloneMeasures]:
+def _alone(arguments: Arguments, sources: Sources) -> list[AloneMeasures]:
     """Measure MediaPipe at the program's number of hands, and at one."""
     settings, found = tuple(dict.fromkeys((arguments.max_hands, ONE))), list[AloneMeasures]()
-    with tqdm(total=len(descriptions), unit="source", desc="MediaPipe alone", leave=False) as bar:
-        for text in descriptions:
+    with tqdm(total=len(sources.descriptions), unit="source", desc="MediaPipe alone", leave=False) as bar:
+        for text in sources.descriptions:
             found += mediapipe_alone(text, sources.open, settings, arguments.mediapipe_frames)
             bar.update()
     return found

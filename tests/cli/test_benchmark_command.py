@@ -107,6 +107,14 @@ def test_nothing_measured_is_an_error(loop: Loop, capsys: pytest.CaptureFixture[
     assert "the network is missing" in capsys.readouterr().err
 
 
+def test_a_source_that_cannot_be_opened_is_named_before_anything_runs(
+    loop: Loop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["benchmark", "--source", "nowhere.mp4"]) == 1
+    assert "nowhere.mp4" in capsys.readouterr().err
+    assert loop.asked == []
+
+
 @pytest.mark.parametrize("words", [["--hands", "3"], ["--hands", "0"], ["--seconds", "0"], ["--frames", "0"]])
 def test_numbers_that_make_no_sense(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with wrong_usage():

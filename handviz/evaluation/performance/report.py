@@ -52,7 +52,7 @@ def lines(results: Results) -> Iterator[str]:
     """Yield the report as text."""
     run = results.run
     yield f"{machine()}; networks run by {run.networks}"
-    yield f"drawn on {run.view}"
+    yield f"view: {run.view}"
     for description in results.sources.values():
         yield f"source: {description}"
     for alone in results.alone:
