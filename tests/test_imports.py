@@ -20,7 +20,8 @@ LEVELS = (
     {"pipeline", "training"},
     {"training of a family"},
     {"api", "inspection", "evaluation", "adaptation", "cluster"},
-    {"gui", "cli"},
+    {"gui"},
+    {"cli"},
     {"__main__"},
 )
 # Modules ``models/FAMILY/training*.py`` lie in their family's folder, but on a level of their own above ``training``:
