@@ -316,6 +316,11 @@ class ModelCache:
         """The networks that its models share."""
         return self._context.shared
 
+    @property
+    def device(self) -> Device:
+        """Where its models run."""
+        return self._context.device
+
     def request(self, model: ModelId) -> Future[LoadedModel]:
         """Return the model or its loading; one that failed is loaded again, since its file may exist by now."""
         with self._lock:
