@@ -23,8 +23,10 @@ from handviz.detection.tracking import HandTracker, same_hand
 
 MIN_PRESENCE = 0.5
 """Below it the hand is lost."""
-MIN_TRUST = 0.8
-"""A followed hand that is believed less is looked at in MediaPipe's own square too."""
+MIN_TRUST, LEAST_TRUST = 0.7, 0.5
+"""A followed hand that is believed less than the first is looked at in MediaPipe's own square too, in every third
+frame; below the second in each."""
+FRAMES_BETWEEN_LOOKS = 3
 SEARCHES_BETWEEN_CHECKS = 5
 """After so many searches the palms of all followed hands are compared."""
 SAME_LANDMARKS = 0.06
@@ -46,7 +48,7 @@ class LiveDetector:
         self._last: tuple[int, weakref.ref[NDArray[np.uint8]]] | None = None
         self._shape: tuple[int, ...] = ()
         self._found: tuple[Detection, ...] = ()
-        self._searches = 0
+        self._searches = self._frames = 0
 
     def close(self) -> None:
         """End the search; the networks are their owner's."""
@@ -71,6 +73,7 @@ class LiveDetector:
         return self._found
 
     def _detected(self, image: NDArray[np.uint8]) -> tuple[Detection, ...]:
+        self._frames += 1
         expected = self._tracker.expected()[: self._max_hands]
         followed = self._followed(image, expected)
         palms = self._search.palms(
@@ -85,11 +88,7 @@ class LiveDetector:
     def _followed(self, image: NDArray[np.uint8], expected: Sequence[Detection]) -> list[Detection]:
         """Return the hands of the last frame that are still there."""
         seen = self._in_crops([crop_hand(image, one) for one in expected])
-        doubtful = [
-            row
-            for row, one in enumerate(seen)
-            if trust(one) < MIN_TRUST or not self._tracker.is_settled(expected[row].track_id)
-        ]
+        doubtful = [row for row, one in enumerate(seen) if self._is_doubtful(one)]
         squares = [square_of_hand(expected[row].keypoints_px) for row in doubtful]
         opinions = self._networks.in_squares(image, squares)
         for row, hand in zip(doubtful, self._by_opinion(image, [seen[row] for row in doubtful], opinions), strict=True):
@@ -99,6 +98,12 @@ class LiveDetector:
             if presence(one) >= MIN_PRESENCE and not any(same_hand(one, other) for other in kept):
                 kept.append(one)
         return sorted(kept, key=lambda hand: hand.track_id)
+
+    def _is_doubtful(self, hand: Detection) -> bool:
+        """Return whether another look at a followed hand is worth its time."""
+        if trust(hand) < LEAST_TRUST or not self._tracker.is_settled(hand.track_id):
+            return True
+        return trust(hand) < MIN_TRUST and self._frames % FRAMES_BETWEEN_LOOKS == 0
 
     def _by_opinion(
         self, image: NDArray[np.uint8], hands: Sequence[Detection], opinions: Sequence[Sighting]

@@ -10,7 +10,7 @@ from handviz.core.records import Detection, FloatArray
 from handviz.detection.palm import Palm, PalmDetector
 
 PALM_SCORE = 0.5
-FRAMES_BETWEEN = 6
+FRAMES_BETWEEN = 8
 """From one search to the next while fewer hands are followed than wanted."""
 FRAMES_BETWEEN_CHECKS = 30
 """The same while all are followed."""

@@ -59,7 +59,7 @@ def test_a_new_detector_loads_nothing_that_another_has(tmp_path: Path) -> None:
     first.close()
     del first, networks
     gc.collect()
-    assert tmp_path in detectors._in_use
+    assert (tmp_path, "auto") in detectors._in_use
     second.close()
     del second
     gc.collect()
