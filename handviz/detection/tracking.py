@@ -22,6 +22,8 @@ OTHER_SIDE_DISTANCE = 0.25
 """Added to that distance where the sides differ: of two hands that cross, each keeps the number of its side."""
 VELOCITY_FRACTION = 0.5
 """Fraction of the last step in a hand's velocity."""
+SHAPE_FRACTION = 0.5
+"""Fraction of the last frame in the shape that a hand is expected with: a steady crop gives steady landmarks."""
 EXPECTED_FRACTION = 0.5
 """Fraction of its velocity by which a hand is moved on: the crop of the next frame has room for the rest."""
 MAX_FRAMES_UNSEEN = 5
@@ -92,6 +94,8 @@ class _TrackedHand:
     """By the scores of all frames so far."""
     right_score: float = 0.0
     """Those scores, summed; positive means right, 0 that there are none yet."""
+    shape_px: FloatArray | None = None
+    """(21, 2) its keypoints about their centre, smoothed over frames"""
     frames_unseen: int = 0
     velocity_px: FloatArray = field(default_factory=lambda: np.zeros(2))
     """(2,) per frame, of the keypoints' centre"""
@@ -110,6 +114,10 @@ class _TrackedHand:
         """Return the frame's detection with number and side, as evidence unless the last frame is seen again."""
         if not (is_again and self.has_begun and self.frames_unseen == 0):
             self._add(detection)
+        shape_px = detection.keypoints_px - detection.keypoints_px.mean(axis=0)
+        if self.shape_px is not None and self.frames_unseen == 0:
+            shape_px = self.shape_px + SHAPE_FRACTION * (shape_px - self.shape_px)
+        self.shape_px = shape_px
         # Without its crop, which would keep the image's pixels and maps alive as long as the hand.
         self.latest, self.frames_unseen = replace(detection, crop=None), 0
         stated = self.stated is not None
@@ -130,11 +138,14 @@ class _TrackedHand:
 
     def expected(self) -> Detection:
         """Return where the hand is expected in the next frame, with its side by the evidence so far."""
-        step_px = EXPECTED_FRACTION * self.velocity_px * (self.frames_unseen + 1)
+        centre_px = self.latest.keypoints_px.mean(axis=0)
+        centre_px = centre_px + EXPECTED_FRACTION * self.velocity_px * (self.frames_unseen + 1)
+        shape_px = self.latest.keypoints_px - self.latest.keypoints_px.mean(axis=0)
+        keypoints_px = centre_px + (shape_px if self.shape_px is None else self.shape_px)
         return replace(
             self.latest,
             handedness=self.side,
-            keypoints_px=self.latest.keypoints_px + step_px,
+            keypoints_px=keypoints_px,
             track_id=self.track_id,
             crop=None,
         )
