@@ -23,7 +23,7 @@ from handviz.detection.tracking import HandTracker, same_hand
 
 MIN_PRESENCE = 0.5
 """Below it the hand is lost."""
-MIN_TRUST, LEAST_TRUST = 0.7, 0.5
+MIN_TRUST, LEAST_TRUST = 0.6, 0.5
 """A followed hand that is believed less than the first is looked at in MediaPipe's own square too, in every third
 frame; below the second in each."""
 FRAMES_BETWEEN_LOOKS = 3
