@@ -13,12 +13,11 @@ from handviz.detection.still_views import MAX_ASPECT, MAX_PIECES, MIN_TILED_SIDE
 
 QUARTER = math.pi / 2
 QUICK = ((1.3, 0), (1.8, 2), (1.0, 0), (1.3, 3))
-"""Sides of the first squares, in longer sides of the image, and their quarter turns: where these agree, it is enough."""
+"""Sides of the first squares, in longer sides of the image, and their quarter turns: where they agree it is enough."""
 SIDES = (1.0, 1.3, 1.8)
-TILES = ((2, 0.6), (3, 0.42))
-"""How many tiles stand along a side, and their own sides as a fraction of the longer one."""
-TILE_SIDE = 1.2
-"""Of the searched square around a tile, in sides of the tile."""
+TILES = ((2, 0.6, 1.2, 0.0), (3, 0.42, 1.2, 0.0), (3, 0.42, 1.2, 0.5), (3, 0.42, 1.4, 1.0), (3, 0.42, 1.4, 1.5))
+"""How many tiles stand along a side, their own sides as a fraction of the image's longer one, the searched squares
+around them in sides of a tile, and the first one's quarter turns."""
 TINTED_SIDE, TINTED_TILES = 1.3, TILES[:1]
 GLIMPSE_SIDE, GLIMPSE_TURNS = 1.3, (0, 2)
 CLOSE_UPS = (1.6, 2.2, 3.0)
@@ -86,16 +85,18 @@ def tinted_squares(middle_px: FloatArray, shape: Sequence[int]) -> list[HandSqua
     return squares + _tile_squares(middle_px, shape, TINTED_TILES)
 
 
-def _tile_squares(middle_px: FloatArray, shape: Sequence[int], tiles: Sequence[tuple[int, float]]) -> list[HandSquare]:
+def _tile_squares(
+    middle_px: FloatArray, shape: Sequence[int], tiles: Sequence[tuple[int, float, float, float]]
+) -> list[HandSquare]:
     """Return squares around overlapping tiles, each in two opposite turns; none for a small image."""
     if min(shape[:2]) < MIN_TILED_SIDE_PX:
         return []
     squares = []
-    for count, fraction in tiles:
-        side = fraction * max(shape[:2])
-        for index, offset in enumerate(_tile_offsets(shape, count, side)):
-            for turns in (index, index + 2):
-                squares.append(HandSquare(middle_px + offset, side * TILE_SIDE, turns % 4 * QUARTER))
+    for count, fraction, side, first_turns in tiles:
+        tile_px = fraction * max(shape[:2])
+        for index, offset in enumerate(_tile_offsets(shape, count, tile_px)):
+            for turns in (index + first_turns, index + first_turns + 2):
+                squares.append(HandSquare(middle_px + offset, tile_px * side, turns % 4 * QUARTER))
     return squares
 
 

@@ -3,19 +3,19 @@
 MediaPipe's palm detector sees 192 x 192 pixels: it misses hands that fill the image, small hands, turned hands, and
 hands behind objects. Margins help the first, tiles the second, turns the third, a low threshold the last. Palms of all
 squares are gathered where they agree, and the landmark network then looks at each place, first in the palm's square,
-then in the square of its own landmarks: a true hand stays where it is, and what is none fades (docs/log/experiments.md).
+then in the square of its own landmarks: a true hand stays where it is, what is none fades (docs/log/experiments.md).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.geometry import apply_affine
-from handviz.core.records import CROP_SIZE, Detection, FloatArray, Frame
+from handviz.core.records import CROP_SIZE, CropLandmarks, Detection, FloatArray, Frame, Handedness
 from handviz.detection.detector import hand_in_square
 from handviz.detection.landmark_network import LandmarkNetwork, batch_of
 from handviz.detection.palm import PALM_SIZE, HandSquare, Palm, PalmDetector, square_of_palm
@@ -30,7 +30,7 @@ from handviz.detection.still_squares import (
     quick_squares,
     tinted_squares,
 )
-from handviz.detection.still_views import nearest_centre, whole
+from handviz.detection.still_views import whole
 from handviz.detection.tracking import box_cover, same_hand
 
 MIN_SIDE_PX = 8
@@ -53,6 +53,10 @@ OUTVOTING = ((0.8, 1.5), (0.68, 6.0))
 """A hand whose box is covered by more than the first number is outvoted by one with so many times its support."""
 DOUBTFUL_PRESENCE, MAX_DOUBTFUL = 0.6, 6
 """Least presence of a hand of little support that is looked at again, and so many of them."""
+SURE_SIDE = 0.9
+"""Below this score of the side many crops decide it."""
+SIDE_CROPS = ((-0.5, 1.0), (-0.25, 1.0), (0.0, 1.0), (0.25, 1.0), (0.5, 1.0), (0.0, 0.8), (0.0, 0.9), (0.0, 1.2))
+"""Their turns in radians and sides, from and per the hand's own square."""
 SAME_PLACE = 0.25
 """Mean distance of the keypoints of one hand from two palms, as a fraction of its size."""
 UPRIGHT = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
@@ -140,7 +144,8 @@ class StillDetector:
         if tinted and pieces:
             skin = Pyramid(skin_tinted(pyramid.image))
             palms += self._palms(skin, [square for piece in pieces for square in tinted_squares(*piece)])
-        return _agreed(self._with_close_ups(pyramid, self._places(pyramid, palms)))
+        found = _agreed(self._with_close_ups(pyramid, self._places(pyramid, palms)))
+        return [place if place.hand.score >= SURE_SIDE else self._side_settled(pyramid, place) for place in found]
 
     def _pieces_with_hands(self, pyramid: Pyramid) -> list[tuple[FloatArray, tuple[int, int]]]:
         """Return for every palm of a long image the piece that has it nearest to its middle."""
@@ -171,15 +176,19 @@ class StillDetector:
             for index, (hand, presence) in zip(likely, second, strict=True)
         ]
 
-    def _looks(self, pyramid: Pyramid, squares: Sequence[HandSquare]) -> list[tuple[Detection, float]]:
-        """Return the hand and its presence in every square."""
+    def _looks(
+        self, pyramid: Pyramid, squares: Sequence[HandSquare], *, mirrored: bool = False
+    ) -> list[tuple[Detection, float]]:
+        """Return the hand and its presence in every square; ``mirrored``: as seen in a mirror, which is undone."""
         found = []
         for start in range(0, len(squares), BATCH):
             part = squares[start : start + BATCH]
-            seen = self.landmarks.of_images(
-                batch_of([pyramid.cut_out(square, CROP_SIZE, border=cv2.BORDER_REPLICATE) for square in part])
-            )
-            found += [(hand_in_square(one, square), one.presence) for one, square in zip(seen, part, strict=True)]
+            cut = batch_of([pyramid.cut_out(square, CROP_SIZE, border=cv2.BORDER_REPLICATE) for square in part])
+            seen = self.landmarks.of_images(np.ascontiguousarray(cut[..., ::-1]) if mirrored else cut)
+            found += [
+                (hand_in_square(_mirrored(one) if mirrored else one, square), one.presence)
+                for one, square in zip(seen, part, strict=True)
+            ]
         return found
 
     def _with_close_ups(self, pyramid: Pyramid, places: Sequence[Place]) -> list[Place]:
@@ -200,6 +209,19 @@ class StillDetector:
         ]
         return [*places, *self._places(pyramid, self._palms(pyramid, squares))]
 
+    def _side_settled(self, pyramid: Pyramid, place: Place) -> Place:
+        """Return the place with the side that most of many crops see, mirrored ones too, and their keypoints."""
+        square = square_of_hand(place.hand.keypoints_px)
+        squares = [
+            HandSquare(square.centre_px, square.side_px * side, square.angle_rad + turn) for turn, side in SIDE_CROPS
+        ]
+        looks = self._looks(pyramid, squares) + self._looks(pyramid, squares, mirrored=True)
+        hands = [hand for hand, _ in looks]
+        mean = (float(np.mean([_right_of(hand) for hand in hands])) + _right_of(place.hand)) / 2
+        side: Handedness = "right" if mean > 0.5 else "left"
+        agreeing = [hand.keypoints_px for hand in hands if hand.handedness == side] or [place.hand.keypoints_px]
+        return replace(place, hand=Detection(side, max(mean, 1 - mean), np.median(agreeing, axis=0)))
+
 
 def _is_enough(places: Sequence[Place], longer_px: float) -> bool:
     """Return whether the first squares show one large and certain hand and nothing else."""
@@ -212,12 +234,28 @@ def _is_enough(places: Sequence[Place], longer_px: float) -> bool:
 
 
 def _agreed(places: Sequence[Place]) -> list[Place]:
-    """Return the accepted hands, each once, best supported first."""
+    """Return the accepted hands, each once, best supported first.
+
+    Of one that was also seen with the other side, the score of its side is that of both together.
+    """
     kept: list[Place] = []
     for place in _merged(places):
-        if place.is_accepted and not any(_is_outvoted(place, other) for other in kept):
+        if not place.is_accepted:
+            continue
+        rivals = [index for index, other in enumerate(kept) if _is_outvoted(place, other)]
+        if not rivals:
             kept.append(place)
+        for index in rivals:
+            if place.hand.handedness != kept[index].hand.handedness and same_hand(place.hand, kept[index].hand):
+                kept[index] = replace(kept[index], hand=_with_side_of_both(kept[index], place))
     return kept
+
+
+def _with_side_of_both(place: Place, other: Place) -> Detection:
+    """Return the hand of a place with the mean side of both, by their support."""
+    weights = np.array([place.support * place.presence, other.support * other.presence])
+    right = float(weights @ [_right_of(place.hand), _right_of(other.hand)] / weights.sum())
+    return replace(place.hand, handedness="right" if right > 0.5 else "left", score=max(right, 1 - right))
 
 
 def _merged(places: Sequence[Place]) -> list[Place]:
@@ -242,7 +280,7 @@ def _together(group: Sequence[Place]) -> Place:
     """Return one place of the same hand's: keypoints of the most present, and the side that most palms speak for."""
     best = group[0]
     weights = np.array([place.support * place.presence for place in group])
-    right = np.array([p.hand.score if p.hand.handedness == "right" else 1 - p.hand.score for p in group])
+    right = np.array([_right_of(place.hand) for place in group])
     mean = float(weights @ right / weights.sum())
     hand = Detection("right" if mean > 0.5 else "left", max(mean, 1 - mean), best.hand.keypoints_px)
     palms = sorted((palm for place in group for palm in place.palms), key=lambda palm: -palm.score)
@@ -286,6 +324,16 @@ def square_of_hand(keypoints_px: FloatArray) -> HandSquare:
     width, height = high - low
     centre = (low + high) / 2 - np.array([0.0, SHIFT_PER_HEIGHT * height])
     return HandSquare(centre @ upright, max(float(max(width, height)), 1.0) * SIDE_PER_EXTENT, angle)
+
+
+def _mirrored(found: CropLandmarks) -> CropLandmarks:
+    """Return what the network would say of the mirrored crop's other side."""
+    keypoints = found.keypoints * np.array([-1, 1, 1], found.keypoints.dtype)
+    return replace(found, keypoints=keypoints, right_hand=1 - found.right_hand)
+
+
+def _right_of(hand: Detection) -> float:
+    return hand.score if hand.handedness == "right" else 1 - hand.score
 
 
 def _motion(before_px: FloatArray, after_px: FloatArray) -> float:
