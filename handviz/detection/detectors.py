@@ -70,7 +70,7 @@ def make_detector(
     if not video:
         from handviz.detection.stills import StillDetector
 
-        return StillDetector(networks.palms, networks.landmarks)
+        return StillDetector(networks)
     from handviz.detection.live import LiveDetector
 
     return LiveDetector(networks, tracker, max_hands=max_hands, is_beside=is_beside)

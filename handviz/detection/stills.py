@@ -7,6 +7,7 @@ then in the square of its own landmarks: a true hand stays where it is, what is 
 """
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 
 from handviz.core.geometry import apply_affine
 from handviz.core.records import CROP_SIZE, CropLandmarks, Detection, FloatArray, Frame, Handedness
-from handviz.detection.detector import hand_in_square
-from handviz.detection.landmark_network import LandmarkNetwork, batch_of
-from handviz.detection.palm import PALM_SIZE, HandSquare, Palm, PalmDetector, square_of_palm
+from handviz.detection.detector import HandDetector, hand_in_square
+from handviz.detection.landmark_network import batch_of
+from handviz.detection.palm import PALM_SIZE, HandSquare, Palm, square_of_palm
 from handviz.detection.still_appearances import appearances_of, skin_tinted
 from handviz.detection.still_squares import (
     Pyramid,
@@ -45,11 +46,13 @@ LEAST_PRESENCE = 0.05
 """At the first look; below it there is no second one."""
 SURE_PALMS, SURE_PRESENCE, SURE_MOTION = 2.0, 0.9, 0.1
 """Of the only hand of the first squares, which then are enough: palms, presence, and motion between both looks."""
+QUICK_WEIGHT = 4.0
+"""Squares of a small image for each of the first ones: without them, a hand's support is what it would be with all."""
 SURE_EXTENT = 0.4
 """And its least size, as a fraction of the image's longer side."""
-ACCEPTED = ((0.6, 0.9), (2.0, 0.7), (8.0, 0.5))
-"""Support and presence: a hand needs both of one of these pairs."""
-OUTVOTING = ((0.8, 1.5), (0.68, 6.0))
+ACCEPTED = ((0.6, 0.9, 0.9), (4.0, 0.7, 0.0), (8.0, 0.5, 0.0))
+"""Support, presence and score of the side: a hand needs all three of one of these. What is no hand has no side."""
+OUTVOTING = ((0.8, 1.5), (0.68, 6.0), (0.5, 15.0))
 """A hand whose box is covered by more than the first number is outvoted by one with so many times its support."""
 DOUBTFUL_PRESENCE, MAX_DOUBTFUL = 0.6, 6
 """Least presence of a hand of little support that is looked at again, and so many of them."""
@@ -74,16 +77,19 @@ class Place:
     presence: float
     motion: float
     """Mean distance of the keypoints between both looks, as a fraction of the hand's size."""
+    weight: float = 1.0
+    """How many squares each palm stands for."""
 
     @property
     def support(self) -> float:
-        """Sum of the palms' scores."""
-        return sum(palm.score for palm in self.palms)
+        """Sum of the palms' scores, weighted."""
+        return self.weight * sum(palm.score for palm in self.palms)
 
     @property
     def is_accepted(self) -> bool:
-        """Whether support and presence are those of a hand."""
-        return any(self.support >= support and self.presence >= presence for support, presence in ACCEPTED)
+        """Whether support, presence and side are those of a hand."""
+        found = (self.support, self.presence, self.hand.score)
+        return any(all(map(operator.ge, found, least)) for least in ACCEPTED)
 
     @property
     def extent_px(self) -> float:
@@ -94,9 +100,9 @@ class Place:
 class StillDetector:
     """Finds the hands of still images by MediaPipe's two networks; for any thread."""
 
-    def __init__(self, palms: PalmDetector, landmarks: LandmarkNetwork) -> None:
-        """Use these networks."""
-        self.palms, self.landmarks = palms, landmarks
+    def __init__(self, networks: HandDetector) -> None:
+        """Use the networks of another detector, which stay loaded for as long as this one lives."""
+        self._networks = networks
 
     def detect(self, frame: Frame) -> tuple[Detection, ...]:
         """Return all hands of a still image, as ``detectors.Detector`` says."""
@@ -137,7 +143,7 @@ class StillDetector:
             palms = self._palms(pyramid, quick_squares(pieces[0][0], float(max(shape))))
             places = self._places(pyramid, palms)
             if _is_enough(places, float(max(shape))):
-                return _agreed(places)
+                return [replace(place, weight=QUICK_WEIGHT) for place in _agreed(places)]
         for middle_px, part in pieces:
             quick = quick_squares(middle_px, float(max(part))) if is_long(shape) else []
             palms += self._palms(pyramid, quick + other_squares(middle_px, part))
@@ -162,7 +168,7 @@ class StillDetector:
         for start in range(0, len(squares), BATCH):
             part = squares[start : start + BATCH]
             cut = [pyramid.cut_out(square, PALM_SIZE, border=cv2.BORDER_CONSTANT) for square in part]
-            found += [palm for palms in self.palms.find_in_squares(cut, part, PALM_SCORE) for palm in palms]
+            found += [palm for palms in self._networks.palms.find_in_squares(cut, part, PALM_SCORE) for palm in palms]
         return found
 
     def _places(self, pyramid: Pyramid, palms: Sequence[Palm]) -> list[Place]:
@@ -184,7 +190,7 @@ class StillDetector:
         for start in range(0, len(squares), BATCH):
             part = squares[start : start + BATCH]
             cut = batch_of([pyramid.cut_out(square, CROP_SIZE, border=cv2.BORDER_REPLICATE) for square in part])
-            seen = self.landmarks.of_images(np.ascontiguousarray(cut[..., ::-1]) if mirrored else cut)
+            seen = self._networks.landmarks.of_images(np.ascontiguousarray(cut[..., ::-1]) if mirrored else cut)
             found += [
                 (hand_in_square(_mirrored(one) if mirrored else one, square), one.presence)
                 for one, square in zip(seen, part, strict=True)
