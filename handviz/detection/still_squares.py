@@ -14,7 +14,8 @@ from handviz.detection.still_views import MAX_ASPECT, MAX_PIECES, MIN_TILED_SIDE
 QUARTER = math.pi / 2
 QUICK = ((1.3, 0), (1.8, 2), (1.0, 0), (1.3, 3))
 """Sides of the first squares, in longer sides of the image, and their quarter turns: where they agree it is enough."""
-SIDES = (1.0, 1.3, 1.8)
+WHOLE = ((1.0, 0.0), (1.3, 0.0), (1.8, 0.0), (1.5, 0.5), (2.4, 0.0))
+"""Sides of the further squares around the whole image, each in four turns from so many quarter turns on."""
 TILES = ((2, 0.6, 1.2, 0.0), (3, 0.42, 1.2, 0.0), (3, 0.42, 1.2, 0.5), (3, 0.42, 1.4, 1.0), (3, 0.42, 1.4, 1.5))
 """How many tiles stand along a side, their own sides as a fraction of the image's longer one, the searched squares
 around them in sides of a tile, and the first one's quarter turns."""
@@ -66,16 +67,16 @@ def quick_squares(middle_px: FloatArray, longer_px: float) -> list[HandSquare]:
     return [HandSquare(middle_px, longer_px * side, turns * QUARTER) for side, turns in QUICK]
 
 
-def other_squares(middle_px: FloatArray, shape: Sequence[int]) -> list[HandSquare]:
-    """Return all further squares of an image or a piece of this shape (H, W) around its middle (2,)."""
+def other_squares(middle_px: FloatArray, shape: Sequence[int], *, all_tiles: bool = True) -> list[HandSquare]:
+    """Return the further squares of an image or a piece of this shape (H, W) around its middle (2,)."""
     longer_px = float(max(shape[:2]))
     squares = [
-        HandSquare(middle_px, longer_px * side, turns * QUARTER)
-        for side in SIDES
+        HandSquare(middle_px, longer_px * side, (first_turns + turns) * QUARTER)
+        for side, first_turns in WHOLE
         for turns in range(4)
-        if (side, turns) not in QUICK
+        if (side, first_turns + turns) not in QUICK
     ]
-    return squares + _tile_squares(middle_px, shape, TILES)
+    return squares + _tile_squares(middle_px, shape, TILES if all_tiles else TILES[:2])
 
 
 def tinted_squares(middle_px: FloatArray, shape: Sequence[int]) -> list[HandSquare]:

@@ -60,6 +60,8 @@ SURE_SIDE = 0.9
 """Below this score of the side many crops decide it."""
 SIDE_CROPS = ((-0.5, 1.0), (-0.25, 1.0), (0.0, 1.0), (0.25, 1.0), (0.5, 1.0), (0.0, 0.8), (0.0, 0.9), (0.0, 1.2))
 """Their turns in radians and sides, from and per the hand's own square."""
+CROPS_PART = 2 / 3
+"""Of the crops in the side, besides that of all palms."""
 SAME_PLACE = 0.25
 """Mean distance of the keypoints of one hand from two palms, as a fraction of its size."""
 UPRIGHT = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
@@ -120,7 +122,7 @@ class StillDetector:
             return ()
         view = whole(image)
         for number, appearance in enumerate(appearances_of(view.image)):
-            places = self._search(Pyramid(appearance), tinted=number == 0)
+            places = self._search(Pyramid(appearance), is_first=number == 0)
             if places:
                 break
         return tuple(
@@ -133,8 +135,8 @@ class StillDetector:
             for place in places
         )
 
-    def _search(self, pyramid: Pyramid, *, tinted: bool) -> list[Place]:
-        """Return the hands of one appearance of an image, best supported first."""
+    def _search(self, pyramid: Pyramid, *, is_first: bool) -> list[Place]:
+        """Return the hands of one appearance of an image, best supported first; the first in most detail."""
         shape = pyramid.image.shape
         if is_long(shape):
             palms, pieces = [], self._pieces_with_hands(pyramid)
@@ -146,8 +148,8 @@ class StillDetector:
                 return [replace(place, weight=QUICK_WEIGHT) for place in _agreed(places)]
         for middle_px, part in pieces:
             quick = quick_squares(middle_px, float(max(part))) if is_long(shape) else []
-            palms += self._palms(pyramid, quick + other_squares(middle_px, part))
-        if tinted and pieces:
+            palms += self._palms(pyramid, quick + other_squares(middle_px, part, all_tiles=is_first))
+        if is_first and pieces:
             skin = Pyramid(skin_tinted(pyramid.image))
             palms += self._palms(skin, [square for piece in pieces for square in tinted_squares(*piece)])
         found = _agreed(self._with_close_ups(pyramid, self._places(pyramid, palms)))
@@ -223,7 +225,8 @@ class StillDetector:
         ]
         looks = self._looks(pyramid, squares) + self._looks(pyramid, squares, mirrored=True)
         hands = [hand for hand, _ in looks]
-        mean = (float(np.mean([_right_of(hand) for hand in hands])) + _right_of(place.hand)) / 2
+        crops = float(np.mean([_right_of(hand) for hand in hands]))
+        mean = CROPS_PART * crops + (1 - CROPS_PART) * _right_of(place.hand)
         side: Handedness = "right" if mean > 0.5 else "left"
         agreeing = [hand.keypoints_px for hand in hands if hand.handedness == side] or [place.hand.keypoints_px]
         return replace(place, hand=Detection(side, max(mean, 1 - mean), np.median(agreeing, axis=0)))
