@@ -12,7 +12,7 @@ from handviz.detection.palm import HandSquare
 from handviz.detection.still_views import MAX_ASPECT, MAX_PIECES, MIN_TILED_SIDE_PX, PIECE_STEP
 
 QUARTER = math.pi / 2
-QUICK = ((1.3, 0), (1.8, 2), (1.0, 0), (1.3, 3))
+QUICK = ((1.3, 0), (1.8, 2), (1.0, 0))
 """Sides of the first squares, in longer sides of the image, and their quarter turns: where they agree it is enough."""
 WHOLE = ((1.0, 0.0), (1.3, 0.0), (1.8, 0.0), (1.5, 0.5), (2.4, 0.0))
 """Sides of the further squares around the whole image, each in four turns from so many quarter turns on."""

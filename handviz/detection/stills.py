@@ -44,9 +44,9 @@ MAX_PLACES = 64
 """So many places with palms are looked at by the landmark network, best first."""
 LEAST_PRESENCE = 0.05
 """At the first look; below it there is no second one."""
-SURE_PALMS, SURE_PRESENCE, SURE_MOTION = 2.0, 0.9, 0.1
+SURE_PALMS, SURE_PRESENCE, SURE_MOTION = 1.8, 0.9, 0.1
 """Of the only hand of the first squares, which then are enough: palms, presence, and motion between both looks."""
-QUICK_WEIGHT = 4.0
+QUICK_WEIGHT = 5.0
 """Squares of a small image for each of the first ones: without them, a hand's support is what it would be with all."""
 SURE_EXTENT = 0.4
 """And its least size, as a fraction of the image's longer side."""
