@@ -42,6 +42,9 @@ SAME_PALM = 0.25
 """Mean distance of the keypoints of one palm in two squares, in sides of its box."""
 MAX_PLACES = 64
 """So many places with palms are looked at by the landmark network, best first."""
+FINGERS_OF_OTHER = (0.7, 15.0)
+"""A hand with this part of its finger keypoints in the box of one with so many times its support has its fingers."""
+FIRST_FINGER_KEYPOINT = 5
 LEAST_PRESENCE = 0.05
 """At the first look; below it there is no second one."""
 SURE_PALMS, SURE_PRESENCE, SURE_MOTION = 1.8, 0.9, 0.1
@@ -300,7 +303,15 @@ def _is_outvoted(place: Place, other: Place) -> bool:
     """Return whether ``other``, at least as well supported, is the same hand or a likelier one around it."""
     covered = box_cover(place.hand.keypoints_px, other.hand.keypoints_px)
     ratio = other.support / max(place.support, 1e-9)
-    return same_hand(place.hand, other.hand) or any(covered > cover and ratio >= least for cover, least in OUTVOTING)
+    covers = any(covered > cover and ratio >= least for cover, least in OUTVOTING)
+    part, least = FINGERS_OF_OTHER
+    return same_hand(place.hand, other.hand) or covers or (ratio >= least and _fingers_inside(place, other) >= part)
+
+
+def _fingers_inside(place: Place, other: Place) -> float:
+    """Return which part of the finger keypoints, thumb left out, lies in the box of the other hand."""
+    fingers, box = place.hand.keypoints_px[FIRST_FINGER_KEYPOINT:], other.hand.keypoints_px
+    return float(((fingers > box.min(axis=0)) & (fingers < box.max(axis=0))).all(axis=1).mean())
 
 
 def groups_of(palms: Sequence[Palm]) -> list[list[Palm]]:

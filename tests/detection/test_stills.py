@@ -169,6 +169,18 @@ def test_a_weak_hand_inside_a_strong_one_is_outvoted() -> None:
     assert [place.support for place in found] == pytest.approx([3.6, 0.9])
 
 
+def test_a_weak_hand_with_the_fingers_of_a_strong_one_is_outvoted() -> None:
+    """A palm below a fist, and the fist's fingers; of hands with equal support none is."""
+    fist = Detection("right", 0.95, made_up_detection().keypoints_px)
+    hybrid = fist.keypoints_px.copy()
+    low, high = fist.keypoints_px.min(axis=0), fist.keypoints_px.max(axis=0)
+    hybrid[5:] = low + (hybrid[5:] - low) * 0.5 + (high - low) * [0.2, 0.45]
+    hybrid[:5] = high + (high - low) * np.linspace(0.2, 1.2, 5)[:, None]
+    below = Detection("right", 0.95, hybrid)
+    assert len(stills._agreed([place_of(fist, *[0.9] * 20), place_of(below, 0.9)])) == 1
+    assert len(stills._agreed([place_of(fist, *[0.9] * 4), place_of(below, *[0.9] * 3)])) == 2
+
+
 def test_the_square_of_an_upright_hand_is_upright_and_around_it() -> None:
     keypoints = made_up_detection().keypoints_px
     for turn in (0.0, 0.8, -2.5):
