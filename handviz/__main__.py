@@ -38,7 +38,7 @@ COMMANDS = {
     "calibrate": "fit one factor to a checkpoint's variances on validation crops",
     "export": "write a checkpoint as ONNX and compare the two",
     "mano": "MANO parameters: from hands, meshes and recordings, and from one convention into another",
-    "benchmark": "measure every stage of the live program on this machine",
+    "benchmark": "measure the window's own loop on this machine, beside MediaPipe alone",
     "doctor": "check this machine and the model files, and say what to do",
 }
 

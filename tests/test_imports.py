@@ -20,7 +20,8 @@ LEVELS = (
     {"pipeline", "training"},
     {"training of a family"},
     {"api", "inspection", "evaluation", "adaptation", "cluster"},
-    {"gui", "cli"},
+    {"gui"},
+    {"cli"},
     {"__main__"},
 )
 # Modules ``models/FAMILY/training*.py`` lie in their family's folder, but on a level of their own above ``training``:
@@ -60,7 +61,6 @@ HOMES = {
     "ray": ("cluster/ray_run.py",),
     "pydantic": ("core/json_files.py",),
     "psutil": ("core/process.py",),
-    "tflite": (),
     "tyro": ("core/option_rules.py",),
 }
 LIVE_MODULES = ("handviz.api", "handviz.pipeline.pipeline", "handviz.gui.app", "handviz.cli.reconstruct")

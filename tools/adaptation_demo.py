@@ -24,7 +24,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_text
 from handviz.core.paths import model_file
 from handviz.core.records import FloatArray, HandCrop, Intrinsics, NetworkOutput, PlacedHand
-from handviz.detection.crop import camera_from_crop, hand_mesh_from_crop
+from handviz.detection.crop import CropView, camera_from_crop, hand_mesh_from_crop
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.models.amvur.export import export_onnx
@@ -112,8 +112,9 @@ def _errors(
 
 def _as_shown(hand: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics, displacements: FloatArray) -> FloatArray:
     """Return keypoints (21, 3) after all corrections of the pipeline (handviz/pipeline/pipeline.py)."""
-    placed = refine_camera(PlacedHand(refine_in_3d(hand, displacements)), crop, intrinsics)
-    placed = refine_in_2d(placed, crop, intrinsics, displacements)
+    view = CropView.of(crop, intrinsics)
+    placed = refine_camera(PlacedHand(refine_in_3d(hand, displacements)), crop, view)
+    placed = refine_in_2d(placed, crop, view, displacements)
     return hand_mesh_from_crop(placed, crop, intrinsics=intrinsics, model="final").keypoints_m
 
 

@@ -14,7 +14,7 @@ BUILDERS = {
     "open-hand": ("tools.build_open_hand", "build"),
     "landmarker": ("tools.build_landmarker", "build"),
     "detector": ("tools.build_detector", "build"),
-    "backbone": ("tools.build_backbone", "build"),
+    "split": ("tools.build_split", "build"),
     "clip": ("tools.build_clip", "build"),
     "backbone-reference": ("tools.build_backbone", "build_reference"),
 }

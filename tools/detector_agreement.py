@@ -25,6 +25,7 @@ from handviz.core.paths import CLIP_FILE
 from handviz.core.records import Detection, FloatArray
 from handviz.data.synthetic import look
 from handviz.data.synthetic.pose import sample_view
+from handviz.data.synthetic.stage import HEIGHT, WIDTH, Stage, open_stage, sample_decor
 from handviz.detection.detector import PALM_SCORE, HandDetector
 from handviz.detection.landmarker import HandLandmarker
 from handviz.detection.still_search import STILL_PALM_SCORE
@@ -32,7 +33,6 @@ from handviz.detection.tracking import box_union_fraction, without_duplicates
 from handviz.rendering.studio_parts import Surface
 from handviz.sources.images import read_image
 from tools.motion import GRAIN
-from tools.stage import HEIGHT, WIDTH, Stage, open_stage, sample_decor
 
 Find = Callable[[NDArray[np.uint8]], Sequence[Detection]]
 MAX_HANDS = 4

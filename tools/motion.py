@@ -14,9 +14,9 @@ from handviz.core.geometry import rotation_from_axis_angle
 from handviz.core.records import FloatArray, Handedness
 from handviz.data.synthetic.arm import ArmPoser, PosedArm
 from handviz.data.synthetic.gestures import GestureSampler
+from handviz.data.synthetic.room import Room
 from handviz.hand_models.anatomy import joint_axes, pose_from_angles
 from handviz.hand_models.template import SHAPE_SIZE
-from tools.build_clip import Clip
 
 REST_S, MOVE_S = (0.3, 1.0), (0.35, 1.0)
 MOVES_IN_PHASE = 0.7
@@ -139,7 +139,7 @@ class HandMotion:
         )
 
 
-def motion_frames(clip: Clip, motion: HandMotion, times_s: FloatArray) -> Iterator[NDArray[np.uint8]]:
+def motion_frames(clip: Room, motion: HandMotion, times_s: FloatArray) -> Iterator[NDArray[np.uint8]]:
     """Yield RGB images (480, 640, 3) of a moving hand in the bundled clip's room."""
     for number, time_s in enumerate(times_s):
         true = motion.at(float(time_s))

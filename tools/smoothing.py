@@ -143,10 +143,11 @@ def rendered_motions(arguments: Arguments) -> list[KnownMotion]:
 
 def _render(seed: int, arguments: Arguments) -> KnownMotion:
     from handviz.data.synthetic import look
+    from handviz.data.synthetic.room import Room
+    from handviz.data.synthetic.stage import HEIGHT, WIDTH
     from handviz.pipeline.pipeline import Pipeline
     from handviz.pipeline.settings import PipelineConfig, PipelineSettings
     from handviz.rendering.studio import open_studio
-    from tools.build_clip import HEIGHT, WIDTH, Clip
     from tools.motion import motion_frames
 
     motion = HandMotion(seed, arguments.seconds, MotionPoser())
@@ -155,7 +156,7 @@ def _render(seed: int, arguments: Arguments) -> KnownMotion:
     settings = PipelineSettings(arguments.model, smoothing=0.0, max_hands=1)
     hands = []
     with Pipeline(settings, PipelineConfig(preload_others=False)) as pipeline:
-        clip = Clip(studio)
+        clip = Room(studio)
         frames = tqdm(motion_frames(clip, motion, times_s), total=len(times_s), unit="frame", desc=f"clip {seed}")
         for number, image in enumerate(frames):
             result = pipeline.process_with(Frame(number, image, times_s[number] * 1000), clip.intrinsics)

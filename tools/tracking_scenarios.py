@@ -8,7 +8,7 @@ import numpy as np
 
 from handviz.core.records import FloatArray, Handedness
 from handviz.data.synthetic.pose import sample_shape
-from tools.build_clip import GESTURES, gesture_angles
+from handviz.data.synthetic.room import GESTURES, gesture_angles
 from tools.motion import Keyed
 
 AWAY_M = 0.62
@@ -83,7 +83,7 @@ class Script:
     ) -> Actor:
         """Return a hand that passes places (metres) and turns (degrees) at these times, all moved by up to ``near_m``.
 
-        ``gestures`` are names of ``tools.build_clip.GESTURES``; without any the hand stays open or relaxed.
+        ``gestures`` are names of ``room.GESTURES``; without any the hand stays open or relaxed.
         """
         self._count += 1
         shift_m = self.jitter(near_m)

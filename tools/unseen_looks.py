@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from handviz.core.records import FloatArray, Frame, Handedness, Intrinsics
 from handviz.data.synthetic import look
+from handviz.data.synthetic.room import Room
+from handviz.data.synthetic.stage import HEIGHT, WIDTH
 from handviz.rendering.studio import open_studio
-from tools.build_clip import HEIGHT, WIDTH, Clip
 from tools.motion import HandMotion, MotionPoser, motion_frames
 
 RATE_HZ = 12.5
@@ -101,7 +102,7 @@ def true_clip(name: str, seed: int, seconds: float) -> TrueClip:
     motion = HandMotion(seed, seconds, MotionPoser())
     studio = open_studio(look.textures(), (WIDTH, HEIGHT))
     try:
-        clip = Clip(studio)
+        clip = Room(studio)
         frames = tuple(_looking(name, motion_frames(clip, motion, times_s)))
     finally:
         studio.release()

@@ -31,6 +31,7 @@ from handviz.core.paths import (
     PROJECT_ROOT,
     RUNS,
     TEXTURE_NAME,
+    TRUNK_NAME,
     WINDOW_COMMAND,
     cache_folder,
     how_to_restore,
@@ -291,7 +292,8 @@ def check_needed_files() -> list[Finding]:
     from handviz.models.registry import shipped_models
 
     networks = (spec.file for spec in shipped_models())
-    needed = dict.fromkeys((OPEN_HAND_FILE, CLIP_FILE, MODELS / TEXTURE_NAME, *networks))
+    others = (MODELS / TRUNK_NAME, MODELS / TEXTURE_NAME)
+    needed = dict.fromkeys((OPEN_HAND_FILE, CLIP_FILE, *others, *networks))
     missing = [path for path in needed if not path.is_file()]
     if not missing:
         return [Finding("files", "ok", "hand model, clip and networks are there")]

@@ -26,7 +26,7 @@ class Arguments:
 
 def write_checksums(directory: Path) -> None:
     """Write SHA256SUMS of every model file in the folder (the format of sha256sum)."""
-    files = sorted(path for path in directory.iterdir() if path.suffix in (".onnx", ".task", ".safetensors"))
+    files = sorted(path for path in directory.iterdir() if path.suffix in (".onnx", ".task"))
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
     write_files({directory / "SHA256SUMS": "".join(lines).encode("utf-8")})
 

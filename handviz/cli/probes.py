@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import LANDMARKER_FILE, MODELS, RESTORE, TEXTURE_NAME
+from handviz.core.paths import LANDMARK_FILE, LANDMARKER_FILE, MODELS, PALM_FILE, RESTORE, TEXTURE_NAME, TRUNK_NAME
 
 
 def opengl() -> str:
@@ -42,15 +42,10 @@ def cameras() -> str:
 
 
 def onnx() -> str:
-    """Return the execution provider that runs the smallest shipped network; raise HandvizError if none opens."""
-    from handviz.models.reconstructor import OnnxReconstructor
-    from handviz.models.registry import shipped_models
+    """Return the execution provider that runs the landmark network; raise HandvizError if it does not open."""
+    from handviz.detection.landmark_network import LandmarkNetwork
 
-    there = [spec.file for spec in shipped_models() if spec.file.is_file()]
-    if not there:
-        raise HandvizError(f"no network in {MODELS}", ErrorCode.MODEL_MISSING)
-    files = sorted(there, key=lambda path: path.stat().st_size)
-    return f"{OnnxReconstructor(files[0]).provider} runs {files[0].name}"
+    return f"{LandmarkNetwork().provider} runs {LANDMARK_FILE.name}"
 
 
 def changed_networks() -> str:
@@ -58,10 +53,14 @@ def changed_networks() -> str:
     from handviz.core.network_files import network_file
     from handviz.core.onnx_runtime import open_session
     from handviz.detection.detectors import make_detector
+    from handviz.detection.landmark_network import LandmarkNetwork
+    from handviz.detection.palm import PalmDetector
     from handviz.models.reconstructor import OnnxReconstructor
     from handviz.models.registry import shipped_models
+    from handviz.models.trunk import Trunk
 
     loaders: dict[Path, Callable[[Path], object]] = {spec.file: OnnxReconstructor for spec in shipped_models()}
+    loaders |= {LANDMARK_FILE: LandmarkNetwork, PALM_FILE: PalmDetector, MODELS / TRUNK_NAME: Trunk}
     loaders[MODELS / TEXTURE_NAME] = partial(open_session, how_to_get=RESTORE)
     loaders[LANDMARKER_FILE] = lambda path: make_detector(file=path, max_hands=1, video=False).close()
     for path, load in loaders.items():

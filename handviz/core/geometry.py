@@ -9,6 +9,12 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import NEAREST_M as NEAREST_M
 from handviz.core.records import Detection, FloatArray, HandMesh, Intrinsics, IntrinsicsOrigin
 
+IDENTITY = np.eye(3)
+CROSS_OF_AXES = np.array(
+    [[0, 0, 0, 0, 0, -1, 0, 1, 0], [0, 0, 1, 0, 0, 0, -1, 0, 0], [0, -1, 0, 1, 0, 0, 0, 0, 0]], float
+)
+"""(3, 9) ``cross_matrix`` of each axis, as a row."""
+
 
 def resized(
     covariance_mm2: FloatArray | None, std_mm: FloatArray | None, smoothed_std_mm: FloatArray | None
@@ -33,7 +39,7 @@ def procrustes_aligned(
     predicted_mean = predicted.mean(axis=1, keepdims=True)
     truth_mean = truth.mean(axis=1, keepdims=True)
     centred, target = predicted - predicted_mean, truth - truth_mean
-    left, singular, right = np.linalg.svd(np.einsum("nki,nkj->nij", target, centred))
+    left, singular, right = np.linalg.svd(target.transpose(0, 2, 1) @ centred)
     sign = np.ones_like(singular)
     if not may_mirror:
         sign[:, 2] = np.sign(np.linalg.det(left @ right))
@@ -114,26 +120,45 @@ def apply_affine(affine: FloatArray, points: FloatArray) -> FloatArray:
 
 def invert_affine(affine: FloatArray) -> FloatArray:
     """Return the inverse (2, 3) of an affine (2, 3); raises numpy.linalg.LinAlgError if it is singular."""
-    linear = np.linalg.inv(affine[:, :2])
-    return np.concatenate([linear, -(linear @ affine[:, 2:])], axis=1)
+    (a, b, x), (c, d, y) = affine.tolist()
+    determinant = a * d - b * c
+    if determinant == 0:
+        raise np.linalg.LinAlgError("the affine is singular")
+    return np.array([[d, -b, b * y - d * x], [-c, a, c * x - a * y]]) / determinant
 
 
 def rotation_from_axis_angle(axis_angle: FloatArray) -> FloatArray:
     """Return rotations (..., 3, 3) of axis-angles (..., 3) in radians by Rodrigues' formula."""
     axis_angle = np.asarray(axis_angle, dtype=np.float64)
-    angle = np.linalg.norm(axis_angle, axis=-1, keepdims=True)
-    axis = axis_angle / np.maximum(angle, 1e-12)
-    x, y, z = axis[..., 0], axis[..., 1], axis[..., 2]
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
-    angle = angle[..., None]
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    if axis_angle.ndim == 1:
+        return _one_rotation(*axis_angle.tolist())
+    angle = np.sqrt((axis_angle**2).sum(axis=-1))[..., None, None]
+    cross = cross_matrix(axis_angle) / np.maximum(angle, 1e-12)
+    return IDENTITY + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+
+
+def _one_rotation(x: float, y: float, z: float) -> FloatArray:
+    """Return the rotation (3, 3) of one axis-angle by the same formula, written out: four times as fast."""
+    angle = math.hypot(x, y, z)
+    if angle == 0:
+        return np.eye(3)
+    sine, versine = math.sin(angle) / angle, 2 * (math.sin(angle / 2) / angle) ** 2
+    xx, yy, zz = versine * x * x, versine * y * y, versine * z * z
+    xy, xz, yz = versine * x * y, versine * x * z, versine * y * z
+    x, y, z = sine * x, sine * y, sine * z
+    return np.array([[1 - yy - zz, xy - z, xz + y], [xy + z, 1 - xx - zz, yz - x], [xz - y, yz + x, 1 - xx - yy]])
+
+
+def cross_matrix(vectors: FloatArray) -> FloatArray:
+    """Return the matrices (..., 3, 3) of vectors (..., 3) whose product with another one is the cross product."""
+    return (vectors @ CROSS_OF_AXES).reshape(*vectors.shape, 3)
 
 
 def axis_angle_from_rotation(rotation: FloatArray) -> FloatArray:
     """Return the axis-angle (3,) of a rotation (3, 3), the shorter way round."""
-    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
-    sine, cosine = float(np.linalg.norm(axis)) / 2, (float(np.trace(rotation)) - 1) / 2
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation.tolist()
+    axis = np.array([zy - yz, xz - zx, yx - xy])
+    sine, cosine = math.hypot(zy - yz, xz - zx, yx - xy) / 2, (xx + yy + zz - 1) / 2
     angle = math.atan2(sine, cosine)
     if sine > 1e-6:
         return axis * (angle / (2 * sine))
@@ -153,7 +178,8 @@ def rotation_about_z(angle_rad: float) -> FloatArray:
 
 def ray_through(point_px: FloatArray, intrinsics: Intrinsics) -> FloatArray:
     """Return the point (3,) at depth 1 on the ray through ``point_px`` (2,)."""
-    return np.append((point_px - intrinsics.centre_px) / intrinsics.focals_px, 1.0)
+    x, y = ((point_px - intrinsics.centre_px) / intrinsics.focals_px).tolist()
+    return np.array([x, y, 1.0])
 
 
 def camera_from_ray(point_px: FloatArray, intrinsics: Intrinsics) -> FloatArray:
@@ -161,10 +187,9 @@ def camera_from_ray(point_px: FloatArray, intrinsics: Intrinsics) -> FloatArray:
 
     Networks see a hand along this ray; the rotation maps their output to the camera's axes.
     """
-    ray = ray_through(point_px, intrinsics)
-    ray /= np.linalg.norm(ray)
-    axis = np.cross([0.0, 0.0, 1.0], ray)
-    sine = float(np.linalg.norm(axis))
-    if sine < 1e-9:
-        return np.eye(3)
-    return rotation_from_axis_angle(axis / sine * math.atan2(sine, ray[2]))
+    slope_x, slope_y, _ = ray_through(point_px, intrinsics).tolist()
+    # Rodrigues' formula, whose axis lies in the image plane.
+    z = 1 / math.hypot(slope_x, slope_y, 1.0)
+    x, y = slope_x * z, slope_y * z
+    xx, xy, yy = (product / (1 + z) for product in (x * x, x * y, y * y))
+    return np.array([[1 - xx, -xy, x], [-xy, 1 - yy, y], [-x, -y, z]])

@@ -41,6 +41,16 @@ def usable_cores() -> int:
     return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
 
 
+def busy_seconds() -> float:
+    """Return the processor time that all programs together have taken on all cores, since some fixed moment."""
+    import psutil
+
+    times = psutil.cpu_times()._asdict()
+    # A guest's time is part of that of the user.
+    idle = ("idle", "iowait", "guest", "guest_nice")
+    return float(sum(seconds for name, seconds in times.items() if name not in idle))
+
+
 def return_large_blocks() -> bool:
     """Let glibc map large blocks (images, tensors) one by one, so that freeing them returns them; True if possible.
 

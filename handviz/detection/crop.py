@@ -2,18 +2,18 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.geometry import (
+    IDENTITY,
     NEAREST_M,
     apply_affine,
     camera_from_ray,
     invert_affine,
-    project_points,
-    ray_through,
 )
 from handviz.core.records import (
     CROP_SIZE,
@@ -50,12 +50,22 @@ MARKED_TOWARDS = {
 
 MediaPipe's knuckles are nearer to the wrist than the hand model's joints, and its fingertips lie under the nail, a
 quarter of the last bone before the end."""
+_MOVED = np.array(list(MARKED_TOWARDS))
+_TOWARDS = np.array([other for other, _ in MARKED_TOWARDS.values()])
+_FRACTIONS = np.array([[fraction] for _, fraction in MARKED_TOWARDS.values()])
 STEPS = 5
+CONVERGED_M = 1e-5
+"""The step of a fit after which it ends: Gauss-Newton's next one is shorter by a hundred times and more."""
+DAMPING = 1e-12
+"""Of the normal equations, as a fraction of their trace: only makes steps of keypoints on one ray unique."""
 NETWORK_LOG_DEPTH_STD, NETWORK_SHIFT_STD = 0.12, 0.08
 """Standard deviations of a wrist placed by a network alone: logarithm of its depth, and crop half-sides across."""
 FIT_STD_FACTOR, COMMON_LOG_DEPTH_STD = 2.0, 0.12
 """Fitted to 173 rendered hands (seed 77); docs/research/method.md tests them on others."""
 WRIST, MIDDLE_KNUCKLE = 0, 9
+OPTICAL_AXIS = np.array([0.0, 0.0, 1.0])
+MIRROR = np.array([-1.0, 1.0, 1.0])
+"""Factors on the columns of a left hand's rotation."""
 CROP_SIDE_PER_EXTENT = DEFAULT_CROP.side_per_extent
 MIN_EXTENT_PX = 4.0
 UNMEASURED_SIZE_STD_FRACTION = 0.08
@@ -65,8 +75,7 @@ UNMEASURED_SIZE_STD_FRACTION = 0.08
 def as_the_detector_marks_them(keypoints: FloatArray) -> FloatArray:
     """Map keypoints (..., 21, C) of the hand model, in any frame, to MediaPipe's landmarks of the same hand."""
     marked = keypoints.copy()
-    for keypoint, (other, fraction) in MARKED_TOWARDS.items():
-        marked[..., keypoint, :] += fraction * (keypoints[..., other, :] - keypoints[..., keypoint, :])
+    marked[..., _MOVED, :] += _FRACTIONS * (keypoints[..., _TOWARDS, :] - keypoints[..., _MOVED, :])
     return marked
 
 
@@ -85,28 +94,48 @@ class CropView:
         """Return the projection into a hand's crop."""
         return cls(crop.crop_from_image, intrinsics, crop.half_px)
 
+    @cached_property
+    def camera_from_crop(self) -> FloatArray:
+        """(3, 3) ``camera_from_crop`` of this crop."""
+        return camera_from_crop(self.crop_from_image, self.intrinsics, self.half_px)
+
+    @cached_property
+    def _crop_per_ray(self) -> FloatArray:
+        """(2, 2) linear part of the affine from rays (x / z, y / z) to the crop."""
+        return self.crop_from_image[:, :2] * (self.intrinsics.focals_px / self.half_px)
+
+    @cached_property
+    def _optical_axis(self) -> FloatArray:
+        """(2,) where the ray (0, 0) is in the crop: the rest of that affine."""
+        return apply_affine(self.crop_from_image, self.intrinsics.centre_px) / self.half_px - 1
+
     def in_crop(self, points_m: FloatArray) -> FloatArray:
         """Project points (N, 3) of the camera frame to (N, 2) in the crop, x right, y down."""
-        return apply_affine(self.crop_from_image, project_points(points_m, self.intrinsics)) / self.half_px - 1
+        return points_m[:, :2] / np.maximum(points_m[:, 2:], NEAREST_M) @ self._crop_per_ray.T + self._optical_axis
+
+    def in_crop_with_slopes(self, points_m: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return ``in_crop`` (N, 2) of points (N, 3) and its derivative (N, 2, 3) by them."""
+        depths_m = np.maximum(points_m[:, 2:], NEAREST_M)
+        from_axis = points_m[:, :2] / depths_m @ self._crop_per_ray.T
+        slopes = np.empty((len(points_m), 2, 3))
+        slopes[:, :, :2] = self._crop_per_ray
+        slopes[:, :, 2] = -from_axis
+        slopes /= depths_m[:, None]
+        return from_axis + self._optical_axis, slopes
 
     def slopes(self, points_m: FloatArray) -> FloatArray:
         """Return the derivative (N, 2, 3) of ``in_crop`` by the points."""
-        depths_m = np.maximum(points_m[:, 2], NEAREST_M)
-        slopes = np.zeros((len(points_m), 2, 3))
-        slopes[:, 0, 0] = slopes[:, 1, 1] = 1 / depths_m
-        slopes[:, :, 2] = -points_m[:, :2] / depths_m[:, None] ** 2
-        return (self.crop_from_image[:, :2] / self.half_px * self.intrinsics.focals_px) @ slopes
+        return self.in_crop_with_slopes(points_m)[1]
 
     def ray(self, point: FloatArray) -> FloatArray:
         """Return the point (3,) at depth 1 on the ray through a point (2,) of the crop."""
-        return ray_through(
-            apply_affine(invert_affine(self.crop_from_image), (point + 1) * self.half_px), self.intrinsics
-        )
+        return self.ray_slopes @ (point - self._optical_axis) + OPTICAL_AXIS
 
+    @cached_property
     def ray_slopes(self) -> FloatArray:
-        """Return the derivative (3, 2) of ``ray`` by the point."""
-        image_per_half = np.linalg.inv(self.crop_from_image[:, :2]) * self.half_px
-        return np.pad(image_per_half / self.intrinsics.focals_px[:, None], ((0, 1), (0, 0)))
+        """(3, 2) derivative of ``ray`` by the point."""
+        (a, b), (c, d) = self._crop_per_ray.tolist()
+        return np.array([[d, -b], [-c, a], [0.0, 0.0]]) / (a * d - b * c)
 
 
 def locate_in_perspective(points_m: FloatArray, in_crop: FloatArray, view: CropView, start_m: FloatArray) -> FloatArray:
@@ -116,12 +145,17 @@ def locate_in_perspective(points_m: FloatArray, in_crop: FloatArray, view: CropV
     """
     position_m: FloatArray = start_m.astype(np.float64)
     for _ in range(STEPS):
-        moved = points_m + position_m
-        residual = view.in_crop(moved) - in_crop
-        step = np.linalg.lstsq(view.slopes(moved).reshape(-1, 3), residual.reshape(-1), rcond=None)[0]
+        found, slopes = view.in_crop_with_slopes(points_m + position_m)
+        slopes = slopes.reshape(-1, 3)
+        information = slopes.T @ slopes
+        step = np.linalg.solve(
+            information + DAMPING * information.trace() * IDENTITY, slopes.T @ (found - in_crop).ravel()
+        )
         # A step of more than half the depth indicates a poor start, not a near hand.
-        step *= min(1.0, 0.5 * position_m[2] / max(float(np.abs(step[2])), 1e-9))
+        step *= min(1.0, 0.5 * float(position_m[2]) / max(abs(float(step[2])), 1e-9))
         position_m = in_front(position_m - step, points_m)
+        if max(map(abs, step.tolist())) < CONVERGED_M:
+            break
     return position_m
 
 
@@ -133,7 +167,7 @@ def in_front(position_m: FloatArray, points_m: FloatArray) -> FloatArray:
 
 def position_covariance(position_m: FloatArray, view: CropView, log_depth_and_shift: FloatArray) -> FloatArray:
     """Return the covariance (3, 3) of a position (3,) from that of its ln depth and its point in the crop."""
-    slopes = np.concatenate([position_m[:, None], position_m[2] * view.ray_slopes()], axis=1)
+    slopes = np.concatenate([position_m[:, None], position_m[2] * view.ray_slopes], axis=1)
     return np.asarray(slopes @ log_depth_and_shift @ slopes.T)
 
 
@@ -230,8 +264,14 @@ def camera_from_crop(crop_from_image: FloatArray, intrinsics: Intrinsics, half_p
     image_from_crop = invert_affine(crop_from_image)
     centre_px = apply_affine(image_from_crop, np.full(2, half_px))
     in_plane = np.eye(3)
-    in_plane[:2, :2] = image_from_crop[:, :2] / math.sqrt(abs(np.linalg.det(image_from_crop[:, :2])))
+    in_plane[:2, :2] = image_from_crop[:, :2] * length_scale(crop_from_image)
     return camera_from_ray(centre_px, intrinsics) @ in_plane
+
+
+def length_scale(affine: FloatArray) -> float:
+    """Return the factor by which an affine (2, 3) or a linear map (2, 2) scales lengths, as the root of its area's."""
+    (a, b, *_), (c, d, *_) = affine.tolist()
+    return math.sqrt(abs(a * d - b * c))
 
 
 def points_in_crop(points_m: FloatArray, canonical: NetworkOutput) -> FloatArray:
@@ -243,17 +283,16 @@ def points_in_crop(points_m: FloatArray, canonical: NetworkOutput) -> FloatArray
     return np.asarray(canonical.scale * (points_m @ canonical.rotation.T) + shift)
 
 
-def wrist_from_network(canonical: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics) -> FloatArray:
+def wrist_from_network(canonical: NetworkOutput, view: CropView) -> FloatArray:
     """Return the wrist (3,) at which the pinhole projection is nearest to the network's weak perspective."""
-    to_camera = camera_from_crop(crop.crop_from_image, intrinsics, crop.half_px)
-    view = CropView.of(crop, intrinsics)
-    wrist = canonical.keypoints_m[WRIST]
-    rotated_m = (canonical.keypoints_m - wrist).astype(np.float64) @ (to_camera @ canonical.rotation).T
-    in_crop = points_in_crop(canonical.keypoints_m, canonical)[:, :2]
+    to_camera = view.camera_from_crop
+    keypoints_m = canonical.keypoints_m.astype(np.float64)
+    rotated_m = (keypoints_m - keypoints_m[WRIST]) @ (to_camera @ canonical.rotation).T
+    in_crop = points_in_crop(keypoints_m, canonical)[:, :2]
     # Off the axis a pinhole stretches images by 1 / cosine along the radius; the scale is the mean of both ways.
-    off_axis_stretch = (1 + 1 / to_camera[2, 2]) / 2
-    crop_per_image = math.sqrt(abs(np.linalg.det(crop.crop_from_image[:, :2] * intrinsics.focals_px)))
-    depth_m = crop_per_image / (canonical.scale * crop.half_px) * off_axis_stretch - float(rotated_m[:, 2].mean())
+    off_axis_stretch = (1 + 1 / float(to_camera[2, 2])) / 2
+    crop_per_ray = length_scale(view.crop_from_image[:, :2] * view.intrinsics.focals_px) / view.half_px
+    depth_m = crop_per_ray / canonical.scale * off_axis_stretch - float(rotated_m[:, 2].mean())
     start_m = view.ray(in_crop[WRIST]) * max(depth_m, NEAREST_M)
     return locate_in_perspective(rotated_m, in_crop, view, in_front(start_m, rotated_m))
 
@@ -265,10 +304,9 @@ def hand_mesh_from_crop(
 
     ``hand_model``: fingerprint of the model's hand model; empty: the open hand.
     """
-    hand, to_camera = placed.hand, camera_from_crop(crop.crop_from_image, intrinsics, crop.half_px)
-    mirror = np.diag([-1.0, 1.0, 1.0]) if crop.detection.handedness == "left" else np.eye(3)
-    wrist, rotation = hand.keypoints_m[WRIST], to_camera @ hand.rotation
-    position_m, uncertainty = _position(placed, crop, intrinsics)
+    hand, view = placed.hand, CropView.of(crop, intrinsics)
+    wrist, rotation = hand.keypoints_m[WRIST], view.camera_from_crop @ hand.rotation
+    position_m, uncertainty = _position(placed, view)
     return HandMesh(
         handedness=crop.detection.handedness,
         detection_score=crop.detection.score,
@@ -277,7 +315,7 @@ def hand_mesh_from_crop(
         vertex_std_mm=total_std_mm(hand.vertex_std_m),
         keypoints_m=(hand.keypoints_m - wrist) @ rotation.T,
         keypoint_std_mm=total_std_mm(hand.keypoint_std_m),
-        camera_from_wrist=rotation @ mirror,
+        camera_from_wrist=rotation * (MIRROR if crop.detection.handedness == "left" else 1.0),
         wrist_camera_m=position_m,
         intrinsics=intrinsics,
         keypoint_covariance_mm2=covariances_mm2(hand.keypoint_std_m, rotation),
@@ -288,13 +326,13 @@ def hand_mesh_from_crop(
     )
 
 
-def _position(placed: PlacedHand, crop: HandCrop, intrinsics: Intrinsics) -> tuple[FloatArray, PositionUncertainty]:
+def _position(placed: PlacedHand, view: CropView) -> tuple[FloatArray, PositionUncertainty]:
     """Return the wrist (3,) in the camera frame: where it was placed, or where the model alone sees it."""
     position_m, covariance_m2 = placed.wrist_camera_m, placed.wrist_covariance_m2
     if position_m is None:
-        position_m = wrist_from_network(placed.hand, crop, intrinsics)
+        position_m = wrist_from_network(placed.hand, view)
     if covariance_m2 is None:
-        covariance_m2 = network_covariance(position_m, CropView.of(crop, intrinsics))
+        covariance_m2 = network_covariance(position_m, view)
     else:
         covariance_m2 = widened(covariance_m2, position_m)
     size_std_fraction = placed.size_std_fraction
@@ -309,14 +347,17 @@ def mesh_in_crop(hand: HandMesh, crop: HandCrop) -> FloatArray:
     """Return the vertices (V, 3) in the hand's crop: half-sides, x right, y down, depth from the wrist."""
     in_crop = apply_affine(crop.crop_from_image, hand.vertices_px) / crop.half_px - 1
     ray = camera_from_crop(crop.crop_from_image, hand.intrinsics, crop.half_px)[:, 2]
-    crop_per_image = math.sqrt(abs(np.linalg.det(crop.crop_from_image[:, :2])))
-    depth = hand.vertices_m @ ray * (hand.pixels_per_m * crop_per_image / crop.half_px)
+    depth = hand.vertices_m @ ray * (hand.pixels_per_m * length_scale(crop.crop_from_image) / crop.half_px)
     return np.concatenate([in_crop, depth[:, None]], axis=1)
 
 
 def total_std_mm(std_m: FloatArray | None) -> FloatArray | None:
     """Return the root of the summed variances (N,) of standard deviations (N, 3) along three axes; None for None."""
-    return None if std_m is None else np.linalg.norm(std_m, axis=1) * MILLIMETRES_PER_METRE
+    if std_m is None:
+        return None
+    # Column by column: NumPy reduces rows of three numbers slowly.
+    x, y, z = std_m.T
+    return np.asarray(np.sqrt(x * x + y * y + z * z) * MILLIMETRES_PER_METRE)
 
 
 def covariances_mm2(std_m: FloatArray | None, rotation: FloatArray) -> FloatArray | None:
@@ -327,4 +368,6 @@ def covariances_mm2(std_m: FloatArray | None, rotation: FloatArray) -> FloatArra
     if std_m is None:
         return None
     variance_mm2 = np.square(std_m.astype(np.float64) * MILLIMETRES_PER_METRE)
-    return np.asarray((rotation * variance_mm2[:, None, :]) @ rotation.T)
+    # R diag(v) R^T for all points as one product: it is linear in the variances v.
+    covariance_of_variance = (rotation[:, None] * rotation[None]).reshape(9, 3)
+    return np.asarray((variance_mm2 @ covariance_of_variance.T).reshape(-1, 3, 3))

@@ -1,6 +1,7 @@
 """Palm detector and landmark network together: an RGB image -> the hands in it, as MediaPipe's hand landmarker does."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +37,26 @@ class HandDetector:
 
     def hands_of_palms(self, rgb: NDArray[np.uint8], palms: Sequence[Palm]) -> list[Detection]:
         """Return the hands that the landmark network sees at palms of an image (H, W, 3), in their order."""
-        squares = [square_of_palm(palm) for palm in palms]
+        seen = self.in_squares(rgb, [square_of_palm(palm) for palm in palms])
+        return [one.hand for one in seen if one.presence >= MIN_PRESENCE]
+
+    def in_squares(self, rgb: NDArray[np.uint8], squares: Sequence[HandSquare]) -> list["Sighting"]:
+        """Return what the landmark network sees in squares of an image (H, W, 3), in their order."""
         found = self.landmarks.of_images(batch_of([square.cut_out(rgb) for square in squares]))
-        return [
-            hand_in_square(one, square)
-            for one, square in zip(found, squares, strict=True)
-            if one.presence >= MIN_PRESENCE
-        ]
+        return [Sighting(hand_in_square(one, square), one.presence) for one, square in zip(found, squares, strict=True)]
+
+
+class Sighting(NamedTuple):
+    """What the landmark network sees in a square."""
+
+    hand: Detection
+    presence: float
+    """Probability, 0 to 1, that it is one."""
+
+    @property
+    def trust(self) -> float:
+        """Return the probability, 0 to 1, that it is a hand of its side."""
+        return self.presence * self.hand.score
 
 
 def hand_in_square(found: CropLandmarks, square: HandSquare) -> Detection:

@@ -10,19 +10,20 @@ from weakref import WeakValueDictionary
 
 from handviz.core.arguments import Option
 from handviz.core.paths import LANDMARK_FILE, LANDMARKER_FILE, PALM_FILE
-from handviz.core.records import Detection, DetectorChoice, Frame
+from handviz.core.records import Detection, DetectorChoice, Device, Frame
 from handviz.detection.tracking import HandTracker
 
 if TYPE_CHECKING:
     from handviz.detection.detector import HandDetector
+    from handviz.detection.landmark_network import LandmarkNetwork
 
 DetectorOption = Annotated[
     DetectorChoice,
     Option("detector", help="handviz: MediaPipe's networks in ONNX Runtime; mediapipe: MediaPipe's own library."),
 ]
 """The option ``--detector``."""
-_in_use: "WeakValueDictionary[Path, HandDetector]" = WeakValueDictionary()
-"""The networks of all detectors, by their folder; the last detector frees them."""
+_in_use: "WeakValueDictionary[tuple[Path, Device], HandDetector]" = WeakValueDictionary()
+"""The networks of all detectors, by their folder and device; the last detector frees them."""
 
 
 class Detector(Protocol):
@@ -53,20 +54,23 @@ def make_detector(
     video: bool,
     tracker: HandTracker | None = None,
     is_beside: bool = False,
+    landmarks: "LandmarkNetwork | None" = None,
+    device: Device = "auto",
 ) -> Detector:
     """Return a detector of so many hands; HandvizError if its files are missing, damaged or foreign.
 
     ``file``: MediaPipe's task file, whose weights both use; the graphs of ``handviz`` lie beside it. ``video``: frames
     follow each other; if not, each is a still image, and all of its hands are looked for.
     ``tracker``: the caller's, which gets what is found and knows where hands of a stream are expected; None: its own.
-    ``is_beside``: palms of a stream are searched on a thread of their own.
+    ``is_beside``: palms of a stream are searched on a thread of their own. ``landmarks``: a landmark network that the
+    caller runs too; None: that of the folder. ``device``: where the networks of ``handviz`` run.
     """
     # Both are imported where they are chosen: MediaPipe's library takes half a second and writes to the terminal.
     if choice == "mediapipe":
         from handviz.detection.landmarker import HandLandmarker
 
         return HandLandmarker(file, max_hands=max_hands, video=video)
-    networks = _networks_in(file.parent)
+    networks = _networks_in(file.parent, landmarks, device)
     if not video:
         from handviz.detection.stills import StillDetector
 
@@ -76,14 +80,15 @@ def make_detector(
     return LiveDetector(networks, tracker, max_hands=max_hands, is_beside=is_beside)
 
 
-def _networks_in(folder: Path) -> "HandDetector":
+def _networks_in(folder: Path, landmarks: "LandmarkNetwork | None", device: Device) -> "HandDetector":
     """Return the networks of a folder: those of a detector in use, so that a new one after a seek loads nothing."""
     from handviz.detection.detector import HandDetector
     from handviz.detection.landmark_network import LandmarkNetwork
     from handviz.detection.palm import PalmDetector
 
-    found = _in_use.get(folder)
-    if found is None:
-        found = HandDetector(PalmDetector(folder / PALM_FILE.name), LandmarkNetwork(folder / LANDMARK_FILE.name))
-        _in_use[folder] = found
+    found = _in_use.get((folder, device))
+    if found is None or (landmarks is not None and found.landmarks is not landmarks):
+        palms = PalmDetector(folder / PALM_FILE.name, device=device) if found is None else found.palms
+        found = HandDetector(palms, landmarks or LandmarkNetwork(folder / LANDMARK_FILE.name, device=device))
+        _in_use[folder, device] = found
     return found

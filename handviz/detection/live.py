@@ -16,15 +16,21 @@ from numpy.typing import NDArray
 from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.records import Detection, Frame, HandCrop, Handedness
 from handviz.detection.crop import crop_hand
-from handviz.detection.detector import HandDetector
-from handviz.detection.palm import Palm
+from handviz.detection.detector import HandDetector, Sighting
+from handviz.detection.palm import Palm, square_of_hand, square_of_palm
 from handviz.detection.palm_search import PalmSearch, palms_without_hand
 from handviz.detection.tracking import HandTracker, same_hand
 
 MIN_PRESENCE = 0.5
 """Below it the hand is lost."""
-MIN_NEW_PRESENCE = 0.5
-"""Of a hand that is found anew."""
+MIN_TRUST, LEAST_TRUST = 0.7, 0.5
+"""A followed hand that is believed less than the first is looked at in MediaPipe's own square too, in every third
+frame; below the second in each."""
+FRAMES_BETWEEN_LOOKS = 3
+SEARCHES_BETWEEN_CHECKS = 5
+"""After so many searches the palms of all followed hands are compared."""
+SAME_LANDMARKS = 0.06
+"""Mean distance, in extents of the hand, up to which both are the same."""
 MIN_SIDE_PX = 8
 
 
@@ -42,6 +48,7 @@ class LiveDetector:
         self._last: tuple[int, weakref.ref[NDArray[np.uint8]]] | None = None
         self._shape: tuple[int, ...] = ()
         self._found: tuple[Detection, ...] = ()
+        self._searches = self._frames = 0
 
     def close(self) -> None:
         """End the search; the networks are their owner's."""
@@ -66,39 +73,111 @@ class LiveDetector:
         return self._found
 
     def _detected(self, image: NDArray[np.uint8]) -> tuple[Detection, ...]:
+        self._frames += 1
         expected = self._tracker.expected()[: self._max_hands]
         followed = self._followed(image, expected)
-        has_lost = len(followed) < len(expected)
-        palms = self._search.palms(image, followed=len(followed), wanted=self._max_hands, has_lost=has_lost)
-        found = self._new(image, palms, followed) if palms else []
-        return tuple([*followed, *found][: self._max_hands])
+        palms = self._search.palms(
+            image,
+            followed=len(followed),
+            wanted=self._max_hands,
+            has_lost=len(followed) < len(expected),
+            has_doubt=any(trust(one) < MIN_TRUST for one in followed),
+        )
+        return tuple(self._with_palms(image, palms, followed)[: self._max_hands])
 
     def _followed(self, image: NDArray[np.uint8], expected: Sequence[Detection]) -> list[Detection]:
         """Return the hands of the last frame that are still there."""
-        seen = self._seen_in([crop_hand(image, one) for one in expected], MIN_PRESENCE)
+        seen = self._in_crops([crop_hand(image, one) for one in expected])
+        doubtful = [row for row, one in enumerate(seen) if self._is_doubtful(one)]
+        squares = [square_of_hand(expected[row].keypoints_px) for row in doubtful]
+        opinions = self._networks.in_squares(image, squares)
+        for row, hand in zip(doubtful, self._by_opinion(image, [seen[row] for row in doubtful], opinions), strict=True):
+            seen[row] = hand
         kept: list[Detection] = []
         for one in sorted(seen, key=_doubt):
-            if not any(same_hand(one, other) for other in kept):
+            if presence(one) >= MIN_PRESENCE and not any(same_hand(one, other) for other in kept):
                 kept.append(one)
         return sorted(kept, key=lambda hand: hand.track_id)
 
-    def _new(self, image: NDArray[np.uint8], palms: Sequence[Palm], followed: Sequence[Detection]) -> list[Detection]:
-        """Return the hands at palms that are none of the followed hands'."""
-        found = self._networks.hands_of_palms(image, palms_without_hand(palms, followed))
-        kept: list[Detection] = []
-        for one in self._seen_in([crop_hand(image, one) for one in found], MIN_NEW_PRESENCE):
-            if not any(same_hand(one, other) for other in (*followed, *kept)):
-                kept.append(one)
-        return kept
+    def _is_doubtful(self, hand: Detection) -> bool:
+        """Return whether another look at a followed hand is worth its time."""
+        if trust(hand) < LEAST_TRUST or not self._tracker.is_settled(hand.track_id):
+            return True
+        return trust(hand) < MIN_TRUST and self._frames % FRAMES_BETWEEN_LOOKS == 0
 
-    def _seen_in(self, crops: Sequence[HandCrop], min_presence: float) -> list[Detection]:
-        """Return the hands that the landmark network sees in crops, in their order."""
+    def _by_opinion(
+        self, image: NDArray[np.uint8], hands: Sequence[Detection], opinions: Sequence[Sighting]
+    ) -> list[Detection]:
+        """Return hands as squares show them that are believed more, with their side and score."""
+        chosen = list(hands)
+        turned = []
+        for row, (hand, opinion) in enumerate(zip(hands, opinions, strict=True)):
+            if opinion.presence < MIN_PRESENCE or opinion.trust <= trust(hand):
+                continue
+            chosen[row] = replace(hand, handedness=opinion.hand.handedness, score=opinion.hand.score)
+            if not agree(hand, opinion.hand):
+                turned.append(row)
+        again = self._in_crops([_crop_by(image, hands[row], opinions[row].hand) for row in turned])
+        for row, hand in zip(turned, again, strict=True):
+            seen = opinions[row].hand
+            chosen[row] = replace(hand, handedness=seen.handedness, score=seen.score)
+        return chosen
+
+    def _with_palms(
+        self, image: NDArray[np.uint8], palms: Sequence[Palm], followed: Sequence[Detection]
+    ) -> list[Detection]:
+        """Return the followed hands, as their palms show them where that is believed more, and new ones.
+
+        A crop that is made from wrong landmarks shows the hand turned, so that the next ones are wrong too.
+        """
+        hands = list(followed)
+        squares = [square_of_palm(palm, turn_rad=0.0) for palm in self._worth_a_look(palms, followed)]
+        for seen in self._networks.in_squares(image, squares):
+            if seen.presence < MIN_PRESENCE:
+                continue
+            same = next((row for row, hand in enumerate(hands) if same_hand(seen.hand, hand)), None)
+            if same is not None:
+                (hands[same],) = self._by_opinion(image, [hands[same]], [seen])
+            elif len(hands) < self._max_hands:
+                (found,) = self._in_crops([crop_hand(image, seen.hand)])
+                found = replace(found, handedness=seen.hand.handedness, score=seen.hand.score)
+                if presence(found) >= MIN_PRESENCE and not any(same_hand(found, hand) for hand in hands):
+                    hands.append(found)
+        return hands
+
+    def _worth_a_look(self, palms: Sequence[Palm], followed: Sequence[Detection]) -> list[Palm]:
+        """Return the palms of hands that are not followed or in doubt; now and then all."""
+        self._searches += bool(palms)
+        if self._searches % SEARCHES_BETWEEN_CHECKS == 0:
+            return list(palms)
+        return palms_without_hand(palms, [hand for hand in followed if trust(hand) >= MIN_TRUST])
+
+    def _in_crops(self, crops: Sequence[HandCrop]) -> list[Detection]:
+        """Return what the landmark network sees in crops, in their order."""
         found = self._networks.landmarks.of_crops(crops)
-        return [
-            hand_in_crop(replace(crop, landmarks=one))
-            for one, crop in zip(found, crops, strict=True)
-            if one.presence >= min_presence
-        ]
+        return [hand_in_crop(replace(crop, landmarks=one)) for one, crop in zip(found, crops, strict=True)]
+
+
+def _crop_by(image: NDArray[np.uint8], hand: Detection, opinion: Detection) -> HandCrop:
+    """Return the crop of a followed hand where, and as, another look has seen it."""
+    return crop_hand(image, replace(opinion, track_id=hand.track_id))
+
+
+def trust(hand: Detection) -> float:
+    """Return the probability, 0 to 1, that the crop in which a hand was seen shows a hand of its side."""
+    return presence(hand) * hand.score if hand.crop and hand.crop.detection.handedness == hand.handedness else 0.0
+
+
+def agree(one: Detection, other: Detection) -> bool:
+    """Return whether two looks at a hand show the same side and landmarks."""
+    extent_px = max(float(np.ptp(other.keypoints_px, axis=0).max()), 1e-6)
+    distance_px = float(np.linalg.norm(one.keypoints_px - other.keypoints_px, axis=1).mean())
+    return one.handedness == other.handedness and distance_px < SAME_LANDMARKS * extent_px
+
+
+def presence(hand: Detection) -> float:
+    """Return the probability, 0 to 1, that the crop in which a hand was seen shows one."""
+    return hand.crop.landmarks.presence if hand.crop is not None and hand.crop.landmarks is not None else 0.0
 
 
 def _doubt(hand: Detection) -> tuple[bool, float]:

@@ -182,3 +182,23 @@ def square_of_palm(palm: Palm, *, turn_rad: float = MEDIAPIPE_TURN_RAD) -> HandS
     towards_fingers = np.array([math.sin(angle), -math.cos(angle)])
     centre = (low + high) / 2 + towards_fingers * (SHIFT_PER_BOX * height)
     return HandSquare(centre, float(max(width, height)) * SIDE_PER_BOX, angle)
+
+
+SQUARE_KEYPOINTS = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
+"""Of a hand: those of the palm and the first bones of the fingers, whatever the fingers do."""
+SIDE_PER_HAND, SHIFT_PER_HAND = 2.0, 0.1
+"""As ``SIDE_PER_BOX`` and ``SHIFT_PER_BOX``, of the box of those keypoints in the hand's axes."""
+
+
+def square_of_hand(keypoints_px: FloatArray) -> HandSquare:
+    """Return the square in which MediaPipe looks for a hand (21, 2) again in the next frame."""
+    knuckles = (keypoints_px[5] + keypoints_px[13] + 2 * keypoints_px[9]) / 4
+    direction = knuckles - keypoints_px[0]
+    angle = math.atan2(direction[0], -direction[1])
+    cosine, sine = math.cos(angle), math.sin(angle)
+    axes = np.array([[cosine, -sine], [sine, cosine]])
+    points = keypoints_px[list(SQUARE_KEYPOINTS)] @ axes
+    low, high = points.min(axis=0), points.max(axis=0)
+    width, height = high - low
+    centre = axes @ ((low + high) / 2 - np.array([0.0, SHIFT_PER_HAND * height]))
+    return HandSquare(centre, float(max(width, height)) * SIDE_PER_HAND, angle)

@@ -10,15 +10,17 @@ from handviz.core.records import Detection, FloatArray
 from handviz.detection.palm import Palm, PalmDetector
 
 PALM_SCORE = 0.5
-FRAMES_BETWEEN = 6
+FRAMES_BETWEEN = 8
 """From one search to the next while fewer hands are followed than wanted."""
-FRAMES_BETWEEN_CHECKS = 90
+FRAMES_BETWEEN_CHECKS = 30
 """The same while all are followed."""
+FRAMES_BETWEEN_DOUBTS = 3
+"""The same while a followed hand is in doubt."""
 FRAMES_AFTER_LOSS = 12
 """After a hand was lost, every frame is searched for so long: it may be elsewhere."""
 PALM_LANDMARKS = (0, 5, 9, 13, 17, 1, 2)
 """The hand's landmarks that correspond to the seven keypoints of a palm."""
-SAME_PALM = 0.6
+SAME_PALM = 0.4
 """Mean distance of the two, in sides of the palm's box, up to which a palm belongs to a hand."""
 
 
@@ -32,18 +34,21 @@ class PalmSearch:
         self._pending: Future[list[Palm]] | None = None
         self._since_search = self._since_loss = FRAMES_BETWEEN_CHECKS
 
-    def palms(self, image: NDArray[np.uint8], *, followed: int, wanted: int, has_lost: bool) -> list[Palm]:
+    def palms(
+        self, image: NDArray[np.uint8], *, followed: int, wanted: int, has_lost: bool, has_doubt: bool
+    ) -> list[Palm]:
         """Return palms of this frame (H, W, 3), or of one before it; none if it is not the time for a search.
 
-        ``followed`` of ``wanted`` hands are seen in this frame; ``has_lost``: one that was seen in the last is not.
+        ``followed`` of ``wanted`` hands are seen in this frame; ``has_lost``: one that was seen in the last is not;
+        ``has_doubt``: one may be wrong.
         """
         self._since_search += 1
         self._since_loss = 0 if has_lost else self._since_loss + 1
         if self._worker is None or followed == 0:
             self._pending = None
-            return self._search(image) if self._is_due(followed, wanted) else []
+            return self._search(image) if self._is_due(followed, wanted, has_doubt) else []
         found = self._answer()
-        if self._pending is None and self._is_due(followed, wanted):
+        if self._pending is None and self._is_due(followed, wanted, has_doubt):
             self._since_search = 0
             # The source may write its next frame into the same memory.
             self._pending = self._worker.submit(self._find, image.copy())
@@ -54,8 +59,10 @@ class PalmSearch:
         if self._worker is not None:
             self._worker.shutdown(wait=True, cancel_futures=True)
 
-    def _is_due(self, followed: int, wanted: int) -> bool:
+    def _is_due(self, followed: int, wanted: int, has_doubt: bool) -> bool:
         if followed == 0 or (followed < wanted and self._since_loss < FRAMES_AFTER_LOSS):
+            return True
+        if has_doubt and self._since_search >= FRAMES_BETWEEN_DOUBTS:
             return True
         return self._since_search >= (FRAMES_BETWEEN if followed < wanted else FRAMES_BETWEEN_CHECKS)
 

@@ -14,12 +14,16 @@ SAME_HAND_COVER = 0.8
 SAME_HAND_UNION_FRACTION = 0.6
 SCORE_DECAY = 0.9
 """Fraction of a hand's summed handedness that is kept for the next frame: a memory of about ten frames."""
+SETTLED_SCORE = 1.5
+"""Sum of a hand's handedness from which its side is sure: three or four frames in which it is clear."""
 SAME_TRACK_DISTANCE = 0.5
 """Mean distance of the keypoints of one hand in two frames, as a fraction of its size; more is another hand."""
 OTHER_SIDE_DISTANCE = 0.25
 """Added to that distance where the sides differ: of two hands that cross, each keeps the number of its side."""
 VELOCITY_FRACTION = 0.5
 """Fraction of the last step in a hand's velocity."""
+EXPECTED_FRACTION = 0.5
+"""Fraction of its velocity by which a hand is moved on: the crop of the next frame has room for the rest."""
 MAX_FRAMES_UNSEEN = 5
 """A hand that was away for longer has no place any more, only a side."""
 
@@ -126,8 +130,14 @@ class _TrackedHand:
 
     def expected(self) -> Detection:
         """Return where the hand is expected in the next frame, with its side by the evidence so far."""
-        keypoints_px = self.latest.keypoints_px + self.velocity_px * (self.frames_unseen + 1)
-        return replace(self.latest, handedness=self.side, keypoints_px=keypoints_px, track_id=self.track_id, crop=None)
+        step_px = EXPECTED_FRACTION * self.velocity_px * (self.frames_unseen + 1)
+        return replace(
+            self.latest,
+            handedness=self.side,
+            keypoints_px=self.latest.keypoints_px + step_px,
+            track_id=self.track_id,
+            crop=None,
+        )
 
     def distance(self, detection: Detection, *, any_side: bool) -> float:
         """Return the distance to where the hand is expected, with that of the side; infinite for another hand."""
@@ -189,6 +199,11 @@ class HandTracker:
         """Return where the hands of the last frame are expected in the next one, each with its number and side."""
         with self._lock:
             return [hand.expected() for hand in self._hands if hand.has_begun and hand.frames_unseen == 0]
+
+    def is_settled(self, track_id: int) -> bool:
+        """Return whether the side of a hand is sure by the frames so far."""
+        with self._lock:
+            return any(abs(hand.right_score) >= SETTLED_SCORE for hand in self._numbered(track_id))
 
     def lose_places(self) -> None:
         """Take no hand to be where it was: the next frame is of another size, or follows a cut."""

@@ -40,6 +40,7 @@ from handviz.models.registry import model_ids
 from handviz.pipeline.display import model_display
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.options import ColourMode
+from handviz.sources.source import Source, open_source
 
 SCREENSHOT_TIMEOUT_MS = 60_000
 SWITCH_INTERVAL_S = 0.001
@@ -63,6 +64,8 @@ class Instruments:
     """Called at each stage of the start, also in the reconstruction thread"""
     settings_folder: Path | None = None
     """Folder of the settings instead of the user's own"""
+    opener: Callable[..., Source] = open_source
+    """Opens sources, in the capture thread"""
 
 
 NO_INSTRUMENTS = Instruments()
@@ -193,14 +196,20 @@ def make_controller(options: WindowArguments, instruments: Instruments = NO_INST
     return Controller(
         pipeline_maker(config, instruments.on_stage),
         SettingsStore(instruments.settings_folder),
+        opener=instruments.opener,
         for_this_run=settings_for_this_run(options),
         config=config,
     )
 
 
+def has_display() -> bool:
+    """Return whether there is a screen to show a window on."""
+    return not sys.platform.startswith("linux") or any(map(os.environ.get, DISPLAY_VARIABLES))
+
+
 def check_display() -> None:
     """Raise HandvizError where Linux has no display: Qt would end the process with a page of its own."""
-    if sys.platform.startswith("linux") and not any(map(os.environ.get, DISPLAY_VARIABLES)):
+    if not has_display():
         raise HandvizError(
             "there is no display to show a window on; without one use: handviz reconstruct INPUT --out OUT",
             ErrorCode.NO_DISPLAY,

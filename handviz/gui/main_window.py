@@ -37,7 +37,7 @@ from handviz.gui.source.timeline import Timeline
 from handviz.gui.view.view_panel import ViewPanel
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.choices import choices_of
-from handviz.gui.widgets.controls import ElidedLabel, named_label
+from handviz.gui.widgets.controls import ElidedLabel, LiveLabel, named_label
 from handviz.gui.widgets.dropping import choose as choose_dropped
 from handviz.gui.widgets.dropping import dropped_paths, welcome
 from handviz.gui.widgets.log_window import LogBuffer, LogWindow
@@ -83,7 +83,7 @@ class MainWindow(QMainWindow):
         self.toasts = Toasts(self.pages)
         self.welcome = Welcome(self.pages)
         self.log_window = LogWindow(log_buffer, self) if log_buffer is not None else None
-        self.stages = named_label("faint", "")
+        self.stages = LiveLabel("faint")
         self._lay_out()
         self.features: Sequence[Feature] = self._make_features()
         self.shortcuts = [*self._make_shortcuts(), *(one for part in self.features for one in part.shortcuts())]

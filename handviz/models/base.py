@@ -1,13 +1,14 @@
 """What a family of models is: the records that the registry lists, and the interface that the pipeline runs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from handviz.core.paths import MODELS, model_file
 from handviz.core.records import DEFAULT_CROP, CropSpec, Device, HandCrop, ModelId, NetworkFile, NetworkOutput
 from handviz.hand_models.template import HandTemplate
+from handviz.models.shared import SharedNetworks
 
 PROVISIONS = {
     "uncertainty": "a standard deviation for each vertex",
@@ -29,6 +30,8 @@ class LoadContext:
     hand_model: Path | None = None
     """The user's MANO file; None: the hand model that a file names, if it is known."""
     device: Device = "auto"
+    shared: SharedNetworks = field(default_factory=SharedNetworks, compare=False, repr=False)
+    """The networks that all models loaded with this context share."""
 
 
 class Reconstructor(Protocol):
@@ -76,9 +79,12 @@ class ModelSpec:
     """What it is, in a line."""
     file_name: str = ""
     """The name of its file in the folder of the models; empty: ``handviz_ID.onnx``."""
+    is_always_shipped: bool = False
+    """Whether its file is the one that handviz ships, whatever folder of models is given."""
 
     def file_in(self, model_dir: Path = MODELS) -> Path:
         """Return the path of its file in a folder of models."""
+        model_dir = MODELS if self.is_always_shipped else model_dir
         return model_dir / self.file_name if self.file_name else model_file(self.id, model_dir)
 
     @property

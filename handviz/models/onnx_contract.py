@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from handviz.core.arguments import number
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import KEYPOINT_COUNT, FloatArray, HandCrop, ModelId
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, FloatArray, HandCrop, ModelId
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.hand_models.choice import which_file
 from handviz.models.base import PROVISIONS
+from handviz.models.trunk import FEATURE_NAMES, TRUNK_KEY, feature_widths
 
 INPUT_NAME = "image"
 RIGHT_HAND, LANDMARKS, PRESENCE = "right_hand", "witness_m", "presence"
@@ -52,36 +53,75 @@ def checked_model(
 
 @dataclass(frozen=True)
 class Contract:
-    """What a file takes and gives, checked: its input, its outputs without the batch, and what its metadata state."""
+    """What a file takes and gives, checked: its input, its outputs without the batch, and what its metadata state.
+
+    A file is whole, from the crops on, or it holds the heads that belong to a trunk (``models.trunk``).
+    """
 
     size_px: int
-    """Side of the crops: the input is (B, 3, S, S)."""
+    """Side of the crops: the input of a whole file is (B, 3, S, S)."""
     takes_bytes: bool
     """Whether the input is uint8, 0 to 255; otherwise float32, 0 to 1."""
     outputs: Mapping[str, tuple[int, ...]]
     constant_std_m: float | None = None
     """Standard deviation along each axis of all points, where the outputs have none and the metadata state one."""
+    trunk: str = ""
+    """Of heads: the fingerprint of their trunk."""
+    feature_widths: tuple[int, int] = (0, 0)
+    """Of heads: D and W of ``trunk.Features``."""
 
 
 def checked_contract(
     path: Path, session: onnxruntime.InferenceSession, metadata: Mapping[str, str], how_to_get: str
 ) -> Contract:
     """Return what a file takes and gives; HandvizError if that is not what ``NetworkOutput`` needs."""
-    size_px, takes_bytes = _input_of(path, session, metadata, how_to_get)
     outputs = _output_shapes(path, session, how_to_get)
-    _check_provisions(path, outputs, metadata, how_to_get)
+    has_trunk = {item.name for item in session.get_inputs()} == set(FEATURE_NAMES)
+    _check_provisions(path, outputs, metadata, how_to_get, has_trunk=has_trunk)
+    constant_std_m = _constant_std_m(path, outputs, metadata, how_to_get)
+    if has_trunk:
+        trunk, widths = _trunk_of(path, session, metadata, how_to_get)
+        return Contract(CROP_SIZE, True, outputs, constant_std_m, trunk, widths)
+    size_px, takes_bytes = _input_of(path, session, metadata, how_to_get)
+    return Contract(size_px, takes_bytes, outputs, constant_std_m)
+
+
+def _constant_std_m(
+    path: Path, outputs: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str], how_to_get: str
+) -> float | None:
+    """Return ``Contract.constant_std_m``; HandvizError if the metadata state no standard deviation."""
     stated = metadata.get(CONSTANT_STD_KEY)
     if stated is None or "vertex_std_m" in outputs:
-        return Contract(size_px, takes_bytes, outputs)
+        return None
     try:
         std_mm = number(stated, 0.0, MAX_CONSTANT_STD_MM)
     except ValueError as error:
         raise HandvizError(f"{path}: {CONSTANT_STD_KEY}: {error}; {how_to_get}", ErrorCode.MODEL_FOREIGN) from error
-    return Contract(size_px, takes_bytes, outputs, std_mm / MILLIMETRES_PER_METRE / math.sqrt(3))
+    return std_mm / MILLIMETRES_PER_METRE / math.sqrt(3)
+
+
+def _trunk_of(
+    path: Path, session: onnxruntime.InferenceSession, metadata: Mapping[str, str], how_to_get: str
+) -> tuple[str, tuple[int, int]]:
+    """Return the fingerprint of the trunk that heads belong to, and the sizes of their inputs."""
+    inputs = {item.name: tuple(item.shape[1:]) for item in session.get_inputs() if item.type == "tensor(float)"}
+    trunk, widths = metadata.get(TRUNK_KEY, ""), feature_widths(inputs)
+    if widths is None or not trunk:
+        raise HandvizError(
+            f"{path}: its inputs are {inputs} and the trunk that it belongs to ({TRUNK_KEY}) is {trunk[:12]!r}, "
+            f"expected feature (B, D) and joints (B, 21, W) of float32 and a fingerprint; {how_to_get}",
+            ErrorCode.MODEL_FOREIGN,
+        )
+    return trunk, widths
 
 
 def _check_provisions(
-    path: Path, outputs: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str], how_to_get: str
+    path: Path,
+    outputs: Mapping[str, tuple[int, ...]],
+    metadata: Mapping[str, str],
+    how_to_get: str,
+    *,
+    has_trunk: bool,
 ) -> None:
     """Raise HandvizError if the metadata state what the outputs do not give; they may state nothing."""
     stated = {name.strip() for name in metadata.get(PROVIDES_KEY, "").split(",") if name.strip()}
@@ -89,7 +129,7 @@ def _check_provisions(
     lacking = {
         "uncertainty": not has_std,
         "constant_uncertainty": not has_std and CONSTANT_STD_KEY not in metadata,
-        "landmarks": LANDMARKS not in outputs,
+        "landmarks": LANDMARKS not in outputs and not has_trunk,
     }
     wrong = sorted(name for name in stated if name not in PROVISIONS or lacking.get(name, False))
     if wrong:

@@ -115,7 +115,7 @@ def rounded_to_half(model: Rounded) -> Rounded:
 def entries_of_model(spec: ModelSpec, provides: Collection[str]) -> dict[str, str]:
     """Return the metadata by which a file says which model it is, what it takes and what it predicts (``PROVISIONS``).
 
-    Its input is ``as_floats`` of bytes.
+    The input of a whole file is ``as_floats`` of bytes; of heads it is that of the landmark network before them.
     """
     return {
         "handviz.model": spec.id,
@@ -135,21 +135,22 @@ def as_bytes(image: Tensor) -> Tensor:
     return (image * MAX_BYTE).round().to(torch.uint8)
 
 
-def add_metadata(path: Path, template: HandTemplate, entries: dict[str, str]) -> None:
-    """Write an ONNX file's metadata: the hand model, the version and ``entries``."""
+def add_metadata(path: Path, template: HandTemplate | None, entries: dict[str, str]) -> None:
+    """Write an ONNX file's metadata: the hand model, unless it has none, the version and ``entries``."""
     model = onnx.load(path)
-    entries = {
-        "handviz.hand_model": template.name,
-        "handviz.fingerprint": template.fingerprint,
-        "handviz.version": __version__,
-        **entries,
-    }
+    made_for = {} if template is None else entries_of_hand_model(template)
+    entries = {**made_for, "handviz.version": __version__, **entries}
     _forget_the_exporter(model)
     del model.metadata_props[:]
     for key, value in entries.items():
         model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+def entries_of_hand_model(template: HandTemplate) -> dict[str, str]:
+    """Return the metadata by which a file says which hand model its meshes have."""
+    return {"handviz.hand_model": template.name, "handviz.fingerprint": template.fingerprint}
 
 
 def _forget_the_exporter(model: onnx.ModelProto) -> None:

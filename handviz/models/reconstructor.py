@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
 from typing import cast
@@ -15,7 +16,17 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.network_files import loaded_file
 from handviz.core.onnx_runtime import check_finite, metadata_of, open_session, warm_up
 from handviz.core.paths import RESTORE, model_file
-from handviz.core.records import KEYPOINT_COUNT, Device, FloatArray, HandCrop, ModelId, NetworkFile, NetworkOutput
+from handviz.core.records import (
+    DEFAULT_CROP,
+    KEYPOINT_COUNT,
+    CropLandmarks,
+    Device,
+    FloatArray,
+    HandCrop,
+    ModelId,
+    NetworkFile,
+    NetworkOutput,
+)
 from handviz.hand_models.choice import hand_model_of_file, hand_model_or_named, named_in
 from handviz.hand_models.template import HandTemplate
 from handviz.models.base import LoadContext, ModelSpec
@@ -31,47 +42,76 @@ from handviz.models.onnx_contract import (
     input_images,
 )
 from handviz.models.registry import model_spec
+from handviz.models.shared import SharedNetworks
+from handviz.models.trunk import TRUNK_INPUTS, Trunk
 
 MAX_FAILURE_TEXT = 300
 """Characters of the error of a family that a message has."""
+EMPTY_LANDMARKS = CropLandmarks(
+    np.zeros(TRUNK_INPUTS["keypoints"], np.float32),
+    np.zeros(TRUNK_INPUTS["world_m"], np.float32),
+    0.0,
+    0.0,
+    np.zeros(TRUNK_INPUTS["middle_map"], np.float32),
+)
+"""For warming up."""
 HOW_TO_GET = f"{RESTORE}, or make it with 'python -m handviz train' and 'python -m handviz export'"
 
 
 class OnnxReconstructor:
-    """A model's ONNX file, checked and warmed up."""
+    """A model's ONNX file, checked and warmed up: whole, or heads on a trunk (``Contract``)."""
 
-    def __init__(self, model_path: Path, *, template: HandTemplate | None = None, device: Device = "auto") -> None:
+    def __init__(
+        self,
+        model_path: Path,
+        *,
+        template: HandTemplate | None = None,
+        device: Device = "auto",
+        shared: SharedNetworks | None = None,
+    ) -> None:
         """Load the file; HandvizError if it is missing, damaged or made for another hand model than ``template``.
 
-        ``template``: None takes the hand model that the file names, if it is known.
+        ``template``: None takes the hand model that the file names, if it is known. ``shared``: what other models run
+        too; None: its own.
         """
-        self._path = model_path
+        self._path, self._device = model_path, device
+        self._shared = shared or SharedNetworks()
         self._session = open_session(model_path, HOW_TO_GET, device=device)
         metadata = metadata_of(model_path, self._session, HOW_TO_GET)
         self.template: HandTemplate = template or hand_model_or_named(None, metadata.get(FINGERPRINT_KEY, ""))
         """The hand model of its meshes."""
         self.model: ModelId = checked_model(model_path, metadata, self.template.fingerprint, HOW_TO_GET)
         self._contract = checked_contract(model_path, self._session, metadata, HOW_TO_GET)
+        self._trunk = self._opened_trunk()
         self._names = list(self._contract.outputs)
         warm_up(self._path, HOW_TO_GET, self._session, self._use, device=device)
         self.provider: str = self._session.get_providers()[0]
         """The execution provider in use."""
-        self.file: NetworkFile = loaded_file(model_path)
-        """Its checksum, and whether it is the one that handviz ships."""
+        self.file: NetworkFile = self._loaded_file()
+        """Its checksum, and whether it is the one that handviz ships; heads are changed where their trunk is."""
 
     def reconstruct(self, crops: Sequence[HandCrop]) -> list[NetworkOutput]:
         """Return one hand per crop, in order; HandvizError if the network's output is not finite."""
         if not crops:
             return []
-        images = self._images(crops)
-        outputs = self._run(images)
+        landmarks = None if self._trunk is None else self._shared.landmarks_of(crops, self._device)
+        if self._trunk is None or landmarks is None:
+            outputs = self._run({INPUT_NAME: self._images(crops)}, len(crops))
+        else:
+            outputs = self._run(self._trunk.features(landmarks).feed(), len(crops))
         check_finite(self._path, outputs, HOW_TO_GET)
-        return [_hand(outputs, index, self._contract.constant_std_m) for index in range(len(crops))]
+        hands = [_hand(outputs, index, self._contract.constant_std_m) for index in range(len(crops))]
+        return hands if landmarks is None else list(map(with_landmarks, hands, landmarks))
 
     @property
     def size_px(self) -> int:
         """Side of the crops that it takes."""
         return self._contract.size_px
+
+    @property
+    def trunk(self) -> Trunk | None:
+        """The trunk of heads; None for a whole file."""
+        return self._trunk
 
     def _images(self, crops: Sequence[HandCrop]) -> Images:
         """Return the crops (B, 3, S, S) in the file's own type; HandvizError if they have another size."""
@@ -87,16 +127,38 @@ class OnnxReconstructor:
         self._session = session
         kind = np.uint8 if self._contract.takes_bytes else np.float32
         for batch in (1, 2):
-            outputs = self._run(cast(Images, np.zeros((batch, 3, self.size_px, self.size_px), kind)))
-            check_finite(self._path, outputs, HOW_TO_GET)
+            if self._trunk is None:
+                inputs = {INPUT_NAME: cast(Images, np.zeros((batch, 3, self.size_px, self.size_px), kind))}
+            else:
+                inputs = dict(self._trunk.features([EMPTY_LANDMARKS] * batch).feed())
+            check_finite(self._path, self._run(inputs, batch), HOW_TO_GET)
 
-    def _run(self, images: Images) -> dict[str, FloatArray]:
-        """Run images (B, 3, S, S); return the outputs by name, each with B first."""
-        values = cast(list[FloatArray], self._session.run(self._names, {INPUT_NAME: images}))
+    def _opened_trunk(self) -> Trunk | None:
+        """Return the trunk of heads; HandvizError if it is missing, another, or of other sizes."""
+        wanted = self._contract.trunk
+        if not wanted:
+            return None
+        trunk = self._shared.trunk_of(self._path, wanted, self._device)
+        if trunk.widths != self._contract.feature_widths:
+            raise HandvizError(
+                f"{self._path} takes features of sizes {self._contract.feature_widths}, its trunk gives "
+                f"{trunk.widths}; {HOW_TO_GET}",
+                ErrorCode.MODEL_MISMATCH,
+            )
+        return trunk
+
+    def _loaded_file(self) -> NetworkFile:
+        file = loaded_file(self._path)
+        is_changed = self._trunk is not None and self._trunk.file.state == "changed" and file.state == "shipped"
+        return replace(file, state="changed") if is_changed else file
+
+    def _run(self, inputs: Mapping[str, Images], count: int) -> dict[str, FloatArray]:
+        """Run the inputs of ``count`` crops; return the outputs by name, each with B first."""
+        values = cast(list[FloatArray], self._session.run(self._names, dict(inputs)))
         outputs = dict(zip(self._names, values, strict=True))
         for name, shape in self._contract.outputs.items():
-            if outputs[name].shape != (len(images), *shape):
-                expected = (len(images), *shape)
+            if outputs[name].shape != (count, *shape):
+                expected = (count, *shape)
                 raise HandvizError(
                     f"{self._path}: {name} has shape {outputs[name].shape}, expected {expected}",
                     ErrorCode.MODEL_FOREIGN,
@@ -125,11 +187,16 @@ def _hand(outputs: dict[str, FloatArray], index: int, constant_std_m: float | No
     )
 
 
+def with_landmarks(hand: NetworkOutput, landmarks: CropLandmarks) -> NetworkOutput:
+    """Return the hand with what MediaPipe's landmark network says of its crop."""
+    return replace(hand, right_hand=landmarks.right_hand, landmarks_m=landmarks.world_m, presence=landmarks.presence)
+
+
 def load_onnx(name: ModelId, context: LoadContext) -> OnnxReconstructor:
     """Load the ONNX file of a model from the context's folder; HandvizError if it cannot be used."""
     path = model_file(name, context.model_dir)
     template = hand_model_of_file(context.hand_model, named_in(path))
-    network = OnnxReconstructor(path, template=template, device=context.device)
+    network = OnnxReconstructor(path, template=template, device=context.device, shared=context.shared)
     if network.model != name:
         raise HandvizError(f"{path} holds the model {network.model}, expected {name}", ErrorCode.MODEL_MISMATCH)
     wanted_px = model_spec(name).crop.size_px
@@ -164,7 +231,18 @@ class LoadedModel:
         with _failures_named(self.spec, "answer"):
             hands = self._reconstructor.reconstruct(crops)
             check_answer(self.spec, self.template, hands, len(crops))
-        return hands
+        return [_with_known_landmarks(self.spec, hand, crop) for hand, crop in zip(hands, crops, strict=True)]
+
+
+def _with_known_landmarks(spec: ModelSpec, hand: NetworkOutput, crop: HandCrop) -> NetworkOutput:
+    """Return the hand of a model without landmarks with those of its crop, if it has the landmark network's crop.
+
+    Presence and side are judged by them; the mesh is not refined by landmarks that the model does not give
+    (``pipeline.reconstruction``).
+    """
+    if hand.landmarks_m is not None or crop.landmarks is None or spec.crop != DEFAULT_CROP:
+        return hand
+    return with_landmarks(hand, crop.landmarks)
 
 
 def check_answer(spec: ModelSpec, template: HandTemplate, hands: Sequence[NetworkOutput], count: int) -> None:
@@ -232,6 +310,16 @@ class ModelCache:
         self._lock = threading.Lock()
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-network")
         self._models: dict[ModelId, Future[LoadedModel]] = {}
+
+    @property
+    def shared(self) -> SharedNetworks:
+        """The networks that its models share."""
+        return self._context.shared
+
+    @property
+    def device(self) -> Device:
+        """Where its models run."""
+        return self._context.device
 
     def request(self, model: ModelId) -> Future[LoadedModel]:
         """Return the model or its loading; one that failed is loaded again, since its file may exist by now."""

@@ -18,6 +18,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -76,45 +77,67 @@ def noise_factor(strength: float) -> float:
     return MIN_NOISE_FACTOR * (MAX_NOISE_FACTOR / MIN_NOISE_FACTOR) ** strength
 
 
-class ConstantVelocity:
-    """Filter of rows (N, D) of nearly constant velocity; all columns of a row share one variance."""
+Groups = tuple[int, ...]
+ACROSS_AND_ALONG: Groups = (2, 1)
+"""Groups of components: x and y, across the ray, and the distance along it."""
 
-    def __init__(self, value: FloatArray, variance: FloatArray, noise: NoiseModel = DEFAULT_NOISE) -> None:
-        """Start at ``value`` (N, D), each row with its measurement's ``variance`` (N,), and at rest."""
+
+class ConstantVelocity:
+    """Filter of nearly constant velocity, of N points with D components each (D, N).
+
+    Components of one group share their variance and their evidence: the mean squares of innovation and velocity.
+    """
+
+    def __init__(
+        self, value: FloatArray, variance: FloatArray, noise: NoiseModel = DEFAULT_NOISE, *, groups: Groups = (1,)
+    ) -> None:
+        """Start at ``value`` (D, N), at rest, with its measurement's ``variance`` (D, N), equal within a group.
+
+        ``groups``: the number of components of each.
+        """
         self.value: FloatArray = np.array(value, np.float64)
         self.velocity: FloatArray = np.zeros_like(self.value)
         self._noise = noise
         self.variance = np.array(variance, np.float64)
-        """(N,) of the value along each column"""
+        """(D, N) of the value"""
         self._cross = np.zeros_like(self.variance)
         self._velocity_variance = self.variance / NOMINAL_STEP_S**2
+        self._group_mean = _group_mean(groups)
+        self._limit = 1 + noise.gate_stds * np.sqrt(2 / np.repeat(groups, groups))[:, None]
 
     def predict(self, step_s: float, variance: FloatArray) -> None:
-        """Predict ``step_s`` ahead; the process noise at rest is in units of the measurement's ``variance`` (N,)."""
+        """Predict ``step_s`` ahead; the process noise at rest is in units of the measurement's ``variance`` (D, N)."""
         self.value = self.value + step_s * self.velocity
         noise = self._noise
         rest = (noise.rest_index / NOMINAL_STEP_S**2) ** 2 * variance
-        acceleration = (rest + (self.velocity**2).mean(axis=1) / noise.change_s**2) * NOMINAL_STEP_S
+        speed = self._group_mean @ self.velocity**2
+        acceleration = (rest + speed / noise.change_s**2) * NOMINAL_STEP_S
         grown = self.variance + step_s * (2 * self._cross + step_s * self._velocity_variance)
-        self.variance = grown + acceleration * step_s**3 / 3
-        self._cross = self._cross + step_s * self._velocity_variance + acceleration * step_s**2 / 2
+        self.variance = grown + acceleration * (step_s**3 / 3)
+        self._cross = self._cross + step_s * self._velocity_variance + acceleration * (step_s**2 / 2)
         self._velocity_variance = self._velocity_variance + acceleration * step_s
 
     def update(self, innovation: FloatArray, variance: FloatArray, step_s: float) -> FloatArray:
-        """Add measurements that differ by ``innovation`` (N, D) from the prediction; return the gains (N,)."""
-        noise = self._noise
+        """Add measurements that differ by ``innovation`` (D, N) from the prediction; return the gains (D, N)."""
         total = self.variance + variance
-        limit = 1 + noise.gate_stds * math.sqrt(2 / innovation.shape[1])
-        missing = np.maximum((innovation**2).mean(axis=1) / limit - total, 0)
-        fraction = noise.velocity_fraction / step_s
+        missing = np.maximum(self._group_mean @ innovation**2 / self._limit - total, 0)
+        fraction = self._noise.velocity_fraction / step_s
         predicted, cross = self.variance + missing, self._cross + fraction * missing
-        total = total + missing
+        total += missing
         gain, velocity_gain = predicted / total, cross / total
-        self.value = self.value + gain[:, None] * innovation
-        self.velocity = self.velocity + velocity_gain[:, None] * innovation
+        self.value = self.value + gain * innovation
+        self.velocity = self.velocity + velocity_gain * innovation
         self._velocity_variance = self._velocity_variance + fraction**2 * missing - velocity_gain * cross
         self.variance, self._cross = (1 - gain) * predicted, (1 - gain) * cross
         return gain
+
+
+@cache
+def _group_mean(groups: Groups) -> FloatArray:
+    """Return the matrix (D, D) that replaces each component by the mean of its group."""
+    group = np.repeat(np.arange(len(groups)), groups)
+    same = group[:, None] == group
+    return np.asarray(same / same.sum(axis=1, keepdims=True))
 
 
 class RotationFilter:
@@ -123,11 +146,11 @@ class RotationFilter:
     def __init__(self, rotation: FloatArray, variance: FloatArray, noise: NoiseModel = DEFAULT_NOISE) -> None:
         """Start at ``rotation`` with the measurement's ``variance`` (3,) about each axis, in square radians."""
         self.rotation = rotation
-        self._filter = ConstantVelocity(np.zeros((3, 1)), variance, noise)
+        self._filter = ConstantVelocity(np.zeros((1, 3)), variance[None], noise)
 
     def predict(self, step_s: float, variance: FloatArray) -> None:
         """Predict ``step_s`` ahead."""
-        self._filter.predict(step_s, variance)
+        self._filter.predict(step_s, variance[None])
         self._absorb_rotation()
 
     def innovation(self, rotation: FloatArray) -> FloatArray:
@@ -136,33 +159,30 @@ class RotationFilter:
 
     def update(self, innovation: FloatArray, variance: FloatArray, step_s: float) -> None:
         """Add a measurement that differs by the axis-angle ``innovation`` (3,)."""
-        self._filter.update(innovation[:, None], variance, step_s)
+        self._filter.update(innovation[None], variance[None], step_s)
         self._absorb_rotation()
 
     def _absorb_rotation(self) -> None:
         """Move the filter's value into the rotation, relative to which it is measured."""
-        self.rotation = rotation_from_axis_angle(self._filter.value[:, 0]) @ self.rotation
-        self._filter.value = np.zeros((3, 1))
+        self.rotation = rotation_from_axis_angle(self._filter.value[0]) @ self.rotation
+        self._filter.value = np.zeros((1, 3))
 
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
     """A measured hand split into the filtered parts, with their variances."""
 
-    direction: FloatArray
-    """(1, 2) of the palm's centre: x / z and y / z"""
-    log_depth: float
+    palm: FloatArray
+    """(3, 1) of its centre: x / z, y / z and ln z"""
     rotation: FloatArray
     points_m: FloatArray
-    """(V + 21, 3) in the camera's axes, relative to the palm's centre"""
-    position_variance: FloatArray
-    """(1,) of the direction"""
-    depth_variance: FloatArray
+    """(3, V + 21) in the camera's axes, relative to the palm's centre"""
+    palm_variance: FloatArray
+    """(3, 1)"""
     rotation_variance: FloatArray
     """(3,)"""
-    across_variance: FloatArray
-    """(V + 21,) square metres, along each axis across the ray"""
-    along_variance: FloatArray
+    points_variance: FloatArray
+    """(3, V + 21) square metres, along each axis"""
     std_mm: FloatArray
     """(V + 21,) of the model; constant if it predicts none"""
 
@@ -171,20 +191,20 @@ def _measured(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
     std_mm = point_stds_mm(hand, unknown_mm=noise.reference_std_mm).astype(np.float64)
     # Standard deviations are relative to the wrist, points to the palm's centre: the wrist's own noise is the palm's.
     palm_mm = max(float(np.mean(std_mm[len(hand.vertices_m) :][PALM,])), MIN_STD_MM)
-    noise_mm = np.hypot(std_mm, palm_mm)
     factor = noise_factor(strength)
     relative_variance = (factor * max(float(std_mm.mean()), MIN_STD_MM) / noise.reference_std_mm) ** 2
     palm_m = _palm_m(hand)
+    x, y, z = palm_m.tolist()
+    position_m = noise.position_m / z
+    fractions = factor / MILLIMETRES_PER_METRE * np.array([noise.across_fraction] * 2 + [noise.along_fraction])
     return _Measured(
-        direction=palm_m[None, :2] / palm_m[2],
-        log_depth=math.log(palm_m[2]),
+        palm=np.array([[x / z], [y / z], [math.log(z)]]),
         rotation=np.asarray(hand.camera_from_wrist, np.float64),
-        points_m=np.concatenate([hand.vertices_m, hand.keypoints_m]) - (palm_m - hand.wrist_camera_m),
-        position_variance=np.array([relative_variance * (noise.position_m / palm_m[2]) ** 2]),
-        depth_variance=np.array([relative_variance * noise.log_depth**2]),
+        points_m=np.concatenate([hand.vertices_m.T, hand.keypoints_m.T], axis=1)
+        - (palm_m - hand.wrist_camera_m)[:, None],
+        palm_variance=relative_variance * np.array([[position_m], [position_m], [noise.log_depth]]) ** 2,
         rotation_variance=relative_variance * np.square(noise.rotation_rad),
-        across_variance=(factor * noise.across_fraction / MILLIMETRES_PER_METRE * noise_mm) ** 2,
-        along_variance=(factor * noise.along_fraction / MILLIMETRES_PER_METRE * noise_mm) ** 2,
+        points_variance=fractions[:, None] ** 2 * (std_mm**2 + palm_mm**2),
         std_mm=std_mm,
     )
 
@@ -199,26 +219,25 @@ class KalmanTrack:
         self._start(_measured(hand, strength, noise))
 
     def _start(self, measured: _Measured) -> None:
-        self._direction = ConstantVelocity(measured.direction, measured.position_variance, self._noise)
-        self._depth = ConstantVelocity(np.array([[measured.log_depth]]), measured.depth_variance, self._noise)
+        self._palm = self._filter(measured.palm, measured.palm_variance)
         self._start_pose(measured)
 
     def _start_pose(self, measured: _Measured) -> None:
         self._rotation = RotationFilter(measured.rotation, measured.rotation_variance, self._noise)
-        self._across = ConstantVelocity(measured.points_m[:, :2], measured.across_variance, self._noise)
-        self._along = ConstantVelocity(measured.points_m[:, 2:], measured.along_variance, self._noise)
+        self._points = self._filter(measured.points_m, measured.points_variance)
         self._square_std: FloatArray = measured.std_mm**2
         self._rejected_s = 0.0
+
+    def _filter(self, value: FloatArray, variance: FloatArray) -> ConstantVelocity:
+        return ConstantVelocity(value, variance, self._noise, groups=ACROSS_AND_ALONG)
 
     def update(self, hand: HandMesh, time_ms: float, strength: float) -> HandMesh:
         """Add the next measurement; return the smoothed hand."""
         step_s = max((time_ms - self.time_ms) / 1000, MIN_STEP_S)
         self.time_ms = time_ms
         measured = _measured(hand, strength, self._noise)
-        self._direction.predict(step_s, measured.position_variance)
-        self._direction.update(measured.direction - self._direction.value, measured.position_variance, step_s)
-        self._depth.predict(step_s, measured.depth_variance)
-        self._depth.update(measured.log_depth - self._depth.value, measured.depth_variance, step_s)
+        self._palm.predict(step_s, measured.palm_variance)
+        self._palm.update(measured.palm - self._palm.value, measured.palm_variance, step_s)
         self._update_pose(measured, step_s)
         self.latest = self._assemble(hand, strength)
         return self.latest
@@ -237,41 +256,34 @@ class KalmanTrack:
         if is_trusted:
             self._rotation.update(innovation_rad, measured.rotation_variance, step_s)
         self._rotate_points(self._rotation.rotation @ before.T)
-        self._across.predict(step_s, measured.across_variance)
-        self._along.predict(step_s, measured.along_variance)
+        self._points.predict(step_s, measured.points_variance)
         if is_trusted:
             self._update_points(measured, step_s)
 
     def _update_points(self, measured: _Measured, step_s: float) -> None:
-        across, along = self._across, self._along
-        gain = across.update(measured.points_m[:, :2] - across.value, measured.across_variance, step_s)
-        along.update(measured.points_m[:, 2:] - along.value, measured.along_variance, step_s)
-        self._square_std = self._square_std + gain * (measured.std_mm**2 - self._square_std)
+        gain = self._points.update(measured.points_m - self._points.value, measured.points_variance, step_s)
+        # The standard deviation follows as the points do across the ray.
+        self._square_std = self._square_std + gain[0] * (measured.std_mm**2 - self._square_std)
 
     def _rotate_points(self, rotation: FloatArray) -> None:
         """Rotate the points and their velocities with the hand; their variances stay in the camera's axes."""
-        across, along = self._across, self._along
-        value = np.concatenate([across.value, along.value], axis=1) @ rotation.T
-        velocity = np.concatenate([across.velocity, along.velocity], axis=1) @ rotation.T
-        across.value, along.value = value[:, :2], value[:, 2:]
-        across.velocity, along.velocity = velocity[:, :2], velocity[:, 2:]
+        self._points.value = rotation @ self._points.value
+        self._points.velocity = rotation @ self._points.velocity
 
     def _std_mm(self, strength: float) -> FloatArray:
         """Return (V + 21,): the part common to all frames, and what the filter leaves of the part new in each."""
         noise = self._noise
         lasting = (1 - 2 * noise.across_fraction**2 - noise.along_fraction**2) * self._square_std
-        left = (2 * self._across.variance + self._along.variance) * (
-            MILLIMETRES_PER_METRE / noise_factor(strength)
-        ) ** 2
+        left = self._points.variance.sum(axis=0) * (MILLIMETRES_PER_METRE / noise_factor(strength)) ** 2
         return np.sqrt(lasting + left)
 
     def _assemble(self, hand: HandMesh, strength: float) -> HandMesh:
-        points_m = np.concatenate([self._across.value, self._along.value], axis=1)
+        points_m = self._points.value.T
         # The palm's centre is filtered by itself; results are relative to the wrist.
-        points_m = points_m - points_m[len(hand.vertices_m)]
+        points_m = np.subtract(points_m, points_m[len(hand.vertices_m)], order="C")
         vertices_m, keypoints_m = np.split(points_m, [len(hand.vertices_m)])
-        depth_m = math.exp(float(self._depth.value[0, 0]))
-        palm_m = np.append(self._direction.value[0], 1.0) * depth_m
+        x, y, log_depth = self._palm.value[:, 0].tolist()
+        palm_m = np.array([x, y, 1.0]) * math.exp(log_depth)
         vertex_std_mm, keypoint_std_mm = self._stds_mm(hand, strength)
         return dataclasses.replace(
             hand,

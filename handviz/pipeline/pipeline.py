@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from handviz.core.camera_model import intrinsics_of_frame
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.network_files import loaded_file
-from handviz.core.paths import TEXTURE_NAME
+from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME
 from handviz.core.records import (
     DEFAULT_CROP,
     Detection,
@@ -33,6 +33,7 @@ from handviz.core.records import (
 )
 from handviz.detection.crop import crop_hand, mesh_in_crop
 from handviz.detection.detectors import Detector, make_detector
+from handviz.detection.landmark_network import LandmarkNetwork
 from handviz.detection.tracking import HandTracker, override_handedness
 from handviz.hand_models.choice import hand_model, hand_model_for, which_file
 from handviz.hand_models.open_hand import load_open_hand
@@ -376,6 +377,12 @@ class Pipeline:
         self.networks = self._files(network, with_texture=False)
         return network
 
+    def _landmark_network(self) -> LandmarkNetwork | None:
+        """Return the landmark network that detector and models share; None if the detector has one of its own."""
+        if self._config.detector != "handviz" or self._config.landmarker != LANDMARKER_FILE:
+            return None
+        return self._cache.shared.landmark_network(self._cache.device)
+
     def _new_landmarker(self) -> Detector:
         config = self._config
         most = self._current.max_hands if self._video else config.max_hands_of_images
@@ -386,6 +393,8 @@ class Pipeline:
             video=self._video,
             tracker=self._tracker,
             is_beside=config.search_beside,
+            landmarks=self._landmark_network(),
+            device=self._cache.device,
         )
 
 

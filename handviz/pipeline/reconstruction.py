@@ -18,7 +18,7 @@ from handviz.core.records import (
     NetworkOutput,
     PlacedHand,
 )
-from handviz.detection.crop import crop_hand, hand_mesh_from_crop
+from handviz.detection.crop import CropView, crop_hand, hand_mesh_from_crop
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.hand_models.template import HandTemplate
 from handviz.models.reconstructor import LoadedModel
@@ -63,9 +63,14 @@ class HandMaker:
         self._displacements: dict[str, FloatArray] = {}
 
     def prepare(self, template: HandTemplate) -> FloatArray:
-        """Return the matrix (V, 21) of ``vertices_from_keypoint_displacements``, computed once for each hand model."""
+        """Return the matrix (V, 21) of ``vertices_from_keypoint_displacements``, computed once for each hand model.
+
+        In single precision, as the networks' vertices are.
+        """
         if template.fingerprint not in self._displacements:
-            self._displacements[template.fingerprint] = vertices_from_keypoint_displacements(template)
+            self._displacements[template.fingerprint] = vertices_from_keypoint_displacements(template).astype(
+                np.float32
+            )
         return self._displacements[template.fingerprint]
 
     def of_detections(
@@ -84,7 +89,7 @@ class HandMaker:
             crops, outputs = reconstruct_with_recheck(conditions.image, crops, model)
         placed = [
             # Where the detector got the handedness wrong, its keypoints are wrong too.
-            self._refined(output, crop, model.template, conditions, keypoints_valid=crop is before)
+            self._refined(output, crop, model, conditions, keypoints_valid=crop is before)
             for output, crop, before in zip(outputs, crops, found, strict=True)
         ]
         fingerprint, camera = model.template.fingerprint, conditions.intrinsics
@@ -104,19 +109,19 @@ class HandMaker:
         self,
         output: NetworkOutput,
         crop: HandCrop,
-        template: HandTemplate,
+        model: LoadedModel,
         conditions: FrameConditions,
         *,
         keypoints_valid: bool,
     ) -> PlacedHand:
         """Refine the hand by the detector's and MediaPipe's landmarks, as far as the configuration allows."""
-        vertices_from_displacements, config = self.prepare(template), self._config
-        if config.correct_pose:
+        vertices_from_displacements, config = self.prepare(model.template), self._config
+        # Landmarks of the crop alone, of a model that gives none, judge its hands and do not change them.
+        if config.correct_pose and "landmarks" in model.spec.provides:
             output = refine_in_3d(output, vertices_from_displacements)
         placed = scale_to_measured_size(output, conditions.hand_size)
-        use_keypoints = config.align_to_detector and keypoints_valid
-        if use_keypoints:
-            placed = refine_camera(placed, crop, conditions.intrinsics)
-        if config.correct_pose and use_keypoints:
-            placed = refine_in_2d(placed, crop, conditions.intrinsics, vertices_from_displacements)
-        return placed
+        if not config.align_to_detector or not keypoints_valid:
+            return placed
+        view = CropView.of(crop, conditions.intrinsics)
+        placed = refine_camera(placed, crop, view)
+        return refine_in_2d(placed, crop, view, vertices_from_displacements) if config.correct_pose else placed

@@ -3,28 +3,19 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.camera_model import HandSize
-from handviz.core.geometry import apply_affine, procrustes_aligned, rotation_from_axis_angle
-from handviz.core.records import (
-    CropSpec,
-    Detection,
-    FloatArray,
-    HandCrop,
-    Handedness,
-    Intrinsics,
-    NetworkOutput,
-    PlacedHand,
-)
+from handviz.core.geometry import apply_affine, cross_matrix, procrustes_aligned, rotation_from_axis_angle
+from handviz.core.records import CropSpec, Detection, FloatArray, HandCrop, Handedness, NetworkOutput, PlacedHand
 from handviz.detection.crop import (
     NETWORK_LOG_DEPTH_STD,
     NETWORK_SHIFT_STD,
     CropView,
     as_the_detector_marks_them,
-    camera_from_crop,
     crop_hand,
     in_front,
     position_covariance,
@@ -110,7 +101,7 @@ def refine_in_3d(canonical: NetworkOutput, vertices_from_displacements: FloatArr
 
 
 def refine_in_2d(
-    placed: PlacedHand, crop: HandCrop, intrinsics: Intrinsics, vertices_from_displacements: FloatArray
+    placed: PlacedHand, crop: HandCrop, view: CropView, vertices_from_displacements: FloatArray
 ) -> PlacedHand:
     """Move the keypoints a fraction of the way to the 2D landmarks across their lines of sight; depths stay.
 
@@ -118,14 +109,15 @@ def refine_in_2d(
     """
     canonical, position_m = placed.hand, placed.wrist_camera_m
     assert position_m is not None
-    view = CropView.of(crop, intrinsics)
-    rotation = camera_from_crop(crop.crop_from_image, intrinsics, crop.half_px) @ canonical.rotation.astype(np.float64)
+    rotation = view.camera_from_crop @ canonical.rotation.astype(np.float64)
     keypoints_m = canonical.keypoints_m.astype(np.float64)
     points_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0]) @ rotation.T + position_m
-    offsets = keypoints_in_crop(crop) - view.in_crop(points_m)
+    in_crop, slopes = view.in_crop_with_slopes(points_m)
+    offsets = keypoints_in_crop(crop) - in_crop
     offsets *= FRACTION_IN_IMAGE * huber_weight(offsets / DEFAULT_PRIOR.keypoint)[:, None]
-    # The shortest such motion is across the line of sight.
-    displacements = np.einsum("kij,kj->ki", np.linalg.pinv(view.slopes(points_m)), offsets)
+    # The shortest such motion, by the pseudoinverse of the slopes, is across the line of sight.
+    slopes_t = slopes.transpose(0, 2, 1)
+    displacements = (slopes_t @ np.linalg.solve(slopes @ slopes_t, offsets[..., None]))[..., 0]
     moved = _moved(canonical, displacements @ rotation, vertices_from_displacements)
     translation = canonical.translation + offsets[0]
     moved = replace(moved, translation=translation.astype(canonical.translation.dtype))
@@ -137,10 +129,12 @@ def _moved(
 ) -> NetworkOutput:
     """Move the keypoints by displacements (21, 3) relative to the wrist, which stays the origin."""
     displacements = displacements - displacements[0]
-    vertices_m = canonical.vertices_m + vertices_from_displacements @ displacements
+    vertices_m = canonical.vertices_m + vertices_from_displacements @ displacements.astype(
+        vertices_from_displacements.dtype
+    )
     return replace(
         canonical,
-        vertices_m=vertices_m.astype(canonical.vertices_m.dtype),
+        vertices_m=vertices_m.astype(canonical.vertices_m.dtype, copy=False),
         keypoints_m=(canonical.keypoints_m + displacements).astype(canonical.keypoints_m.dtype),
     )
 
@@ -162,6 +156,12 @@ class CameraPrior:
     keypoint: float = 0.035
     """crop half-sides; the projected standard deviation of the keypoint is added"""
 
+    @cached_property
+    def information(self) -> FloatArray:
+        """(6, 6) inverse covariance of rotation, ln depth and shift."""
+        std = np.array([self.rotation_rad] * 3 + [self.log_depth] + [self.shift] * 2)
+        return np.diag(1 / std**2)
+
 
 DEFAULT_PRIOR = CameraPrior()
 
@@ -177,41 +177,30 @@ class _Camera:
 
     def moved(self, by: FloatArray, view: CropView) -> "_Camera":
         """Return the view after a rotation (3,) in radians, a step of ln depth and a shift (2,) in crop half-sides."""
-        ray = self.position_m / self.position_m[2] + view.ray_slopes() @ by[4:]
-        return _Camera(rotation_from_axis_angle(by[:3]) @ self.rotation, ray * self.position_m[2] * np.exp(by[3]))
+        depth_m = float(self.position_m[2])
+        position_m = (self.position_m + depth_m * (view.ray_slopes @ by[4:])) * np.exp(by[3])
+        return _Camera(rotation_from_axis_angle(by[:3]) @ self.rotation, position_m)
 
-    def points(self, points_m: FloatArray) -> FloatArray:
-        """Transform canonical points (N, 3), the wrist at the origin, to the camera frame (N, 3)."""
-        return points_m @ self.rotation.T + self.position_m
+    def turned(self, points_m: FloatArray) -> FloatArray:
+        """Rotate canonical points (N, 3) to the camera's axes, the wrist at the origin."""
+        return points_m @ self.rotation.T
 
 
-def refine_camera(
-    placed: PlacedHand, crop: HandCrop, intrinsics: Intrinsics, prior: CameraPrior = DEFAULT_PRIOR
-) -> PlacedHand:
+def refine_camera(placed: PlacedHand, crop: HandCrop, view: CropView, prior: CameraPrior = DEFAULT_PRIOR) -> PlacedHand:
     """Rotate and move the hand so that its keypoints, in true perspective, meet the detector's."""
     canonical = placed.hand
-    view, in_crop = CropView.of(crop, intrinsics), keypoints_in_crop(crop)
-    to_camera = camera_from_crop(crop.crop_from_image, intrinsics, crop.half_px)
-    keypoint_std = _std_in_crop(canonical, prior)
-    prior_std = np.array([prior.rotation_rad] * 3 + [prior.log_depth] + [prior.shift] * 2)
     keypoints_m = canonical.keypoints_m.astype(np.float64)
-    marked_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0])
-    start = _Camera(to_camera @ canonical.rotation, wrist_from_network(canonical, crop, intrinsics))
-    camera, moved = start, np.zeros(6)
-    for _ in range(STEPS):
-        points_m = camera.points(marked_m)
-        residual = (view.in_crop(points_m) - in_crop) / keypoint_std
-        jacobian = _jacobian(points_m, camera.position_m, view) / keypoint_std[..., None]
-        weighted = jacobian * huber_weight(residual)[:, None, None]
-        information = np.einsum("kci,kcj->ij", weighted, jacobian) + np.diag(1 / prior_std**2)
-        slope = np.einsum("kci,kc->i", weighted, residual) + moved / prior_std**2
-        moved = moved - np.linalg.solve(information, slope)
-        camera = start.moved(moved, view)
-        camera = replace(camera, position_m=in_front(camera.position_m, camera.points(marked_m) - camera.position_m))
+    start = _Camera(view.camera_from_crop @ canonical.rotation, wrist_from_network(canonical, view))
+    marks = _Marks(
+        as_the_detector_marks_them(keypoints_m - keypoints_m[0]),
+        keypoints_in_crop(crop),
+        _std_in_crop(canonical, prior),
+    )
+    camera, moved, information = _posterior_mode(start, marks, view, prior)
     uncertainty = np.linalg.inv(information)[3:, 3:]
     refined = replace(
         canonical,
-        rotation=(to_camera.T @ camera.rotation).astype(canonical.rotation.dtype),
+        rotation=(view.camera_from_crop.T @ camera.rotation).astype(canonical.rotation.dtype),
         scale=float(canonical.scale * np.exp(-moved[3])),
         translation=(canonical.translation + moved[4:]).astype(canonical.translation.dtype),
     )
@@ -221,6 +210,37 @@ def refine_camera(
         wrist_camera_m=camera.position_m,
         wrist_covariance_m2=position_covariance(camera.position_m, view, uncertainty),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Marks:
+    """A hand's points and where the detector marks them."""
+
+    points_m: FloatArray
+    """(21, 3) canonical, the wrist at the origin."""
+    in_crop: FloatArray
+    """(21, 2)"""
+    std: FloatArray
+    """(21, 2) of the difference, crop half-sides."""
+
+
+def _posterior_mode(
+    start: _Camera, marks: _Marks, view: CropView, prior: CameraPrior
+) -> tuple[_Camera, FloatArray, FloatArray]:
+    """Return the camera after STEPS, its motion (6,) from the start, and the information (6, 6) there."""
+    prior_information, weights = prior.information, 1 / marks.std
+    camera, moved, turned_m = start, np.zeros(6), start.turned(marks.points_m)
+    for _ in range(STEPS):
+        in_crop, jacobian = _in_crop_with_jacobian(turned_m, camera.position_m, view)
+        residual = (in_crop - marks.in_crop) * weights
+        jacobian *= weights[..., None]
+        weighted = (jacobian * huber_weight(residual)[:, None, None]).reshape(-1, 6).T
+        information = weighted @ jacobian.reshape(-1, 6) + prior_information
+        moved = moved - np.linalg.solve(information, weighted @ residual.ravel() + prior_information @ moved)
+        camera = start.moved(moved, view)
+        turned_m = camera.turned(marks.points_m)
+        camera = replace(camera, position_m=in_front(camera.position_m, turned_m))
+    return camera, moved, information
 
 
 def _std_in_crop(canonical: NetworkOutput, prior: CameraPrior) -> FloatArray:
@@ -238,19 +258,23 @@ def keypoints_in_crop(crop: HandCrop) -> FloatArray:
 
 def huber_weight(residual: FloatArray) -> FloatArray:
     """Return the weights of residuals (N, C), in their standard deviations: 1 up to the limit, then falling."""
-    return np.minimum(1, HUBER_LIMIT / np.maximum(np.linalg.norm(residual, axis=1), 1e-9))
+    distances = np.sqrt(np.einsum("nc,nc->n", residual, residual))
+    return np.minimum(1, HUBER_LIMIT / np.maximum(distances, 1e-9))
 
 
-def _jacobian(points_m: FloatArray, position_m: FloatArray, view: CropView) -> FloatArray:
-    """Return the derivative (N, 2, 6) of projected points (N, 3) by rotation, ln depth and shift of the wrist."""
-    x, y, z = (points_m - position_m).T
-    motion = np.zeros((len(points_m), 3, 6))
-    motion[:, 0, 1], motion[:, 0, 2] = z, -y
-    motion[:, 1, 0], motion[:, 1, 2] = -z, x
-    motion[:, 2, 0], motion[:, 2, 1] = y, -x
-    motion[:, :, 3] = position_m
-    motion[:, :, 4:] = position_m[2] * view.ray_slopes()
-    return np.asarray(view.slopes(points_m) @ motion)
+def _in_crop_with_jacobian(
+    turned_m: FloatArray, position_m: FloatArray, view: CropView
+) -> tuple[FloatArray, FloatArray]:
+    """Return projected points (N, 2) and their derivative (N, 2, 6) by rotation, ln depth and shift of the wrist.
+
+    ``turned_m`` (N, 3) relative to the wrist, in the camera's axes.
+    """
+    in_crop, slopes = view.in_crop_with_slopes(turned_m + position_m)
+    jacobian = np.empty((len(turned_m), 2, 6))
+    jacobian[:, :, :3] = slopes @ cross_matrix(-turned_m)
+    jacobian[:, :, 3] = slopes @ position_m
+    jacobian[:, :, 4:] = slopes @ (position_m[2] * view.ray_slopes)
+    return in_crop, jacobian
 
 
 # Recheck of handedness. The detector sometimes gets it wrong, and a mirrored hand is then reconstructed. MediaPipe's

@@ -60,7 +60,7 @@ class OneEuroFilter:
         velocity = (value[:, columns] - self._raw[:, columns]) * metres_per_unit / step_s
         self._raw = value.copy()
         self._velocity = self._velocity + low_pass_alpha(SPEED_CUTOFF_HZ, step_s) * (velocity - self._velocity)
-        speed = np.linalg.norm(self._velocity, axis=1)
+        speed = np.sqrt(np.einsum("nd,nd->n", self._velocity, self._velocity))
         alpha = low_pass_alpha(cutoff_hz + self._speed_weight * speed, step_s)[:, None]
         self._value = self._value + alpha * (value - self._value)
         return self._value, alpha

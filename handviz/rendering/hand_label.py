@@ -1,5 +1,6 @@
 """Labels of hands: number, side and score, and a place near the hand where nothing else is."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from handviz.rendering.legend import covered_points
 from handviz.rendering.pane_label import label_image
 from handviz.rendering.passes import ImagePass
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom of a hand in pixels."""
 GAP_PX, EDGE_PX = 6, 3
 """Between a hand's box and its label, and between labels and everything else."""
 MAX_WIDTH_FRACTION = 0.35
@@ -101,15 +104,19 @@ class LabelPlacer:
     ) -> tuple[int, WholeRectangle] | None:
         """Return number and rectangle of the best free place; None if there is none."""
         gap, edge = round(GAP_PX * pixel_ratio), round(EDGE_PX * pixel_ratio)
-        for first, places in ((0, _beside(label, gap)), (ALL_OVER, _all_over(label.size, view_size))):
+        box = *label.points_px.min(axis=0).tolist(), *label.points_px.max(axis=0).tolist()
+        diagonal = math.hypot(*view_size)
+        for first, places in ((0, _beside(label.size, box, gap)), (ALL_OVER, _all_over(label.size, view_size))):
             best: tuple[float, int, WholeRectangle] | None = None
             for number, place in enumerate(places, first):
                 rectangle = _moved_into(view_size, place, label.size)
                 if not _is_inside(rectangle, view_size) or any(_overlap(rectangle, one, edge) for one in occupied):
                     continue
-                cost = COVERING * covered_points(points_px, rectangle) / len(points_px)
-                cost += _distance(rectangle, label.points_px) / float(np.hypot(*view_size))
+                cost = _distance(rectangle, box) / diagonal
                 cost += LATER * (number - first) - STAYING * (self._places.get(label.number) == number)
+                # Covered points are counted last, because that takes longest and only adds to the cost.
+                if best is None or cost < best[0]:
+                    cost += COVERING * covered_points(points_px, rectangle) / len(points_px)
                 if best is None or cost < best[0]:
                     best = cost, number, rectangle
             if best is not None:
@@ -117,10 +124,9 @@ class LabelPlacer:
         return None
 
 
-def _beside(label: HandLabel, gap: int) -> list[tuple[float, float]]:
+def _beside(size: Size, box: Box, gap: int) -> list[tuple[float, float]]:
     """Return upper left corners around the hand's box and in its corners, the best first."""
-    width, height = label.size
-    (left, top), (right, bottom) = label.points_px.min(axis=0), label.points_px.max(axis=0)
+    (width, height), (left, top, right, bottom) = size, box
     middle, beside = (left + right - width) / 2, (top + bottom - height) / 2
     return [
         (middle, top - height - gap),
@@ -148,9 +154,8 @@ def _all_over(size: Size, view_size: Size) -> list[tuple[float, float]]:
 
 def _moved_into(view_size: Size, place: tuple[float, float], size: Size) -> WholeRectangle:
     """Return the rectangle of this size at a place, moved into the view."""
-    left, top = (
-        round(min(max(start, 0), max(whole - own, 0))) for start, whole, own in zip(place, view_size, size, strict=True)
-    )
+    left = round(min(max(place[0], 0), max(view_size[0] - size[0], 0)))
+    top = round(min(max(place[1], 0), max(view_size[1] - size[1], 0)))
     return left, top, left + size[0], top + size[1]
 
 
@@ -163,11 +168,10 @@ def _overlap(one: WholeRectangle, other: WholeRectangle, edge: int) -> bool:
     return across and one[1] < other[3] + edge and other[1] < one[3] + edge
 
 
-def _distance(rectangle: WholeRectangle, points_px: FloatArray) -> float:
-    """Return the distance between a rectangle's centre and the box of points (N, 2)."""
-    centre = np.array([rectangle[0] + rectangle[2], rectangle[1] + rectangle[3]]) / 2
-    nearest = np.clip(centre, points_px.min(axis=0), points_px.max(axis=0))
-    return float(np.linalg.norm(centre - nearest))
+def _distance(rectangle: WholeRectangle, box: Box) -> float:
+    """Return the distance between a rectangle's centre and the box of a hand."""
+    x, y = (rectangle[0] + rectangle[2]) / 2, (rectangle[1] + rectangle[3]) / 2
+    return math.hypot(max(box[0] - x, 0.0, x - box[2]), max(box[1] - y, 0.0, y - box[3]))
 
 
 class HandLabelPass:

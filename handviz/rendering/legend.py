@@ -316,14 +316,17 @@ def free_corner(
     points_px: FloatArray, box: tuple[float, float, float, float], size: tuple[int, int], current: Corner
 ) -> Corner:
     """Return the current corner if the legend covers none of the points (N, 2) there, otherwise the emptiest one."""
+    covered = covered_points(points_px, corner_rectangle(current, box, size))
+    if not covered:
+        return current
     return min((current, *CORNERS), key=lambda corner: covered_points(points_px, corner_rectangle(corner, box, size)))
 
 
 def covered_points(points_px: FloatArray, rectangle: Rectangle) -> int:
     """Count the points (N, 2) in a rectangle."""
     left, top, right, bottom = rectangle
-    inside = (points_px >= [left, top]) & (points_px <= [right, bottom])
-    return int(np.count_nonzero(inside.all(axis=1)))
+    x, y = points_px[:, 0], points_px[:, 1]
+    return int(np.count_nonzero((x >= left) & (x <= right) & (y >= top) & (y <= bottom)))
 
 
 class LegendPass:

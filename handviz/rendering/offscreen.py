@@ -122,6 +122,11 @@ class OffscreenRenderer:
             for target in (self._drawn, self._plain):
                 self._parts.callback(target.release)
 
+    @property
+    def device_name(self) -> str:
+        """What OpenGL draws with."""
+        return str(self._ctx.info["GL_RENDERER"])
+
     def draw(
         self, result: FrameResult, options: DrawOptions | None = None, orbit: OrbitCamera | None = None
     ) -> NDArray[np.uint8]:

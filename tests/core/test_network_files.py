@@ -8,7 +8,16 @@ import pytest
 
 from handviz.core.errors import ErrorCode
 from handviz.core.network_files import listed_checksums, loaded_file, network_file, shipped_checksums
-from handviz.core.paths import BACKBONE_FILE, CHECKSUM_FILE, LANDMARKER_FILE, MODELS, TEXTURE_NAME, model_file
+from handviz.core.paths import (
+    CHECKSUM_FILE,
+    LANDMARK_FILE,
+    LANDMARKER_FILE,
+    MODELS,
+    PALM_FILE,
+    TEXTURE_NAME,
+    TRUNK_NAME,
+    model_file,
+)
 from handviz.core.records import NetworkFile
 from handviz.rendering.options import DEFAULT_COMPARED
 from tests.errors import raises
@@ -16,13 +25,28 @@ from tests.errors import raises
 
 @pytest.mark.parametrize(
     "path",
-    [*map(model_file, DEFAULT_COMPARED), LANDMARKER_FILE, MODELS / TEXTURE_NAME, BACKBONE_FILE],
+    [
+        *map(model_file, DEFAULT_COMPARED),
+        LANDMARKER_FILE,
+        LANDMARK_FILE,
+        PALM_FILE,
+        MODELS / TEXTURE_NAME,
+        MODELS / TRUNK_NAME,
+    ],
     ids=lambda path: path.name,
 )
 def test_shipped_files_are_shipped(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = loaded_file(path)
     assert file == NetworkFile(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), "shipped")
     assert not caplog.records
+
+
+def test_all_shipped_weights_are_under_48_megabytes_and_stand_once() -> None:
+    sizes = {path.name: path.stat().st_size for path in map(MODELS.joinpath, shipped_checksums())}
+    assert sum(sizes.values()) < 48e6
+    # MediaPipe's weights are in the task file alone: graphs and heads are small beside it.
+    assert sizes[LANDMARK_FILE.name] + sizes[PALM_FILE.name] < 0.2e6
+    assert max(sizes[f"handviz_{name}.onnx"] for name in DEFAULT_COMPARED) < 12.5e6
 
 
 def test_a_shipped_name_with_other_content_is_changed_wherever_it_lies(

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from handviz.core.paths import PROJECT_ROOT
-from handviz.core.process import usable_cores
+from handviz.core.process import busy_seconds, usable_cores
 
 SCRIPT = """
 import resource, sys
@@ -48,3 +49,11 @@ def test_only_the_cores_that_the_process_may_use_count() -> None:
         assert usable_cores() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def test_the_time_of_all_programs_grows_with_this_one() -> None:
+    before_s, own_s = busy_seconds(), time.process_time()
+    while time.process_time() - own_s < 0.2:
+        pass
+    # The system counts in hundredths.
+    assert busy_seconds() - before_s > 0.1

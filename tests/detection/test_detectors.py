@@ -53,14 +53,14 @@ def test_a_new_detector_loads_nothing_that_another_has(tmp_path: Path) -> None:
         shutil.copyfile(path, tmp_path / path.name)
     task_file = tmp_path / LANDMARKER_FILE.name
     first = make_detector(file=task_file, max_hands=2, video=True)
-    networks = detectors._in_use[tmp_path]
+    networks = detectors._in_use[tmp_path, "auto"]
     second = make_detector(file=task_file, max_hands=4, video=False)
-    assert detectors._in_use[tmp_path] is networks
+    assert detectors._in_use[tmp_path, "auto"] is networks
     first.close()
     del first, networks
     gc.collect()
-    assert tmp_path in detectors._in_use
+    assert (tmp_path, "auto") in detectors._in_use
     second.close()
     del second
     gc.collect()
-    assert tmp_path not in detectors._in_use
+    assert (tmp_path, "auto") not in detectors._in_use

@@ -59,7 +59,7 @@ def test_slopes_are_difference_quotients() -> None:
         np.testing.assert_allclose(view.slopes(moved)[:, :, axis], quotient, rtol=1e-4, atol=1e-5)
     for axis, step in enumerate(np.eye(2) * 1e-6):
         quotient = (view.ray(np.full(2, 0.3) + step) - view.ray(np.full(2, 0.3))) / 1e-6
-        np.testing.assert_allclose(view.ray_slopes()[:, axis], quotient, atol=1e-6)
+        np.testing.assert_allclose(view.ray_slopes[:, axis], quotient, atol=1e-6)
 
 
 def test_nothing_is_placed_behind_the_camera() -> None:

@@ -32,6 +32,13 @@ def test_only_named_options_change_the_settings_of_a_run() -> None:
     assert app.settings_for_this_run(options) == {"model": "prior"}
 
 
+def test_the_detector_of_the_command_line_is_that_of_the_run(qtbot: QtBot) -> None:
+    for words, detector in (([], "handviz"), (["--detector", "mediapipe"], "mediapipe")):
+        controller = app.make_controller(app.parse(words))
+        assert controller.config.detector == detector
+        controller.close()
+
+
 def test_unknown_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         app.parse(["--model", "best"])

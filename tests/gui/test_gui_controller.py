@@ -237,3 +237,40 @@ def test_cameras_that_cannot_be_listed_are_none(qtbot: QtBot, tmp_path: Path) ->
         controller.start()
     assert found.args == [[]]
     controller.close()
+
+
+def given(number: int, *, rate_hz: float = 30.0) -> Answer:
+    """Return an answer of the present source, which plays unless ``rate_hz`` is 0."""
+    return Answer(0, FrameResult(frame(number), "final"), rate_hz, rate_hz, 0, "")
+
+
+def test_texts_of_a_playing_source_follow_the_first_answer_at_once_and_then_the_newest(
+    qtbot: QtBot, make: Make
+) -> None:
+    controller, numbers = make(), list[int]()
+    controller.reported.connect(lambda answer: numbers.append(answer.result.frame.number))
+    for number in range(3):
+        controller.answered.emit(given(number))
+    assert numbers == [0]
+    qtbot.waitUntil(lambda: numbers == [0, 2])
+    qtbot.waitUntil(lambda: not controller._reports._timer.isActive())
+    controller.answered.emit(given(3))
+    assert numbers == [0, 2, 3]
+
+
+def test_texts_of_a_paused_source_follow_every_answer(make: Make) -> None:
+    controller, numbers = make(), list[int]()
+    controller.reported.connect(lambda answer: numbers.append(answer.result.frame.number))
+    for number in range(3):
+        controller.answered.emit(given(number, rate_hz=0.0))
+    assert numbers == [0, 1, 2]
+
+
+def test_a_text_that_waits_is_forgotten_with_its_source(qtbot: QtBot, make: Make) -> None:
+    controller, reported = make({"b": FakeSource(1)}), list[Answer]()
+    controller.reported.connect(reported.append)
+    for number in (7, 8):
+        controller.answered.emit(given(number))
+    controller.start("b")
+    qtbot.waitUntil(lambda: len(reported) > 1)
+    assert [answer.result.frame.number for answer in reported[:2]] == [7, 0]

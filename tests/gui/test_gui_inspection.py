@@ -29,6 +29,7 @@ from handviz.gui.session.settings import SettingsStore
 from handviz.gui.session.tasks import NICENESS
 from handviz.inspection.columns import HandRow, ImageRow, InspectionRequest
 from handviz.inspection.inspection import Inspection
+from handviz.pipeline.settings import PipelineConfig
 from handviz.sources.source import CameraInfo
 from tests.hands import made_up_detection
 
@@ -78,18 +79,26 @@ def window(qtbot: QtBot, tmp_path: Path, processor: Processor, monkeypatch: pyte
     def make(request: InspectionRequest) -> InspectionLike:
         return Inspection(request, make=lambda _: processor, faces=FACES)
 
-    monkeypatch.setattr(InspectionFeature.__init__, "__kwdefaults__", {"make": make, "model_dir": tmp_path})
+    monkeypatch.setattr(InspectionFeature.__init__, "__kwdefaults__", {"make": make})
     controller = Controller(
         FakePipeline,
         SettingsStore(),
         opener={"clip": FakeSource(5, nominal_fps=10.0)}.__getitem__,
         lister=lambda: [CameraInfo(0, "Front")],
         fallback_clip=tmp_path / "none.mp4",
+        config=PipelineConfig(tmp_path, detector="mediapipe"),
     )
     made = MainWindow(controller, TRIANGLE)
     yield made
     made.close()
     made.deleteLater()
+
+
+def test_the_models_and_the_detector_are_those_of_the_window(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
+    inspect(qtbot, window, folder)
+    request = window.inspection._request
+    assert request is not None
+    assert (request.model_dir, request.detector) == (folder.parent, "mediapipe")
 
 
 def press(window: MainWindow, key: str) -> None:

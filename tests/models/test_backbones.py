@@ -1,15 +1,16 @@
 """The backbones: shapes, published sizes, and MediaPipe's own answers."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from handviz.core.errors import ErrorCode
-from handviz.core.paths import BACKBONE_FILE
+from handviz.core.paths import LANDMARK_FILE, LANDMARKER_FILE
 from handviz.models.backbones.mediapipe_hand import (
     InvertedBottleneck,
     MediaPipeHand,
@@ -103,20 +104,64 @@ def test_bottleneck_adds_its_input_only_where_shapes_agree():
     assert not other(image).any()
 
 
-def test_an_unknown_name_or_a_broken_file_is_said(tmp_path):
+def test_an_unknown_name_is_said():
     with raises(ErrorCode.UNKNOWN_NAME, match="resnet50"):
         make_backbone("vgg")
-    broken = tmp_path / "mediapipe_hand.safetensors"
-    with raises(ErrorCode.MODEL_DAMAGED):
-        load_mediapipe_hand(broken)
-    broken.write_bytes(b"not weights")
-    with raises(ErrorCode.MODEL_DAMAGED):
-        load_mediapipe_hand(broken)
 
 
-def test_a_changed_backbone_is_loaded_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / BACKBONE_FILE.name
-    save_file(load_file(BACKBONE_FILE), path, {"note": "written anew"})
+def copied(tmp_path: Path) -> Path:
+    """Return a copy of the landmark network's file, with the task file beside it."""
+    for path in (LANDMARK_FILE, LANDMARKER_FILE):
+        shutil.copy(path, tmp_path)
+    return tmp_path / LANDMARK_FILE.name
+
+
+def test_a_missing_or_damaged_file_is_said(tmp_path: Path) -> None:
+    path = tmp_path / LANDMARK_FILE.name
+    with raises(ErrorCode.MODEL_MISSING, match=path.name):
+        load_mediapipe_hand(path)
+    path.write_bytes(b"not a network")
+    with raises(ErrorCode.MODEL_FOREIGN, match=path.name):
+        load_mediapipe_hand(path)
+    shutil.copy(LANDMARK_FILE, path)
+    with raises(ErrorCode.MODEL_MISSING, match=LANDMARKER_FILE.name):
+        load_mediapipe_hand(path)
+    # Its metadata alone, without the graph before them.
+    copied(tmp_path).write_bytes(LANDMARK_FILE.read_bytes()[-400:])
+    with raises(ErrorCode.MODEL_DAMAGED, match=path.name):
+        load_mediapipe_hand(path)
+
+
+def test_a_task_file_with_other_weights_is_refused(tmp_path: Path) -> None:
+    path = copied(tmp_path)
+    task = tmp_path / LANDMARKER_FILE.name
+    content = bytearray(task.read_bytes())
+    content[7_443_480] ^= 0x40
+    task.write_bytes(content)
+    with raises(ErrorCode.MODEL_DAMAGED, ErrorCode.FILES_DISAGREE, match=task.name):
+        load_mediapipe_hand(path)
+
+
+def test_weights_that_are_not_finite_or_out_of_the_file_are_refused(tmp_path: Path) -> None:
+    path, model = copied(tmp_path), onnx.load(LANDMARK_FILE, load_external_data=False)
+    weight = next(item for item in model.graph.initializer if item.name == "backbone.first.weight_half")
+    place = {entry.key: entry for entry in weight.external_data}
+    task = (tmp_path / LANDMARKER_FILE.name).read_bytes()
+    halves = np.abs(np.frombuffer(task[: len(task) // 2 * 2], np.float16)[:2_000_000])
+    place["offset"].value = str(2 * int(np.flatnonzero(~np.isfinite(halves))[0]))
+    onnx.save(model, path)
+    with raises(ErrorCode.MODEL_DAMAGED, match=r"backbone\.first\.weight are not finite"):
+        load_mediapipe_hand(path)
+    place["offset"].value = str(len(task) - 10)
+    onnx.save(model, path)
+    with raises(ErrorCode.MODEL_DAMAGED):
+        load_mediapipe_hand(path)
+
+
+def test_a_changed_file_is_loaded_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, model = copied(tmp_path), onnx.load(LANDMARK_FILE, load_external_data=False)
+    model.doc_string = "written anew"
+    onnx.save(model, path)
     load_mediapipe_hand(path)
     assert f"{path} is changed" in caplog.text
     caplog.clear()

@@ -12,22 +12,23 @@ import pytest
 from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
 from handviz.core.geometry import procrustes_aligned, rotation_from_axis_angle
-from handviz.core.paths import CLIP_FILE, MODELS
+from handviz.core.paths import CLIP_FILE, LANDMARK_FILE
 from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, NetworkOutput
 from handviz.detection.crop import as_the_detector_marks_them, points_in_crop
 from handviz.hand_models.anatomy import joint_axes, pose_from_angles, sample_angles
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import joint_transforms, skin
 from handviz.models.base import LoadContext
-from handviz.models.mediapipe import fit, reconstructor
+from handviz.models.mediapipe import fit
 from handviz.models.mediapipe.family import FAMILY
 from handviz.models.mediapipe.fit import fit_to_landmarks
 from handviz.models.mediapipe.reconstructor import LandmarkReconstructor, placed_in_crop
 from handviz.models.reconstructor import LoadedModel
+from handviz.models.shared import SharedNetworks
 from handviz.sources.source import open_source
 from tests.errors import raises
 from tests.hands import made_up_detection
-from tests.tiny_network import write_network
+from tests.shared_networks import CountingLandmarks, images_of
 
 TEMPLATE = load_open_hand()
 TIPS = [4, 8, 12, 16, 20]
@@ -175,7 +176,7 @@ def test_the_spec_says_what_the_model_gives() -> None:
     (spec,) = FAMILY.models
     assert (FAMILY.id, spec.id, spec.family, spec.hand_model) == ("mediapipe", "mediapipe", "mediapipe", "open_hand")
     assert spec.provides == {"landmarks"}
-    assert spec.file == MODELS / "handviz_prior.onnx"
+    assert spec.file == LANDMARK_FILE
     assert spec.file.is_file()
 
 
@@ -196,13 +197,20 @@ def test_the_shipped_file_gives_hands_of_the_open_hand() -> None:
     assert 0 <= first.right_hand <= 1
 
 
-def test_a_file_without_landmarks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconstructor, "FILE_OF", "final")
-    write_network(tmp_path / "handviz_final.onnx")
-    model = LandmarkReconstructor(LoadContext(model_dir=tmp_path, device="cpu"))
+def test_landmarks_of_the_crop_are_taken_and_no_network_runs() -> None:
+    network = CountingLandmarks()
+    model = LandmarkReconstructor(LoadContext(device="cpu", shared=SharedNetworks(network)))  # type: ignore[arg-type]
     assert model.reconstruct([]) == []
-    with raises(ErrorCode.MODEL_FOREIGN, match="no landmarks"):
-        model.reconstruct([crop_of(np.zeros((21, 2)))])
+    crop = crop_of(np.zeros((21, 2)))
+    known = dataclasses.replace(crop, landmarks=network.of_images(images_of([crop]))[0])
+    runs = network.runs
+    (taken,) = model.reconstruct([known])
+    assert network.runs == runs
+    model.reconstruct([dataclasses.replace(crop, image=255 - crop.image)])
+    (computed,) = model.reconstruct([crop])
+    assert network.runs == runs + 2
+    np.testing.assert_array_equal(taken.vertices_m, computed.vertices_m)
+    assert taken.landmarks_m is known.landmarks.world_m
 
 
 @pytest.mark.slow

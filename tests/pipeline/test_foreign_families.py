@@ -1,20 +1,25 @@
 """Models of other packages in the pipeline: with another crop, without uncertainty, or failing."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from handviz.core.camera_model import HandSize
 from handviz.core.errors import ErrorCode
-from handviz.core.records import Frame, NetworkOutput
+from handviz.core.records import DEFAULT_CROP, CropLandmarks, FloatArray, Frame, HandCrop, Intrinsics, NetworkOutput
 from handviz.models.base import LoadContext, Reconstructor
+from handviz.models.reconstructor import LoadedModel
+from handviz.models.registry import model_spec
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.reconstruction import FrameConditions, HandMaker
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.options import DEFAULT_COMPARED
 from tests.errors import raises
-from tests.hands import FakeLandmarker
+from tests.hands import FakeLandmarker, made_up_detection
 from tests.made_up_families import MadeUpModel, installed, made_up_family, plain_hand, std_of
 from tests.tiny_network import write_all_networks
 
@@ -133,3 +138,22 @@ def test_the_failure_of_a_model_is_one_line_of_bounded_length(networks: Path) ->
     assert "RuntimeError: first line second line and so on" in message
     assert "\n" not in message
     assert len(message) < 500
+
+
+def shape_of(provides: frozenset[str], crop: HandCrop) -> FloatArray:
+    """Return the mesh (V, 3), turned back, that the pipeline makes of a stranger's resting hand in this crop."""
+    family = made_up_family("resting", crop=DEFAULT_CROP, provides=provides)
+    conditions = FrameConditions(frame().image, Intrinsics(300.0, 160.0, 120.0), "detected", HandSize(), follows=True)
+    with installed(stranger=family):
+        model = LoadedModel(model_spec("resting"), LoadContext())
+        made = HandMaker(PipelineConfig(align_to_detector=False)).of_crops([crop], model, conditions)
+    return made.hands[0].vertices_m @ made.hands[0].camera_from_wrist
+
+
+def test_landmarks_of_the_crop_bend_only_hands_of_models_that_provide_landmarks() -> None:
+    plain = HandCrop(np.zeros((224, 224, 3), np.uint8), np.eye(2, 3), made_up_detection("right"))
+    bent = plain_hand().keypoints_m * [1.0, 1.5, 0.7]
+    landmarks = CropLandmarks(np.zeros((21, 3)), bent, 1.0, 1.0, np.zeros((112, 14, 14)))
+    known, resting = replace(plain, landmarks=landmarks), shape_of(frozenset(), plain)
+    np.testing.assert_allclose(shape_of(frozenset(), known), resting, atol=1e-9)
+    assert np.abs(shape_of(frozenset({"landmarks"}), known) - resting).max() > 1e-3

@@ -53,8 +53,8 @@ def textbook(values: np.ndarray, variances: np.ndarray, steps_s: np.ndarray) -> 
 
 def test_without_its_two_additions_it_is_the_textbook_filter() -> None:
     random = np.random.default_rng(3)
-    values = np.cumsum(random.normal(0, 0.01, (60, 4, 1)), axis=0)
-    variances, steps_s = random.uniform(1e-6, 1e-4, (60, 4)), random.uniform(0.01, 0.2, 59)
+    values = np.cumsum(random.normal(0, 0.01, (60, 1, 4)), axis=0)
+    variances, steps_s = random.uniform(1e-6, 1e-4, (60, 1, 4)), random.uniform(0.01, 0.2, 59)
     ours = ConstantVelocity(values[0], variances[0], TEXTBOOK)
     estimates = [values[0]]
     for value, variance, step_s in zip(values[1:], variances[1:], steps_s, strict=True):
@@ -62,20 +62,21 @@ def test_without_its_two_additions_it_is_the_textbook_filter() -> None:
         ours.update(value - ours.value, variance, step_s)
         estimates.append(ours.value)
     for row in range(4):
-        expected = textbook(values[:, row, 0], variances[:, row], steps_s)
-        np.testing.assert_allclose(np.array(estimates)[:, row, 0], expected, atol=1e-12)
+        expected = textbook(values[:, 0, row], variances[:, 0, row], steps_s)
+        np.testing.assert_allclose(np.array(estimates)[:, 0, row], expected, atol=1e-12)
 
 
 def test_gain_settles_where_the_riccati_equation_says() -> None:
     variance, step_s = 2.5e-6, 1 / 15
-    ours = ConstantVelocity(np.zeros((1, 2)), np.array([variance]), TEXTBOOK)
+    variances = np.full((2, 1), variance)
+    ours = ConstantVelocity(np.zeros((2, 1)), variances, TEXTBOOK, groups=(2,))
     for _ in range(400):
-        ours.predict(step_s, np.array([variance]))
-        gain = ours.update(np.zeros((1, 2)), np.array([variance]), step_s)
+        ours.predict(step_s, variances)
+        gain = ours.update(np.zeros((2, 1)), variances, step_s)
     transition, noise = matrices(step_s, acceleration_variance(variance))
     sees = np.array([[1.0], [0.0]])
     predicted = solve_discrete_are(transition.T, sees, noise, np.array([[variance]]))
-    assert gain[0] == pytest.approx(predicted[0, 0] / (predicted[0, 0] + variance), rel=1e-6)
+    assert gain[0, 0] == pytest.approx(predicted[0, 0] / (predicted[0, 0] + variance), rel=1e-6)
 
 
 def test_axis_angles_are_those_of_scipy() -> None:

@@ -15,7 +15,7 @@ from handviz.detection.crop import (
     wrist_from_network,
 )
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.pipeline.refinement import CameraPrior, _Camera, _jacobian, refine_camera
+from handviz.pipeline.refinement import CameraPrior, _Camera, _in_crop_with_jacobian, refine_camera
 
 CAMERA = Intrinsics(600.0, 320.0, 240.0)
 AFFINE = crop_from_image_affine(np.random.default_rng(0).uniform(100, 300, (21, 2)), "left")
@@ -33,7 +33,7 @@ def camera_points(placed: NetworkOutput | PlacedHand) -> FloatArray:
     placed = PlacedHand(placed) if isinstance(placed, NetworkOutput) else placed
     hand, position_m = placed.hand, placed.wrist_camera_m
     if position_m is None:
-        position_m = wrist_from_network(hand, crop_marked(np.zeros((21, 2))), CAMERA)
+        position_m = wrist_from_network(hand, VIEW)
     marked_m = as_the_detector_marks_them(hand.keypoints_m - hand.keypoints_m[0])
     return marked_m @ (camera_from_crop(AFFINE, CAMERA) @ hand.rotation).T + position_m
 
@@ -64,7 +64,7 @@ def crop_that_sees(hand: NetworkOutput) -> HandCrop:
 
 
 def test_a_camera_that_agrees_already_stays(hand: NetworkOutput) -> None:
-    moved = refine_camera(PlacedHand(hand), crop_that_sees(hand), CAMERA)
+    moved = refine_camera(PlacedHand(hand), crop_that_sees(hand), VIEW)
     np.testing.assert_allclose(moved.hand.rotation, hand.rotation, atol=1e-9)
     assert moved.hand.scale == pytest.approx(hand.scale)
     np.testing.assert_allclose(camera_points(moved), camera_points(hand), atol=1e-9)
@@ -74,7 +74,7 @@ def test_a_wrong_camera_moves_onto_the_detector(hand: NetworkOutput) -> None:
     crop = crop_that_sees(hand)
     turn = rotation_from_axis_angle(np.array([0.05, -0.08, 0.1]))
     wrong = replace(hand, rotation=turn @ hand.rotation, scale=6.6, translation=hand.translation + 0.08)
-    moved = refine_camera(PlacedHand(wrong), crop, CAMERA)
+    moved = refine_camera(PlacedHand(wrong), crop, VIEW)
     before = np.linalg.norm(projected(wrong) - projected(hand), axis=1).mean()
     after = np.linalg.norm(projected(moved) - projected(hand), axis=1).mean()
     assert after < 0.25 * before
@@ -87,14 +87,14 @@ def test_one_wild_keypoint_does_not_pull_the_hand(hand: NetworkOutput) -> None:
     keypoints = crop.detection.keypoints_px.copy()
     keypoints[8] += 200
     wild = replace(crop, detection=replace(crop.detection, keypoints_px=keypoints))
-    moved = refine_camera(PlacedHand(hand), wild, CAMERA)
+    moved = refine_camera(PlacedHand(hand), wild, VIEW)
     assert np.linalg.norm(projected(moved) - projected(hand), axis=1).mean() < 0.05
 
 
 def test_a_certain_camera_ignores_the_detector(hand: NetworkOutput) -> None:
     crop = crop_that_sees(replace(hand, translation=hand.translation + 0.3))
     certain = CameraPrior(rotation_rad=1e-6, log_depth=1e-6, shift=1e-6)
-    moved = refine_camera(PlacedHand(hand), crop, CAMERA, certain)
+    moved = refine_camera(PlacedHand(hand), crop, VIEW, certain)
     np.testing.assert_allclose(projected(moved), projected(hand), atol=1e-4)
 
 
@@ -113,10 +113,10 @@ def test_the_detectors_knuckles_and_tips_lie_further_in(hand: NetworkOutput) -> 
 
 def test_jacobian_is_the_difference_quotient(hand: NetworkOutput) -> None:
     camera = _Camera(camera_from_crop(AFFINE, CAMERA) @ hand.rotation, np.array([-0.1, 0.04, 0.4]))
-    before = VIEW.in_crop(camera.points(hand.keypoints_m))
-    jacobian = _jacobian(camera.points(hand.keypoints_m), camera.position_m, VIEW)
+    before, jacobian = _in_crop_with_jacobian(camera.turned(hand.keypoints_m), camera.position_m, VIEW)
     for index, step in enumerate(np.eye(6) * 1e-6):
-        after = VIEW.in_crop(camera.moved(step, VIEW).points(hand.keypoints_m))
+        moved = camera.moved(step, VIEW)
+        after = VIEW.in_crop(moved.turned(hand.keypoints_m) + moved.position_m)
         np.testing.assert_allclose(jacobian[:, :, index], (after - before) / 1e-6, atol=1e-4)
 
 
@@ -126,7 +126,7 @@ def test_true_perspective_tells_where_a_near_hand_is(hand: NetworkOutput) -> Non
     true = PlacedHand(hand, wrist_camera_m=position_m)
     wrong = replace(hand, scale=hand.scale * 1.1, rotation=rotation_from_axis_angle(np.full(3, 0.05)) @ hand.rotation)
     loose = CameraPrior(rotation_rad=10, log_depth=10, shift=10, keypoint=0.1)
-    moved = refine_camera(PlacedHand(wrong), crop_marked(projected(true)), CAMERA, loose)
+    moved = refine_camera(PlacedHand(wrong), crop_marked(projected(true)), VIEW, loose)
     np.testing.assert_allclose(camera_points(moved), camera_points(true), atol=1e-3)
 
 
@@ -136,7 +136,7 @@ def test_the_covariance_of_the_position_is_that_of_noisy_keypoints(hand: Network
     loose = CameraPrior(rotation_rad=10, log_depth=10, shift=10, keypoint=0.02)
     certain = PlacedHand(replace(hand, keypoint_std_m=np.full((21, 3), 1e-6)))
     found = [
-        refine_camera(certain, crop_marked(projected(hand) + random.normal(0, 0.02, (21, 2))), CAMERA, loose)
+        refine_camera(certain, crop_marked(projected(hand) + random.normal(0, 0.02, (21, 2))), VIEW, loose)
         for _ in range(300)
     ]
     positions_m = np.array([one.wrist_camera_m for one in found])

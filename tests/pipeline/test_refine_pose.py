@@ -101,6 +101,7 @@ def test_a_fingertip_takes_only_its_own_finger_along():
 CAMERA = Intrinsics(600.0, 320.0, 240.0)
 AFFINE = crop_from_image_affine(np.random.default_rng(0).uniform(100, 300, (21, 2)), "left")
 TO_CAMERA = camera_from_crop(AFFINE, CAMERA)
+VIEW = CropView(AFFINE, CAMERA)
 
 
 def in_camera(placed: PlacedHand) -> FloatArray:
@@ -112,7 +113,7 @@ def in_camera(placed: PlacedHand) -> FloatArray:
 
 def seen_by(hand: PlacedHand) -> FloatArray:
     """Return the same (21, 2) in the crop's [-1, 1]."""
-    return CropView(AFFINE, CAMERA).in_crop(in_camera(hand))
+    return VIEW.in_crop(in_camera(hand))
 
 
 def crop_with(marks: FloatArray) -> HandCrop:
@@ -124,12 +125,12 @@ def crop_with(marks: FloatArray) -> HandCrop:
 def placed() -> PlacedHand:
     """Return a hand at the network's position."""
     hand = hand_of(bent(0.3), bent(0.3))
-    return PlacedHand(hand, wrist_camera_m=wrist_from_network(hand, crop_with(np.zeros((21, 2))), CAMERA))
+    return PlacedHand(hand, wrist_camera_m=wrist_from_network(hand, VIEW))
 
 
 def test_a_detector_that_agrees_moves_nothing():
     hand = placed()
-    moved = refine_in_2d(hand, crop_with(seen_by(hand)), CAMERA, LIFT)
+    moved = refine_in_2d(hand, crop_with(seen_by(hand)), VIEW, LIFT)
     np.testing.assert_allclose(moved.hand.vertices_m, hand.hand.vertices_m, atol=1e-6)
     np.testing.assert_allclose(moved.hand.translation, hand.hand.translation, atol=1e-6)
 
@@ -137,7 +138,7 @@ def test_a_detector_that_agrees_moves_nothing():
 def test_keypoints_go_to_the_detector_s_in_the_image_and_keep_their_depth():
     hand = placed()
     marks = seen_by(hand) + np.random.default_rng(4).normal(0, 0.3 * DEFAULT_PRIOR.keypoint, (21, 2))
-    moved = refine_in_2d(hand, crop_with(marks), CAMERA, LIFT)
+    moved = refine_in_2d(hand, crop_with(marks), VIEW, LIFT)
     before, after = (np.linalg.norm(seen_by(item) - marks, axis=1).mean() for item in (hand, moved))
     assert after / before == pytest.approx(1 - FRACTION_IN_IMAGE, abs=0.08)
     # Each moves across its own line of sight.
@@ -152,7 +153,7 @@ def test_a_mark_far_off_does_not_tear_the_hand():
     hand = placed()
     marks = seen_by(hand)
     marks[8] += 1.5
-    moved = refine_in_2d(hand, crop_with(marks), CAMERA, LIFT)
+    moved = refine_in_2d(hand, crop_with(marks), VIEW, LIFT)
     assert (
         hand.hand.scale * np.linalg.norm(moved.hand.keypoints_m[8] - hand.hand.keypoints_m[8])
         < 2.5 * DEFAULT_PRIOR.keypoint

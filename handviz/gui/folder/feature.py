@@ -6,7 +6,6 @@ from pathlib import Path
 from PyQt6.QtWidgets import QFileDialog, QTabWidget
 
 from handviz.core.errors import HandvizError
-from handviz.core.paths import MODELS
 from handviz.gui.folder.exporter import InspectionExporter
 from handviz.gui.folder.image_loaders import Preview, PreviewRequest, read_preview
 from handviz.gui.folder.inspection_worker import InspectionMaker, InspectionWorker, Progress, make_inspection
@@ -42,11 +41,9 @@ class InspectionFeature(Feature):
         display: ModelDisplay,
         *,
         make: InspectionMaker = make_inspection,
-        model_dir: Path = MODELS,
     ) -> None:
         super().__init__()
         self._controller, self._pages = controller, pages
-        self._model_dir = model_dir
         self.page = InspectionPage(display)
         pages.addTab(self.page, PAGE_NAME)
         self.worker = InspectionWorker(make)
@@ -229,7 +226,7 @@ class InspectionFeature(Feature):
             self._follow_network()
 
     def _request_for(self, folder: Path) -> InspectionRequest:
-        settings = self._controller.settings
+        settings, config = self._controller.settings, self._controller.config
         return InspectionRequest(
             folder=folder,
             model=settings.pipeline.model,
@@ -237,8 +234,8 @@ class InspectionFeature(Feature):
             camera_model=saved_camera_model(self._controller.store, OTHER_SOURCES),
             hand_size=settings.pipeline.hand_size,
             side=settings.pipeline.side,
-            model_dir=self._model_dir,
-            detector=self._controller.config.detector,
+            model_dir=config.model_dir,
+            detector=config.detector,
         )
 
     def _follow_network(self) -> None:

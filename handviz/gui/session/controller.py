@@ -16,6 +16,7 @@ from handviz.gui.session.capture_thread import CaptureThread
 from handviz.gui.session.history import History, Values, names_in_words
 from handviz.gui.session.mesh_saver import MeshRequest, write_meshes
 from handviz.gui.session.messages import Answer, FrameRequest, SourceInfo, SourceLength, Status
+from handviz.gui.session.rates import Reports
 from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, flat, wanted_of_pipeline
 from handviz.gui.session.source_memory import LAST_SOURCE as LAST_SOURCE
@@ -36,6 +37,8 @@ class Controller(QObject):
 
     answered = pyqtSignal(object)
     """Answer of the present source; late ones of earlier sources are dropped"""
+    reported = pyqtSignal(object)
+    """the newest Answer, at most ten times a second while the source plays: texts are costly to paint, and are read"""
     source_opened = pyqtSignal(object)
     """SourceInfo"""
     source_changing = pyqtSignal(str)
@@ -85,6 +88,7 @@ class Controller(QObject):
         self.camera_in_use: CameraInfo | None = None
         self._fallback_clip = fallback_clip
         self._generation = 0
+        self._reports = Reports()
         self._chooses_source = False
         self._saves_source = False
         self._view_error, self._source_error, self._model_error, self._message = "", "", "", ""
@@ -97,6 +101,8 @@ class Controller(QObject):
         self._connect()
 
     def _connect(self) -> None:
+        self.answered.connect(self._reports.take)
+        self._reports.due.connect(self.reported)
         self._capture.opened.connect(self._on_opened)
         self._capture.error.connect(self._on_source_error)
         self._capture.recovered.connect(self._on_source_recovered)
@@ -129,6 +135,7 @@ class Controller(QObject):
         self._chooses_source = False
         # Signals of the workers may still be queued; they are dropped.
         self._generation += 1
+        self._reports.forget()
         self._reconstruct.stop()
         self._capture.stop()
         self._probe.stop()
@@ -145,6 +152,7 @@ class Controller(QObject):
     def _open(self, text: str, *, saves: bool = False, camera: CameraInfo | None = None) -> None:
         self._chooses_source, self._saves_source = False, saves
         self._generation += 1
+        self._reports.forget()
         self.source = None
         self._source_error = ""
         self._set_message(f"Opening {'chosen images' if text.startswith(IMAGES_PREFIX) else text}…")

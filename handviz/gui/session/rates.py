@@ -1,10 +1,15 @@
-"""Rates of events, and the times at which frames of clips are due."""
+"""Rates of events, the times at which frames of clips are due, and answers for texts, which are slower."""
 
 from collections import deque
 
+from PyQt6.QtCore import QObject, QTimer, pyqtSignal
+
 from handviz.core.records import Frame
+from handviz.gui.session.messages import Answer
 
 WINDOW_S = 2.0
+REPORT_MS = 100
+"""Between two texts about a playing source."""
 MAX_PAUSE_S = 2.0
 """Longest time between two frames of a clip at normal speed"""
 
@@ -60,3 +65,34 @@ class PlaybackClock:
         if before is None or before[0] + 1 != frame.number:
             return 1 / nominal_fps
         return min(max(frame.time_ms - before[1], 0.0) / 1000, MAX_PAUSE_S)
+
+
+class Reports(QObject):
+    """Answers for what is read: the first at once, then the newest, at most ten times a second while a source plays."""
+
+    due = pyqtSignal(object)
+    """Answer"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: Answer | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._report)
+
+    def take(self, answer: Answer) -> None:
+        """Report an answer now or later; of a paused source, where every frame is looked at, now."""
+        self._waiting = answer
+        if not self._timer.isActive() or answer.capture_rate_hz == 0:
+            self._report()
+
+    def forget(self) -> None:
+        """Drop the answer that waits."""
+        self._timer.stop()
+        self._waiting = None
+
+    def _report(self) -> None:
+        answer, self._waiting = self._waiting, None
+        if answer is not None:
+            self._timer.start(REPORT_MS)
+            self.due.emit(answer)

@@ -45,7 +45,7 @@ class SourcePanel(Panel):
         controller.source_opened.connect(self.show_source)
         controller.length_changed.connect(self.show_length)
         controller.rotated.connect(self.show_rotation)
-        controller.answered.connect(self._show_hands)
+        controller.reported.connect(self._show_hands)
 
     def _add_source_group(self) -> None:
         self.group("Source")

@@ -18,7 +18,7 @@ from PyQt6.QtWidgets import (
 from handviz.gui.session.controller import SPEEDS, Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
 from handviz.gui.widgets.bind import bind
-from handviz.gui.widgets.controls import ElidedLabel, combo_box, named_label
+from handviz.gui.widgets.controls import ElidedLabel, LiveLabel, combo_box, named_label
 from handviz.gui.widgets.icons import IconName, icon
 
 MAX_FRAME = 2_000_000_000
@@ -122,7 +122,7 @@ class Timeline(QFrame):
         row.addWidget(self.number)
         self.count = named_label("number", "")
         row.addWidget(self.count)
-        self.time = named_label("number", "")
+        self.time = LiveLabel("number")
         row.addWidget(self.time)
         row.addSpacing(6)
         self.file_name = ElidedLabel()
@@ -147,7 +147,7 @@ class Timeline(QFrame):
         controller.length_changed.connect(self.show_length)
         controller.playing_changed.connect(self.show_playing)
         controller.speed_changed.connect(self.show_speed)
-        controller.answered.connect(self.show_position)
+        controller.reported.connect(self.show_position)
         self.show_speed(controller.speed)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802

@@ -22,7 +22,15 @@ from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import LIMITS, ViewSettings
 from handviz.gui.widgets.bind import bind, button_of, radio_group
 from handviz.gui.widgets.choices import choices_of
-from handviz.gui.widgets.controls import Panel, check_box, combo_box, named_label, number_box, push_button
+from handviz.gui.widgets.controls import (
+    LiveLabel,
+    Panel,
+    check_box,
+    combo_box,
+    named_label,
+    number_box,
+    push_button,
+)
 from handviz.gui.widgets.shortcuts import Shortcut
 from handviz.rendering.options import DrawOptions
 
@@ -59,7 +67,7 @@ class PerformancePanel(QWidget):
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(3)
-        self.values = {name: named_label("number", NOTHING) for name, _ in ROWS}
+        self.values = {name: LiveLabel("number", NOTHING) for name, _ in ROWS}
         for row, (name, title) in enumerate(ROWS):
             grid.addWidget(named_label("faint", title), row, 0)
             grid.addWidget(self.values[name], row, 1, Qt.AlignmentFlag.AlignRight)

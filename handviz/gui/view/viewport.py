@@ -131,6 +131,11 @@ class Viewport(QOpenGLWidget):
         self.update()
 
     @property
+    def device_name(self) -> str:
+        """What OpenGL draws with, empty before the first paint and where nothing can be drawn."""
+        return str(self._ctx.info["GL_RENDERER"]) if self._ctx is not None else ""
+
+    @property
     def options(self) -> DrawOptions:
         """The present drawing options."""
         return self._options

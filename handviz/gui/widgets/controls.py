@@ -92,6 +92,27 @@ def number_box(limits: tuple[float, float], suffix: str) -> QDoubleSpinBox:
     return box
 
 
+class LiveLabel(QLabel):
+    """Line of text that changes with every frame; the layout hears of it only when it needs more room.
+
+    A label of free size has the window laid out, and all of it painted, for every text.
+    """
+
+    def __init__(self, name: str, text: str = "") -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setObjectName(name)
+        self.setFixedSize(0, 0)
+        self.setText(text)
+
+    def setText(self, text: str | None) -> None:  # noqa: N802
+        """Set the text; an empty one gives its room back."""
+        super().setText(text)
+        hint = self.sizeHint() if text else QSize(0, 0)
+        if not text or hint.width() > self.width() or hint.height() != self.height():
+            self.setFixedSize(hint)
+
+
 class ElidedLabel(QLabel):
     """Line of text, elided in the middle where it is too long; the tooltip has all of it."""
 
@@ -102,8 +123,9 @@ class ElidedLabel(QLabel):
 
     def setText(self, text: str | None) -> None:  # noqa: N802
         """Set the text and the tooltip."""
-        super().setText(text)
-        self.setToolTip(text or "")
+        if text != self.text():
+            super().setText(text)
+            self.setToolTip(text or "")
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """Return no width, so that long texts do not displace neighbours."""

@@ -4,8 +4,10 @@ They are no outputs of the files, so a copy in memory gets them as outputs. ``on
 module only when attention is requested.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,6 +23,8 @@ from handviz.hand_models.template import HandTemplate
 from handviz.models.onnx_contract import INPUT_NAME, checked_model, input_images
 from handviz.models.reconstructor import HOW_TO_GET
 from handviz.models.registry import list_models, model_spec
+from handviz.models.shared import SharedNetworks
+from handviz.models.trunk import FEATURE_NAMES, TRUNK_KEY
 from handviz.rendering.highlight import AttentionShown
 
 NEITHER = "{name} has no attention from vertices to joints and to each other, so there is none to show."
@@ -44,12 +48,16 @@ class AttentionMaps:
 class AttentionReader:
     """One variant's network with its attention as outputs."""
 
-    def __init__(self, model_path: Path, template: HandTemplate) -> None:
-        """Load the file; HandvizError if it is missing, damaged, of another hand model, or without such attention."""
+    def __init__(self, model_path: Path, template: HandTemplate, shared: SharedNetworks | None = None) -> None:
+        """Load the file; HandvizError if it is missing, damaged, of another hand model, or without such attention.
+
+        ``shared``: the landmark network and the trunk before a file of heads; None: its own.
+        """
         self._path = model_path
         model = _loaded(model_path, template)
         check_attention(checked_model(model_path, _metadata(model), template.fingerprint, HOW_TO_GET))
-        self._names = _attention_names(model, model_path)
+        self._inputs = _inputs_of(model_path, model, shared or SharedNetworks())
+        self._names = _attention_names(model, model_path, self._inputs(BLACK))
         content = _with_outputs(model, self._names)
         self._session = open_session(model_path, HOW_TO_GET, content=content)
         try:
@@ -69,8 +77,9 @@ class AttentionReader:
 
     def _run(self, crop: HandCrop) -> list[FloatArray]:
         """Run a crop; return the weights (1, heads, T, 21) and (1, heads, T, T)."""
-        images = input_images([crop], takes_bytes=self._session.get_inputs()[0].type == "tensor(uint8)")
-        return [np.asarray(found) for found in self._session.run(list(self._names), {INPUT_NAME: images})]
+        inputs = self._inputs(crop)
+        wanted = {item.name: inputs[item.name] for item in self._session.get_inputs()}
+        return [np.asarray(found) for found in self._session.run(list(self._names), wanted)]
 
 
 def check_attention(model: ModelId) -> None:
@@ -102,6 +111,7 @@ class AttentionSource:
     def __init__(self, model_dir: Path) -> None:
         self._model_dir = model_dir
         self._template = hand_model_for(None, model_dir)
+        self._shared = SharedNetworks()
         self._reader: tuple[ModelId, AttentionReader] | None = None
         self._maps: tuple[ModelId, HandCrop, AttentionMaps] | None = None
 
@@ -125,7 +135,7 @@ class AttentionSource:
     def _reader_of(self, model: ModelId) -> AttentionReader:
         if self._reader is None or self._reader[0] != model:
             check_attention(model)
-            self._reader = model, AttentionReader(model_file(model, self._model_dir), self._template)
+            self._reader = model, AttentionReader(model_file(model, self._model_dir), self._template, self._shared)
         return self._reader[1]
 
 
@@ -150,13 +160,23 @@ def _loaded(path: Path, template: HandTemplate) -> onnx.ModelProto:
         ) from error
 
 
+def _inputs_of(path: Path, model: onnx.ModelProto, shared: SharedNetworks) -> Callable[[HandCrop], Mapping[str, Any]]:
+    """Return what makes the inputs of the file, by their names, of a crop; HandvizError if its trunk is not there."""
+    inputs = {item.name: item for item in model.graph.input}
+    if inputs.keys() == set(FEATURE_NAMES):
+        trunk = shared.trunk_of(path, _metadata(model).get(TRUNK_KEY, ""))
+        return lambda crop: trunk.features(shared.landmarks_of([crop])).feed()
+    takes_bytes = INPUT_NAME in inputs and inputs[INPUT_NAME].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    return lambda crop: {INPUT_NAME: input_images([crop], takes_bytes=takes_bytes)}
+
+
 def _metadata(model: onnx.ModelProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def _attention_names(model: onnx.ModelProto, path: Path) -> tuple[str, str]:
-    """Return the names of the softmaxes (1, heads, T, 21) and (1, heads, T, T), found by their shapes for a black
-    image.
+def _attention_names(model: onnx.ModelProto, path: Path, black: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the names of the softmaxes (1, heads, T, 21) and (1, heads, T, T), found by their shapes for the inputs
+    of a black image.
 
     The softmaxes of the joint features have 22 tokens: only the AMVUR head has more rows than joints.
     """
@@ -164,8 +184,8 @@ def _attention_names(model: onnx.ModelProto, path: Path) -> tuple[str, str]:
     if not names:
         raise HandvizError(NEITHER.format(name=path.name), ErrorCode.MODEL_FOREIGN)
     session = onnxruntime.InferenceSession(_with_outputs(model, names), providers=[CPU_PROVIDER])
-    black = input_images([BLACK], takes_bytes=session.get_inputs()[0].type == "tensor(uint8)")
-    shapes = dict(zip(names, (np.shape(found) for found in session.run(names, {INPUT_NAME: black})), strict=True))
+    wanted = {item.name: black[item.name] for item in session.get_inputs()}
+    shapes = dict(zip(names, (np.shape(found) for found in session.run(names, wanted)), strict=True))
     wide = {name: shape[2:] for name, shape in shapes.items() if len(shape) == 4 and shape[2] > KEYPOINT_COUNT + 1}
     to_joints = [name for name, (_, keys) in wide.items() if keys == KEYPOINT_COUNT]
     to_tokens = [name for name, (rows, keys) in wide.items() if keys == rows]

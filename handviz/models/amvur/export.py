@@ -1,25 +1,35 @@
-"""Exports a trained variant as one ONNX file with the outputs of ``NetworkOutput`` and compares it with PyTorch."""
+"""Exports a trained variant as an ONNX file with the outputs of ``NetworkOutput`` and compares it with PyTorch.
 
+A file is whole, from the image to the hand, or it holds only the heads of the trunk that handviz ships: what follows
+the landmark network (``mediapipe_landmarks.onnx``) and is the same in several models, ``handviz_trunk.onnx``.
+"""
+
+import hashlib
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path, make_folder
 from handviz.core.gaussian import keypoints_from_vertices
+from handviz.core.paths import MODELS, TRUNK_NAME
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.family import FAMILY
-from handviz.models.amvur.features import PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS
-from handviz.models.amvur.model import HandModel, ModelConfig
+from handviz.models.amvur.features import PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS, ImageFeatures
+from handviz.models.amvur.model import Cached, HandModel, ModelConfig
 from handviz.models.onnx_file import (
     INPUT_NAME,
     add_metadata,
@@ -31,13 +41,28 @@ from handviz.models.onnx_file import (
     store_as_half,
     write_onnx,
 )
+from handviz.models.trunk import FEATURE_NAMES, TRUNK_INPUTS, TRUNK_KEY
 
 logger = logging.getLogger(__name__)
 MAX_DIFFERENCE_CM = 1e-4
+HEADS = "heads."
+"""Beginning of the names of the weights behind the trunk."""
+
+
+class ExportedHand(NamedTuple):
+    """Batches of the fields of ``records.NetworkOutput`` that heads predict, in metres."""
+
+    vertices_m: Tensor
+    vertex_std_m: Tensor
+    keypoints_m: Tensor
+    keypoint_std_m: Tensor
+    rotation: Tensor
+    scale: Tensor
+    translation: Tensor
 
 
 class ExportOutput(NamedTuple):
-    """Batches of the fields of ``records.NetworkOutput``, in metres."""
+    """Batches of the fields of ``records.NetworkOutput``, in metres: those of ``ExportedHand``, then MediaPipe's."""
 
     vertices_m: Tensor
     vertex_std_m: Tensor
@@ -55,8 +80,8 @@ OUTPUT_NAMES = tuple({"landmarks_m": "witness_m"}.get(name, name) for name in Ex
 """The fields as an ONNX file names them: its contract keeps the names of version 0.1."""
 
 
-class ExportModel(nn.Module):
-    """Image (B, 3, 224, 224), uint8 or in [0, 1] -> ExportOutput: units and keypoints for the live program."""
+class ExportHeads(nn.Module):
+    """ImageFeatures' feature (B, D) and joints (B, 21, W) -> ExportedHand: units and keypoints for the program."""
 
     regressor: Tensor
 
@@ -66,9 +91,8 @@ class ExportModel(nn.Module):
         regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
         self.register_buffer("regressor", regressor, persistent=False)
 
-    def forward(self, image: Tensor) -> ExportOutput:
-        cached = self.model.cached(as_floats(image))
-        output, landmarks = self.model.from_cached(cached), cached.landmarks
+    def forward(self, feature: Tensor, joints: Tensor | None) -> ExportedHand:
+        output = self.model.from_cached(ImageFeatures(feature, joints))
         keypoints = keypoints_from_vertices(
             output.mean_cm, output.log_variance, self.regressor, self.std.vertex_correlation
         )
@@ -76,7 +100,7 @@ class ExportModel(nn.Module):
             METRES_PER_CENTIMETRE * math.sqrt(scale)
             for scale in (self.std.vertex_variance_scale, self.std.keypoint_variance_scale)
         )
-        return ExportOutput(
+        return ExportedHand(
             vertices_m=output.mean_cm * METRES_PER_CENTIMETRE,
             vertex_std_m=torch.exp(0.5 * output.log_variance) * vertex_unit,
             keypoints_m=keypoints.mean * METRES_PER_CENTIMETRE,
@@ -84,10 +108,52 @@ class ExportModel(nn.Module):
             rotation=output.camera.rotation,
             scale=output.camera.scale / METRES_PER_CENTIMETRE,
             translation=output.camera.translation,
-            right_hand=torch.ones_like(output.camera.scale) if landmarks is None else landmarks[:, RIGHT_HAND_NUMBER],
-            landmarks_m=torch.zeros_like(keypoints.mean) if landmarks is None else _world_m(landmarks),
-            presence=torch.zeros_like(output.camera.scale) if landmarks is None else landmarks[:, PRESENCE_NUMBER],
         )
+
+
+class ExportModel(ExportHeads):
+    """Image (B, 3, 224, 224), uint8 or in [0, 1] -> ExportOutput."""
+
+    def forward(self, image: Tensor) -> ExportOutput:  # type: ignore[override]
+        cached = self.model.cached(as_floats(image))
+        hand, landmarks = self.of_cached(cached), cached.landmarks
+        return ExportOutput(
+            *hand,
+            right_hand=torch.ones_like(hand.scale) if landmarks is None else landmarks[:, RIGHT_HAND_NUMBER],
+            landmarks_m=torch.zeros_like(hand.keypoints_m) if landmarks is None else _world_m(landmarks),
+            presence=torch.zeros_like(hand.scale) if landmarks is None else landmarks[:, PRESENCE_NUMBER],
+        )
+
+    def of_cached(self, cached: Cached) -> ExportedHand:
+        """Return what the heads predict for maps and landmarks."""
+        seen = self.model.seen(cached)
+        return super().forward(seen.feature, seen.joints)
+
+
+class ExportTrunk(nn.Module):
+    """The landmark network's outputs (``records.CropLandmarks``, batches) -> the inputs of ``ExportHeads``."""
+
+    def __init__(self, model: HandModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, middle_map: Tensor, keypoints: Tensor, world_m: Tensor, presence: Tensor, right_hand: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        certain = torch.stack([presence, right_hand], dim=1)
+        landmarks = torch.cat([keypoints.flatten(1), world_m.flatten(1) * DECIMETRES_PER_METRE, certain], dim=1)
+        seen = self.model.seen(Cached(middle_map, landmarks))
+        assert seen.joints is not None
+        return seen.feature, seen.joints
+
+
+def trunk_inputs(cached: Cached) -> tuple[Tensor, ...]:
+    """Return the inputs of ``ExportTrunk`` of maps and landmarks, in its order."""
+    landmarks = cached.landmarks
+    assert landmarks is not None
+    screen = landmarks[:, : WORLD_NUMBERS.start].unflatten(1, (KEYPOINT_COUNT, 3))
+    certain = landmarks[:, PRESENCE_NUMBER], landmarks[:, RIGHT_HAND_NUMBER]
+    return cached.middle_map, screen, _world_m(landmarks), *certain
 
 
 def _world_m(landmarks: Tensor) -> Tensor:
@@ -117,6 +183,28 @@ class ExportMetadata:
     """"weak": trained on 2D joints alone"""
 
 
+def trunk_fingerprint(model: HandModel) -> str:
+    """Return the sha256 of all weights before the heads, by which heads name their trunk.
+
+    MediaPipe's landmark network is among them, so that heads on a stem that was trained are no shipped trunk's.
+    """
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        if not name.startswith(HEADS):
+            digest.update(f"{name} {tuple(weight.shape)}".encode())
+            digest.update(weight.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def stated_trunk(path: Path) -> str:
+    """Return the fingerprint that a trunk's file states; empty if there is no readable one."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError):
+        return ""
+    return next((entry.value for entry in model.metadata_props if entry.key == TRUNK_KEY), "")
+
+
 def _entries(config: ModelConfig, metadata: ExportMetadata) -> dict[str, str]:
     """Return the metadata of a file: what every family's files say of their model, then what is AMVUR's own."""
     (spec,) = (model for model in FAMILY.models if model.id == config.variant)
@@ -135,15 +223,25 @@ def _entries(config: ModelConfig, metadata: ExportMetadata) -> dict[str, str]:
     }
 
 
-def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> float:
-    """Return the largest difference of any output between PyTorch and ONNX for images (B, 3, 224, 224), in cm."""
+def largest_difference_cm(
+    exported: ExportModel, path: Path, images: Tensor, trunk: Path = MODELS / TRUNK_NAME
+) -> float:
+    """Return the largest difference of any output between PyTorch and ONNX for images (B, 3, 224, 224), in cm.
+
+    Of a file of heads the trunk runs too, on the landmarks of PyTorch's network.
+    """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    if session.get_inputs()[0].type == "tensor(uint8)":
-        images = as_bytes(images)
+    names = {item.name for item in session.get_inputs()}
     with torch.no_grad():
-        expected = exported(images)
-    outputs = session.run(list(OUTPUT_NAMES), {INPUT_NAME: images.numpy()})
-    found = dict(zip(ExportOutput._fields, outputs, strict=True))
+        if names == set(FEATURE_NAMES):
+            inputs = run_trunk(trunk, exported.model, images)
+            expected: ExportedHand | ExportOutput = exported.of_cached(exported.model.cached(as_floats(images)))
+            outputs = session.run(list(ExportedHand._fields), inputs)
+        else:
+            images = as_bytes(images) if session.get_inputs()[0].type == "tensor(uint8)" else images
+            expected = exported(images)
+            outputs = session.run(list(OUTPUT_NAMES), {INPUT_NAME: images.numpy()})
+    found = dict(zip(expected._fields, outputs, strict=True))
     # By how many centimetres a unit moves points at a decimetre from the wrist.
     units = dict.fromkeys(found, 100.0) | dict.fromkeys(("rotation", "translation"), 10.0)
     units |= dict.fromkeys(("scale", "right_hand", "presence"), 1.0)
@@ -151,23 +249,75 @@ def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> 
     return float(np.max([np.abs(found[name] - getattr(expected, name).numpy()).max() * units[name] for name in found]))
 
 
+def run_trunk(path: Path, model: HandModel, images: Tensor) -> dict[str, NDArray[np.float32]]:
+    """Return what a trunk's file gives for the maps and landmarks of the model's network, by the names of outputs."""
+    inputs = dict(zip(TRUNK_INPUTS, trunk_inputs(model.cached(as_floats(images))), strict=True))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    outputs = session.run(list(FEATURE_NAMES), {name: value.detach().numpy() for name, value in inputs.items()})
+    return dict(zip(FEATURE_NAMES, outputs, strict=True))
+
+
 def export_onnx(
     model: HandModel, config: ModelConfig, template: HandTemplate, path: Path, metadata: ExportMetadata, *,
-    check_images: Tensor | None = None,
+    check_images: Tensor | None = None, trunk: Path = MODELS / TRUNK_NAME,
 ) -> float:  # fmt: skip
     """Write the file and return the largest difference (cm) from PyTorch; HandvizError if it is above 1e-4 cm.
 
+    It holds the heads alone if everything before them is ``trunk`` bit for bit, else the whole network.
     The model's weights are rounded to float16, in place, which halves the file; it still computes in float32.
     """
     exported = ExportModel(rounded_to_half(model), template, metadata.std).eval()
-    make_folder(path.parent)
-    if check_images is None:
-        check_images = torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))
-    with atomic_path(path) as part:
-        write_onnx(exported, part, OUTPUT_NAMES, kind=torch.uint8)
+    entries, fingerprint = _entries(config, metadata), trunk_fingerprint(model)
+    is_heads = config.has_landmark_head and stated_trunk(trunk) == fingerprint
+
+    def write(part: Path) -> None:
+        if is_heads:
+            features = model.features
+            shapes = {"feature": (features.feature_size,), "joints": (KEYPOINT_COUNT, features.joint_width)}
+            heads = ExportHeads(model, template, metadata.std).eval()
+            write_onnx(heads, part, ExportedHand._fields, shapes)
+        else:
+            write_onnx(exported, part, OUTPUT_NAMES, kind=torch.uint8)
         store_as_half(part)
-        add_metadata(part, template, _entries(config, metadata))
-        difference = largest_difference_cm(exported, part, check_images)
+        add_metadata(part, template, entries | ({TRUNK_KEY: fingerprint} if is_heads else {}))
+
+    return _write_checked(path, write, lambda part: largest_difference_cm(exported, part, _images(check_images), trunk))
+
+
+def export_trunk(model: HandModel, path: Path, *, check_images: Tensor | None = None) -> float:
+    """Write the trunk of a model with landmarks; return the largest difference of a feature from PyTorch.
+
+    HandvizError if it is above 1e-4. The model's weights are rounded to float16, in place.
+    """
+    trunk = ExportTrunk(rounded_to_half(model)).eval()
+
+    def write(part: Path) -> None:
+        write_onnx(trunk, part, FEATURE_NAMES, TRUNK_INPUTS)
+        store_as_half(part)
+        add_metadata(part, None, {TRUNK_KEY: trunk_fingerprint(model)})
+
+    def difference(part: Path) -> float:
+        images = _images(check_images)
+        with torch.no_grad():
+            expected = dict(zip(FEATURE_NAMES, trunk(*trunk_inputs(model.cached(images))), strict=True))
+        found = run_trunk(part, model, images)
+        return float(np.max([np.abs(found[name] - expected[name].numpy()).max() for name in FEATURE_NAMES]))
+
+    return _write_checked(path, write, difference)
+
+
+def _images(images: Tensor | None) -> Tensor:
+    if images is not None:
+        return images
+    return torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))
+
+
+def _write_checked(path: Path, write: Callable[[Path], None], difference_of: Callable[[Path], float]) -> float:
+    """Write a file, compare it with PyTorch and put it in its place; HandvizError if it differs too much."""
+    make_folder(path.parent)
+    with atomic_path(path) as part:
+        write(part)
+        difference = difference_of(part)
         if not difference <= MAX_DIFFERENCE_CM:
             refused_path = refused(part, path)
             raise HandvizError(

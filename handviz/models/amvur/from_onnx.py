@@ -4,6 +4,9 @@ The exporter keeps most names. Weights of linear layers on tokens are stored tra
 by the named bias that is added to their product, by the named product that they are added to, or as the only one of
 their shape. Where a weight was multiplied with the rest pose, that is undone. The camera's standard deviations, which
 no output needs, are not in the file and are initialised again.
+
+Of a file of heads the weights before them come from the trunk's file and, as far as they are MediaPipe's own, from
+those that every new module has.
 """
 
 import dataclasses
@@ -21,17 +24,29 @@ from torch import Tensor, nn
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.onnx_runtime import ONNX_ERRORS
+from handviz.core.paths import MODELS, TRUNK_NAME
 from handviz.core.records import CROP_SIZE
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, ExportModel, largest_difference_cm
+from handviz.models.amvur.export import (
+    HEADS,
+    CalibrationMetadata,
+    ExportMetadata,
+    ExportModel,
+    largest_difference_cm,
+    trunk_fingerprint,
+)
 from handviz.models.amvur.model import HandModel, ModelConfig, build_model, current_weight_name
 from handviz.models.amvur.network import TokenLinear, VertexAttention
+from handviz.models.shared import trunk_file
+from handviz.models.trunk import TRUNK_KEY
 
 PREFIX = "model."
 NOT_IN_FILE = ("heads.camera.log_variance.weight", "heads.camera.log_variance.bias")
 PASSED_THROUGH = ("Unsqueeze", "Reshape", "Expand", "Cast")
 LANDMARKS = "landmark_head."
+OF_LANDMARK_NETWORK = (LANDMARKS, "backbone.first.", "backbone.stem_blocks.")
+"""Beginnings of the names of the weights that no file of heads or trunk holds."""
 CHECKED_CROPS = 2
 DAMAGED: tuple[type[Exception], ...] = (
     ArithmeticError,
@@ -71,6 +86,8 @@ def read_onnx(path: Path, template: HandTemplate) -> Exported:
     """
     graph = _graph_of(path)
     entries = graph.metadata
+    trunk_path = trunk_file(path) if TRUNK_KEY in entries else None
+    trunk = None if trunk_path is None else _graph_of(trunk_path)
     if entries.get("handviz.fingerprint") != template.fingerprint:
         made_for = entries.get("handviz.hand_model", "no hand model")
         raise HandvizError(
@@ -78,20 +95,31 @@ def read_onnx(path: Path, template: HandTemplate) -> Exported:
             ErrorCode.MODEL_MISMATCH,
         )
     try:
-        config, metadata = _config(entries, graph.named), _metadata(entries)
+        named = graph.named | ({} if trunk is None else trunk.named)
+        config, metadata = _config(entries, named), _metadata(entries)
         model = build_model(config, template)
-        weights = {name: torch.from_numpy(value) for name, value in _weights(graph, model).items()}
+        arrays = _weights(graph, model, *([HEADS] if trunk is not None else []))
+        if trunk is not None:
+            arrays |= _weights(trunk, model, "backbone.", "features.")
+        weights = {name: torch.from_numpy(value) for name, value in arrays.items()}
         missing, _ = model.load_state_dict(weights, strict=False)
     except DAMAGED as error:
         raise HandvizError(
             f"{path} cannot be trained on: its weights are not where they should be ({error})", ErrorCode.MODEL_FOREIGN
         ) from error
-    missing_weights = sorted(set(missing) - set(NOT_IN_FILE))
+    elsewhere = OF_LANDMARK_NETWORK if trunk is not None else ()
+    missing_weights = sorted(name for name in missing if name not in NOT_IN_FILE and not name.startswith(elsewhere))
     if missing_weights:
         raise HandvizError(
             f"{path} cannot be trained on: it lacks {', '.join(missing_weights[:3])}", ErrorCode.MODEL_FOREIGN
         )
-    _check_answers(path, ExportModel(model, template, metadata.std).eval())
+    if trunk_path is not None and trunk_fingerprint(model) != entries[TRUNK_KEY]:
+        raise HandvizError(
+            f"{path} belongs to the trunk {entries[TRUNK_KEY][:12]}, and {trunk_path} is another: put the trunk that "
+            "it was exported with beside it",
+            ErrorCode.MODEL_MISMATCH,
+        )
+    _check_answers(path, ExportModel(model, template, metadata.std).eval(), trunk_path or MODELS / TRUNK_NAME)
     return Exported(model, config, metadata)
 
 
@@ -105,10 +133,10 @@ def _graph_of(path: Path) -> "_Graph":
         ) from error
 
 
-def _check_answers(path: Path, exported: ExportModel) -> None:
+def _check_answers(path: Path, exported: ExportModel, trunk: Path) -> None:
     images = torch.rand(CHECKED_CROPS, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(1))
     try:
-        difference = largest_difference_cm(exported, path, images)
+        difference = largest_difference_cm(exported, path, images, trunk)
     except UNRUNNABLE as error:
         raise HandvizError(
             f"{path} cannot be run, so that it cannot be trained on ({error})", ErrorCode.MODEL_DAMAGED
@@ -203,9 +231,9 @@ def _config(entries: Mapping[str, str], named: Mapping[str, NDArray[np.floating]
     )
 
 
-def _weights(graph: _Graph, model: HandModel) -> dict[str, NDArray[np.floating]]:
-    """Return every weight of the module that the file holds, by the module's names."""
-    expected = model.state_dict()
+def _weights(graph: _Graph, model: HandModel, *parts: str) -> dict[str, NDArray[np.floating]]:
+    """Return every weight of the module that the file holds, by the module's names; ``parts``: only what begins so."""
+    expected = {name: weight for name, weight in model.state_dict().items() if name.startswith(parts or "")}
     found = {name: graph.named[name] for name in expected if name in graph.named}
     for name in expected:  # Untrained blocks equal those of the landmark head, and equal constants are stored once.
         if name not in found and (twin := _twin(name)) in graph.named:
@@ -214,7 +242,7 @@ def _weights(graph: _Graph, model: HandModel) -> dict[str, NDArray[np.floating]]
     for name, module in model.named_modules():
         if f"{name}.weight" in expected and f"{name}.weight" not in found and f"{name}.bias" in graph.named:
             _take(found, f"{name}.weight", graph.factor(graph.added_to(PREFIX + f"{name}.bias")), used)
-        if isinstance(module, TokenLinear):
+        if isinstance(module, TokenLinear) and f"{name}.of_position.weight" in expected:
             _take(found, f"{name}.of_position.weight", _of_position(graph, name, model), used)
     for name, weight in expected.items():
         if name not in found and name not in NOT_IN_FILE:

@@ -1,22 +1,28 @@
 """The landmark network of MediaPipe Hands (Apache-2.0) as a backbone; its batch normalisation is folded in.
 
-The weights come from MediaPipe's own file through build_backbone.py.
+The weights are those of ``mediapipe_landmarks.onnx``, which has them in MediaPipe's own task file.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import onnx
 import torch
-from safetensors import SafetensorError
+from google.protobuf.message import DecodeError
 from torch import Tensor, nn
 from torch.nn import functional
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.network_files import loaded_file
-from handviz.core.paths import BACKBONE_FILE, restore_or_build
+from handviz.core.paths import LANDMARK_FILE, LANDMARKER_FILE
 from handviz.core.records import KEYPOINT_COUNT
+from handviz.detection.detector_files import GET_GRAPHS, check_graph
 from handviz.models.backbones.interface import Backbone
-from handviz.models.backbones.weight_files import load_weights
+
+STORED_AS_HALF = "_half"
+"""End of the names of the ONNX file's weights, which are float16 in TensorFlow's order of axes."""
 
 
 class SameConvolution(nn.Conv2d):
@@ -151,21 +157,43 @@ class MediaPipeLandmarkNet(nn.Module):
         return self.heads(self.backbone(image).global_feature)
 
 
-def load_mediapipe_landmark_net(path: Path = BACKBONE_FILE) -> MediaPipeLandmarkNet:
-    """Load MediaPipe's network with its own weights in fp32; HandvizError if the file is missing or another."""
+def load_mediapipe_landmark_net(path: Path = LANDMARK_FILE) -> MediaPipeLandmarkNet:
+    """Load MediaPipe's network with its own weights in fp32.
+
+    HandvizError if the file, or the task file beside it that has its weights, is missing or another.
+    """
+    check_graph(path, path.with_name(LANDMARKER_FILE.name))
     network = MediaPipeLandmarkNet()
     try:
-        weights = load_weights(path)
-        network.load_state_dict(weights)
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        network.load_state_dict(dict(_stored_weights(path)))
+    except (OSError, DecodeError, RuntimeError, ValueError, LookupError) as error:
         raise HandvizError(
-            f"{path} is missing or is not MediaPipe's hand network ({error}): {restore_or_build('build backbone')}",
-            ErrorCode.MODEL_DAMAGED,
+            f"{path} is damaged or is not MediaPipe's hand network ({error}): {GET_GRAPHS}", ErrorCode.MODEL_DAMAGED
         ) from error
     loaded_file(path)
     return network
 
 
-def load_mediapipe_hand(path: Path = BACKBONE_FILE) -> MediaPipeHand:
+def _stored_weights(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """Yield the weights of the ONNX file by name, in PyTorch's order of axes; ValueError if one is not finite.
+
+    They are read from the task file beside it, whatever file the ONNX file names.
+    """
+    model = onnx.load(path, load_external_data=False)
+    content = path.with_name(LANDMARKER_FILE.name).read_bytes()
+    orders = {node.output[0]: list(node.attribute[0].ints) for node in model.graph.node if node.op_type == "Transpose"}
+    for constant in model.graph.initializer:
+        if not constant.name.endswith(STORED_AS_HALF):
+            continue
+        name = constant.name.removesuffix(STORED_AS_HALF)
+        place = {entry.key: entry.value for entry in constant.external_data}
+        values = np.frombuffer(content, np.float16, int(place["length"]) // 2, int(place["offset"]))
+        stored = values.reshape(constant.dims).astype(np.float32)
+        if not np.isfinite(stored).all():
+            raise ValueError(f"its weights {name:.80} are not finite: it is damaged")
+        yield name, torch.from_numpy(stored.transpose(orders.get(name, range(stored.ndim))).copy())
+
+
+def load_mediapipe_hand(path: Path = LANDMARK_FILE) -> MediaPipeHand:
     """Load the backbone alone, with MediaPipe's weights; HandvizError if the file is missing or another."""
     return load_mediapipe_landmark_net(path).backbone

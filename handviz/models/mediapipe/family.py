@@ -1,5 +1,6 @@
 """The family MediaPipe: one model, for the registry."""
 
+from handviz.core.paths import LANDMARK_FILE
 from handviz.models.base import LoadContext, ModelFamily, ModelSpec, Reconstructor
 
 
@@ -21,7 +22,8 @@ FAMILY = ModelFamily(
             frozenset({"landmarks"}),
             _load,
             hint="The open hand fitted to MediaPipe's landmarks, without uncertainty",
-            file_name="handviz_prior.onnx",
+            file_name=LANDMARK_FILE.name,
+            is_always_shipped=True,
         ),
     ),
 )

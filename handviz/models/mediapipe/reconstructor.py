@@ -1,22 +1,17 @@
-"""Crops -> MediaPipe's landmarks -> hands. The landmark network is a part of every ONNX file of AMVUR's."""
+"""Crops -> MediaPipe's landmarks -> hands."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine
-from handviz.core.paths import RESTORE
-from handviz.core.records import DEFAULT_CROP, FloatArray, HandCrop, NetworkOutput
+from handviz.core.records import DEFAULT_CROP, CropLandmarks, FloatArray, HandCrop, NetworkOutput
 from handviz.detection.crop import as_the_detector_marks_them
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.base import LoadContext
 from handviz.models.mediapipe.fit import fit_to_landmarks
-from handviz.models.reconstructor import load_onnx
+from handviz.models.reconstructor import with_landmarks
 
-FILE_OF = "prior"
-"""The model of the smallest file with the landmark network."""
 MAX_SIZE_RATIO = 4.0
 """Between a hand's size by the detector and by its crop; beyond, the detector's keypoints are no hand's."""
 
@@ -25,48 +20,40 @@ class LandmarkReconstructor:
     """The landmark network, and the open hand fitted to its landmarks."""
 
     def __init__(self, context: LoadContext) -> None:
-        """Load the file; HandvizError if it is missing, damaged or without landmarks."""
-        self._network = load_onnx(FILE_OF, replace(context, hand_model=None))
+        """Open the network unless another model has; HandvizError if its file is missing or damaged."""
+        self._shared, self._device = context.shared, context.device
         self.template = load_open_hand()
-        self.provider = self._network.provider
-        self.file = self._network.file
+        network = self._shared.landmark_network(self._device)
+        self.provider, self.file = network.provider, network.file
         fit_to_landmarks(np.zeros((1, 21, 3)))  # prepares the prior, which takes longer than a fit
 
     def reconstruct(self, crops: Sequence[HandCrop]) -> list[NetworkOutput]:
         """Return one hand per crop, in order; HandvizError if the network gives no finite landmarks."""
         if not crops:
             return []
-        found = self._network.reconstruct(crops)
-        fitted = fit_to_landmarks(np.stack([_landmarks(hand) for hand in found]))
+        landmarks = self._shared.landmarks_of(crops, self._device)
+        fitted = fit_to_landmarks(np.stack([found.world_m for found in landmarks]))
         return [
-            _hand(crop, hand, *arrays)
-            for crop, hand, *arrays in zip(
-                crops, found, fitted.vertices_m, fitted.keypoints_m, fitted.rotation, strict=True
+            _hand(crop, found, *arrays)
+            for crop, found, *arrays in zip(
+                crops, landmarks, fitted.vertices_m, fitted.keypoints_m, fitted.rotation, strict=True
             )
         ]
 
 
-def _landmarks(hand: NetworkOutput) -> FloatArray:
-    if hand.landmarks_m is None:
-        raise HandvizError(f"the file of {FILE_OF} has no landmarks of MediaPipe: {RESTORE}", ErrorCode.MODEL_FOREIGN)
-    return hand.landmarks_m
-
-
 def _hand(
-    crop: HandCrop, found: NetworkOutput, vertices_m: FloatArray, keypoints_m: FloatArray, rotation: FloatArray
+    crop: HandCrop, landmarks: CropLandmarks, vertices_m: FloatArray, keypoints_m: FloatArray, rotation: FloatArray
 ) -> NetworkOutput:
-    """Return the fitted hand, with what the file says of landmarks, presence and side."""
+    """Return the fitted hand, with what the network says of landmarks, presence and side."""
     scale, translation = placed_in_crop(crop, keypoints_m @ rotation.T)
-    return replace(
-        found,
+    hand = NetworkOutput(
         vertices_m=vertices_m.astype(np.float32),
         keypoints_m=keypoints_m.astype(np.float32),
         rotation=rotation.astype(np.float32),
         scale=scale,
         translation=translation.astype(np.float32),
-        vertex_std_m=None,
-        keypoint_std_m=None,
     )
+    return with_landmarks(hand, landmarks)
 
 
 def placed_in_crop(crop: HandCrop, keypoints_m: FloatArray) -> tuple[float, FloatArray]:
