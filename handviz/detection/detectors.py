@@ -4,8 +4,6 @@
 library is imported only where it is chosen.
 """
 
-import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 from weakref import WeakValueDictionary
@@ -13,7 +11,6 @@ from weakref import WeakValueDictionary
 from handviz.core.arguments import Option
 from handviz.core.paths import LANDMARK_FILE, LANDMARKER_FILE, PALM_FILE
 from handviz.core.records import Detection, DetectorChoice, Device, Frame
-from handviz.detection.still_search import STILL_PALM_SCORE, search_still
 from handviz.detection.tracking import HandTracker
 
 if TYPE_CHECKING:
@@ -44,21 +41,6 @@ class Detector(Protocol):
         ...
 
 
-class _StillDetector:
-    """Palm detector and landmark network in ONNX Runtime, on several views of each image."""
-
-    def __init__(self, networks: "HandDetector", max_hands: int) -> None:
-        self._networks, self._max_hands = networks, max_hands
-
-    def detect(self, frame: Frame) -> tuple[Detection, ...]:
-        """Return the hands of a still image, as ``Detector`` says."""
-        find = partial(self._networks.detect_image, max_hands=self._max_hands, min_score=STILL_PALM_SCORE)
-        return search_still(frame.image, find, max_hands=sys.maxsize)
-
-    def close(self) -> None:
-        """Do nothing: the networks are freed with the detector."""
-
-
 def files_of(choice: DetectorChoice) -> tuple[Path, ...]:
     """Return the shipped files that a detector reads."""
     return (LANDMARKER_FILE, PALM_FILE, LANDMARK_FILE) if choice == "handviz" else (LANDMARKER_FILE,)
@@ -78,7 +60,7 @@ def make_detector(
     """Return a detector of so many hands; HandvizError if its files are missing, damaged or foreign.
 
     ``file``: MediaPipe's task file, whose weights both use; the graphs of ``handviz`` lie beside it. ``video``: frames
-    follow each other; if not, each is a still image, and ``max_hands`` is the number looked for in each of its views.
+    follow each other; if not, each is a still image, and all of its hands are looked for.
     ``tracker``: the caller's, which gets what is found and knows where hands of a stream are expected; None: its own.
     ``is_beside``: palms of a stream are searched on a thread of their own. ``landmarks``: a landmark network that the
     caller runs too; None: that of the folder. ``device``: where the networks of ``handviz`` run.
@@ -90,7 +72,9 @@ def make_detector(
         return HandLandmarker(file, max_hands=max_hands, video=video)
     networks = _networks_in(file.parent, landmarks, device)
     if not video:
-        return _StillDetector(networks, max_hands)
+        from handviz.detection.stills import StillDetector
+
+        return StillDetector(networks)
     from handviz.detection.live import LiveDetector
 
     return LiveDetector(networks, tracker, max_hands=max_hands, is_beside=is_beside)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.geometry import apply_affine
 from handviz.core.paths import PALM_FILE
 from handviz.core.records import CROP_SIZE, Device, FloatArray
 from handviz.detection.task_networks import TaskNetwork
@@ -91,12 +92,17 @@ class PalmDetector:
         if not images:
             return []
         squares = [whole_square(image) for image in images]
-        batch = np.stack(
-            [
-                square.cut_out(image, PALM_SIZE, border=cv2.BORDER_CONSTANT)
-                for square, image in zip(squares, images, strict=True)
-            ]
-        ).transpose(0, 3, 1, 2)
+        cut = [
+            square.cut_out(image, PALM_SIZE, border=cv2.BORDER_CONSTANT)
+            for square, image in zip(squares, images, strict=True)
+        ]
+        return self.find_in_squares(cut, squares, min_score)
+
+    def find_in_squares(
+        self, cut: Sequence[NDArray[np.uint8]], squares: Sequence[HandSquare], min_score: float
+    ) -> list[list[Palm]]:
+        """Return the palms that squares of an image, cut out as (192, 192, 3) RGB, show, in the image's pixels."""
+        batch = np.stack(cut).transpose(0, 3, 1, 2)
         found = self._network.run(np.ascontiguousarray(batch))
         return [
             palms_of(boxes, scores, square, min_score)
@@ -161,8 +167,10 @@ def _union_fractions(box: FloatArray, boxes: FloatArray) -> FloatArray:
 
 
 def _palm(score: float, points: FloatArray, square: HandSquare) -> Palm:
-    points_px = square.centre_px + (points - 0.5) * square.side_px
-    return Palm(score, points_px[:2].ravel(), points_px[2:])
+    """Return a palm whose points (9, 2) are fractions of a square; its box stays upright where the square is turned."""
+    affine = square.image_from_square(1)
+    middle_px, half_px = apply_affine(affine, points[:2].mean(axis=0)), (points[1] - points[0]) / 2 * square.side_px
+    return Palm(score, np.concatenate([middle_px - half_px, middle_px + half_px]), apply_affine(affine, points[2:]))
 
 
 def square_of_palm(palm: Palm, *, turn_rad: float = MEDIAPIPE_TURN_RAD) -> HandSquare:

@@ -18,6 +18,8 @@ WEAK_PRESENCE, DOUBTFUL_PRESENCE = 0.5, 0.7
 """Below the first a hand of little support is none; below the second only if its mesh and its detection disagree, or if
 a better hand is in the image. Covered hands with much support reach 0.4."""
 LITTLE_SUPPORT = 5.0
+MIN_RIGHT_HAND = 0.2
+"""A hand of little support that the network is so sure to be the other side's is none: both look at something else."""
 MAX_DISTANCE = 0.1
 """Between the keypoints of mesh and detection, as a fraction of the longer side of their box."""
 COVER_OF_ONE_HAND, SUPPORT_OF_ONE_HAND = 0.5, 2.0
@@ -58,10 +60,12 @@ def indices_of_true_hands(candidates: Sequence[Candidate]) -> list[int]:
 
 def _is_no_hand(candidate: Candidate, *, first: bool) -> bool:
     """Return whether MediaPipe's heads see no hand; networks without them know nothing of it."""
-    presence = candidate.canonical.presence
-    if candidate.canonical.landmarks_m is None or presence >= DOUBTFUL_PRESENCE:
+    presence, is_little = candidate.canonical.presence, candidate.support < LITTLE_SUPPORT
+    if candidate.canonical.landmarks_m is None:
         return False
-    if candidate.support >= LITTLE_SUPPORT:
+    if is_little and not candidate.other_side and candidate.canonical.right_hand < MIN_RIGHT_HAND:
+        return True
+    if presence >= DOUBTFUL_PRESENCE or not is_little:
         return presence < MIN_PRESENCE
     disagrees = not candidate.other_side and candidate.distance > MAX_DISTANCE
     return presence < WEAK_PRESENCE or disagrees or not first

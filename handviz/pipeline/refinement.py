@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from handviz.core.camera_model import HandSize
 from handviz.core.geometry import apply_affine, cross_matrix, procrustes_aligned, rotation_from_axis_angle
-from handviz.core.records import CropSpec, FloatArray, HandCrop, Handedness, NetworkOutput, PlacedHand
+from handviz.core.records import CropSpec, Detection, FloatArray, HandCrop, Handedness, NetworkOutput, PlacedHand
 from handviz.detection.crop import (
     NETWORK_LOG_DEPTH_STD,
     NETWORK_SHIFT_STD,
@@ -39,6 +39,8 @@ STEPS = 5
 HUBER_LIMIT = 2.0
 RECHECK_BELOW = 0.5
 MIN_IMPROVEMENT = 0.4
+SURE_SIDE = 0.9
+"""Score of a detection whose side is not judged again: the wide crop of a hand behind another shows that one too."""
 
 
 # A measured hand makes the metres of an image true: mesh and distance are scaled to the measured size.
@@ -285,19 +287,23 @@ def reconstruct_with_recheck(
 ) -> tuple[list[HandCrop], list[NetworkOutput]]:
     """Reconstruct crops of an RGB image (H, W, 3); as the other hand where that fits far better.
 
-    Hands whose side the user stated stay as they are.
+    Hands whose side the user stated, or the detector is sure of, stay as they are.
     """
     chosen, hands = list(crops), network.reconstruct(crops)
     rechecked = [
         index
         for index, (hand, crop) in enumerate(zip(hands, crops, strict=True))
-        if hand.right_hand < RECHECK_BELOW and not crop.detection.side_is_stated
+        if hand.right_hand < RECHECK_BELOW and not _is_sure(crop.detection)
     ]
     others = [_crop_as_other_hand(image, crops[index], network.spec.crop) for index in rechecked]
     for index, crop, hand in zip(rechecked, others, network.reconstruct(others), strict=True):
         if hand.right_hand - hands[index].right_hand > MIN_IMPROVEMENT:
             chosen[index], hands[index] = crop, hand
     return chosen, hands
+
+
+def _is_sure(detection: Detection) -> bool:
+    return detection.side_is_stated or detection.score >= SURE_SIDE
 
 
 def _crop_as_other_hand(image: NDArray[np.uint8], crop: HandCrop, spec: CropSpec) -> HandCrop:

@@ -16,6 +16,7 @@ def candidate(
     other_side: bool = False,
     heads: bool = True,
     support: float = 3.0,
+    right_hand: float = 0.9,
 ) -> Candidate:
     """Return a hand whose mesh lies this fraction of the box from its detection."""
     box_px = float(np.ptp(mesh.keypoints_px, axis=0).max())
@@ -25,7 +26,8 @@ def candidate(
     fields = constant_hand()
     fields["scale"] = float(fields["scale"])
     landmarks_m = np.zeros((21, 3)) if heads else None
-    return Candidate(detection, NetworkOutput(**fields, presence=presence, landmarks_m=landmarks_m), moved, other_side)
+    output = NetworkOutput(**fields, presence=presence, landmarks_m=landmarks_m, right_hand=right_hand)
+    return Candidate(detection, output, moved, other_side)
 
 
 HERE, BESIDE = made_up_hand(), made_up_hand(wrist_px=(500.0, 200.0))
@@ -51,6 +53,14 @@ def test_a_doubtful_hand_beside_a_better_one_is_none() -> None:
     assert indices_of_true_hands([sure, candidate(BESIDE, presence=0.3, support=9.0)]) == [0]
     assert indices_of_true_hands([doubtful, sure]) == [0, 1]
     assert indices_of_true_hands([candidate(HERE, presence=0.1), doubtful]) == [1]
+
+
+def test_a_little_supported_hand_that_looks_like_the_other_side_is_none() -> None:
+    assert indices_of_true_hands([candidate(HERE, right_hand=0.1)]) == []
+    assert indices_of_true_hands([candidate(HERE, right_hand=0.1, heads=False)]) == [0]
+    # A hand before another one: the wide crop shows that one too.
+    assert indices_of_true_hands([candidate(HERE, right_hand=0.1, support=20.0)]) == [0]
+    assert indices_of_true_hands([candidate(HERE, right_hand=0.1, other_side=True)]) == [0]
 
 
 def test_a_second_mesh_on_one_hand_is_left_out() -> None:

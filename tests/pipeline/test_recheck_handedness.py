@@ -14,6 +14,7 @@ from tests.hands import made_up_detection
 from tests.tiny_network import constant_hand
 
 IMAGE = np.full((240, 320, 3), 90, np.uint8)
+UNSURE = replace(made_up_detection(), score=0.7)
 
 
 class LandmarkHead:
@@ -43,7 +44,7 @@ class LandmarkHead:
 )
 def test_the_other_side_needs_uncertainty_and_a_clear_lead(right, left, chosen, asked):
     network = LandmarkHead(right, left)
-    crop = crop_hand(IMAGE, made_up_detection())
+    crop = crop_hand(IMAGE, UNSURE)
     (kept,), (hand,) = reconstruct_with_recheck(IMAGE, [crop], network)
     assert kept.detection.handedness == chosen
     assert hand.right_hand == network.sure[chosen]
@@ -55,8 +56,7 @@ def test_the_other_side_needs_uncertainty_and_a_clear_lead(right, left, chosen, 
 
 
 def test_a_left_hand_may_turn_out_right_and_others_stay():
-    left = replace(made_up_detection(), handedness="left")
-    crops = [crop_hand(IMAGE, left), crop_hand(IMAGE, made_up_detection())]
+    crops = [crop_hand(IMAGE, replace(UNSURE, handedness="left")), crop_hand(IMAGE, UNSURE)]
     chosen, hands = reconstruct_with_recheck(IMAGE, crops, LandmarkHead(0.95, 0.05))
     assert [crop.detection.handedness for crop in chosen] == ["right", "right"]
     assert len(hands) == 2
@@ -64,7 +64,15 @@ def test_a_left_hand_may_turn_out_right_and_others_stay():
 
 def test_a_side_that_the_user_stated_is_not_rechecked():
     network = LandmarkHead(0.02, 0.9)
-    crop = crop_hand(IMAGE, replace(made_up_detection(), side_is_stated=True))
+    crop = crop_hand(IMAGE, replace(UNSURE, side_is_stated=True))
+    (kept,), _ = reconstruct_with_recheck(IMAGE, [crop], network)
+    assert (kept.detection.handedness, network.asked) == ("right", 1)
+
+
+def test_a_side_that_the_detector_is_sure_of_is_not_rechecked():
+    """The wide crop of a hand before another one shows that one too."""
+    network = LandmarkHead(0.02, 0.9)
+    crop = crop_hand(IMAGE, replace(UNSURE, score=0.95))
     (kept,), _ = reconstruct_with_recheck(IMAGE, [crop], network)
     assert (kept.detection.handedness, network.asked) == ("right", 1)
 
