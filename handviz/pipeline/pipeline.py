@@ -1,14 +1,12 @@
 """Frame -> hands: detector, crop, network, refinement and smoothing, for the live program and the commands."""
 
-import itertools
 import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,32 +16,86 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.network_files import loaded_file
 from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME
 from handviz.core.records import (
-    DEFAULT_CROP,
     Detection,
     Frame,
     FrameResult,
     HandCrop,
     HandMesh,
-    HandTexture,
     Intrinsics,
     ModelId,
     NetworkFile,
     NetworkRole,
     StageTimes,
 )
-from handviz.detection.crop import crop_hand, mesh_in_crop
+from handviz.detection.crop import crop_hand
 from handviz.detection.detectors import Detector, make_detector
 from handviz.detection.landmark_network import LandmarkNetwork
 from handviz.detection.tracking import HandTracker, override_handedness
 from handviz.hand_models.choice import hand_model, hand_model_for, which_file
-from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.base import LoadContext
 from handviz.models.reconstructor import LoadedModel, ModelCache
 from handviz.models.registry import family_members, model_ids
 from handviz.pipeline.kalman import ModelSmoothers
 from handviz.pipeline.reconstruction import FrameConditions, HandMaker, Reconstruction
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
-from handviz.pipeline.texture_fusion import HandTexturer, TextureCache, Texturer
+from handviz.pipeline.texture_fusion import FrameTextures
+
+_HandsOfModels = dict[ModelId, tuple[HandMesh, ...]]
+
+
+@dataclass(frozen=True)
+class _Requests:
+    """What other threads have asked for since the last frame."""
+
+    reset: bool = False
+    new_hands: bool = False
+    """The reset is to another source, whose hands have other numbers."""
+    forget_textures: bool = False
+
+
+class _Seen(NamedTuple):
+    """What the detector found in a frame."""
+
+    detections: tuple[Detection, ...]
+    hidden: int
+    """How many more the user has hidden."""
+    left_out: int
+    """How many more a still image has beyond the most hands of one."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """What the models made of a frame, before smoothing."""
+
+    crops: list[HandCrop]
+    """Of the chosen model's true hands."""
+    hands: _HandsOfModels
+    errors: dict[ModelId, str]
+    """Of the other models."""
+    failure: str
+    """Of the chosen one."""
+
+    @property
+    def detections(self) -> tuple[Detection, ...]:
+        """Those of the crops."""
+        return tuple(crop.detection for crop in self.crops)
+
+
+class _StageClock:
+    """Measures the stages of a frame, which follow each other."""
+
+    def __init__(self) -> None:
+        self._since_s = time.perf_counter()
+        self._times_ms: dict[str, float] = {}
+
+    def end(self, stage: str) -> None:
+        """Note the end of a stage, a field of ``StageTimes``, and the beginning of the next."""
+        since_s, self._since_s = self._since_s, time.perf_counter()
+        self._times_ms[stage] = (self._since_s - since_s) * 1000
+
+    def times(self) -> StageTimes:
+        """Return the times of the stages that have ended."""
+        return StageTimes(**self._times_ms)
 
 
 class Pipeline:
@@ -62,38 +114,27 @@ class Pipeline:
         self._settings = self._current = settings = settings or PipelineSettings()
         self._config = config = config or PipelineConfig()
         self._lock = threading.Lock()
-        self._smoothers = ModelSmoothers(settings.smoothing_kind, settings.smoothing)
-        self._reset_requested = False
-        self._forget_requested = False
-        self._texture_error = ""
-        self._texturer: HandTexturer | None = None
+        self._requests = _Requests()
         self._video = config.video
-        self._tracker, self._new_hands_requested = HandTracker(video=config.video), False
+        self._tracker = HandTracker(video=config.video)
         self._last_frame: tuple[int, weakref.ref[NDArray[np.uint8]]] | None = None
         self._model = self._used_model = settings.model
-        template = hand_model_for(config.hand_model, config.model_dir)
         self._maker = HandMaker(config)
-        open_hand = load_open_hand()
-        self._texture_cache = TextureCache(open_hand.faces, open_hand.vertex_count)
+        self._smoothers = ModelSmoothers(settings.smoothing_kind, settings.smoothing)
+        self._textures = FrameTextures(config.model_dir / TEXTURE_NAME, is_wanted=settings.texture)
         self._owns_models = models is None
         self._cache = models or ModelCache(LoadContext(config.model_dir, config.hand_model))
-        first = self._cache.request(settings.model)
         try:
-            # In parallel, since both take most of a second on a slow machine.
-            self._maker.prepare(template)
-            self._landmarker = self._new_landmarker()
-            self._detector_file = loaded_file(config.landmarker)
-            network = self._loaded(first)
-            self.template = network.template
-            """The hand model of the chosen model."""
-            self._check_hand_model(network)
-            self.provider = network.provider
-            """The execution provider in use."""
-            self.networks: Mapping[NetworkRole, NetworkFile] = self._files(network, with_texture=False)
-            """The files in use, without the texture net; ``FrameResult.networks`` has it."""
+            network, self._landmarker, self._detector_file = self._load()
         except BaseException:
             self._close_models()
             raise
+        self.template = network.template
+        """The hand model of the chosen model."""
+        self.provider = network.provider
+        """The execution provider in use."""
+        self.networks: Mapping[NetworkRole, NetworkFile] = self._files(network, with_texture=False)
+        """The files in use, without the texture net; ``FrameResult.networks`` has it."""
         for model in (*settings.others, *(family_members(settings.model) if config.preload_others else ())):
             self._cache.request(model)
 
@@ -119,8 +160,7 @@ class Pipeline:
             before, self._settings = self._settings, settings
             if settings.model != before.model:
                 self._model = settings.model
-            if settings.texture != before.texture:
-                self._texture_error = ""
+        self._textures.want(settings.texture)
         if settings.model != before.model:
             self._cache.request(settings.model)
         if settings.others != before.others:
@@ -131,12 +171,11 @@ class Pipeline:
         """Return all hands of a frame; HandvizError if the chosen model cannot be used (the last one comes back)."""
         model = self._begin()
         intrinsics = intrinsics_of_frame(self._current.camera_model, frame)
-        return self._process(frame, self._network(model), model, intrinsics)
+        return self._process(frame, self._network(model), intrinsics)
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
         """Process a frame with a K of its own."""
-        model = self._begin()
-        return self._process(frame, self._network(model), model, intrinsics)
+        return self._process(frame, self._network(self._begin()), intrinsics)
 
     def flip_hand(self, track_id: int, /) -> None:
         """Give the hand of this number the other side than it was shown with, from the next frame on."""
@@ -153,7 +192,7 @@ class Pipeline:
     def forget_texture(self) -> None:
         """Reset the fused textures before the next frame."""
         with self._lock:
-            self._forget_requested = True
+            self._requests = replace(self._requests, forget_textures=True)
 
     def reset(self, *, video: bool | None = None, same_hands: bool = False) -> None:
         """Start again: the next frame does not follow the last one; ``video``: whether later ones follow each other.
@@ -161,9 +200,12 @@ class Pipeline:
         ``same_hands``: it is another position in the same source, so that hands keep numbers, overrides and textures.
         """
         with self._lock:
-            self._reset_requested = True
-            self._new_hands_requested = self._new_hands_requested or not same_hands
-            self._forget_requested = self._forget_requested or not same_hands
+            before = self._requests
+            self._requests = _Requests(
+                reset=True,
+                new_hands=before.new_hands or not same_hands,
+                forget_textures=before.forget_textures or not same_hands,
+            )
             self._video = self._video if video is None else video
 
     def close(self) -> None:
@@ -187,92 +229,99 @@ class Pipeline:
         """Carry out requested resets; return the model of this frame, whose settings are ``_current``."""
         with self._lock:
             model, before, self._current = self._model, self._current, self._settings
-            reset, self._reset_requested = self._reset_requested, False
-            new_hands, self._new_hands_requested = self._new_hands_requested, False
-            forget, self._forget_requested = self._forget_requested, False
+            requests, self._requests = self._requests, _Requests()
         # Here and not in ``apply``, whose thread may be another one than that of the smoothers.
         if self._current.smoothing != before.smoothing:
             self._smoothers.set_strength(self._current.smoothing)
         if self._current.smoothing_kind != before.smoothing_kind:
             self._smoothers.set_kind(self._current.smoothing_kind)
-        if reset or (self._video and self._current.max_hands != before.max_hands):
+        if requests.reset or (self._video and self._current.max_hands != before.max_hands):
             self._landmarker.close()
             self._landmarker = self._new_landmarker()
-        if reset:
+        if requests.reset:
             self._smoothers.reset()
-            self._tracker.reset(video=self._video, same_hands=not new_hands)
+            self._tracker.reset(video=self._video, same_hands=not requests.new_hands)
             self._last_frame = None
-        if forget:
-            self._texture_cache.forget()
+        if requests.forget_textures:
+            self._textures.forget()
         return model
 
-    def _process(self, frame: Frame, network: LoadedModel, model: ModelId, intrinsics: Intrinsics) -> FrameResult:
-        times_s = [time.perf_counter()]
-        side = self._current.side
-        is_again, self._last_frame = self._is_last(frame), (frame.number, weakref.ref(frame.image))
-        seen, left_out = self._detected(frame)
-        tracked = self._tracker.update(seen, frame_key=_key_of(frame), is_again=is_again)
-        detections, hidden = override_handedness(tracked, side), self._tracker.hidden
-        times_s.append(time.perf_counter())
-        crops = [crop_hand(frame.image, detection, network.spec.crop) for detection in detections]
-        times_s.append(time.perf_counter())
-        conditions = FrameConditions(frame.image, intrinsics, side, self._current.hand_size, self._video)
-        made, failure = self._made(crops, network, conditions)
-        found_hands = tuple(made.hands[index] for index in made.true_indices)
-        if not failure:
-            detections = tuple(detections[index] for index in made.true_indices)
-        found, errors = self._by_others(model, detections, conditions)
-        crops = [made.crops[index] for index in made.true_indices]
-        detections = tuple(crop.detection for crop in crops)
-        self._tracker.note_sides(detections)
-        times_s.append(time.perf_counter())
-        time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
-        others = {model: found_hands, **found}
-        if self._video:
-            others = self._smoothers.smooth(others, time_ms)
-        hands = others.pop(model)
-        times_s.append(time.perf_counter())
-        textures = self._textures(frame, crops, found_hands, network)
-        if textures:
-            hands = tuple(
-                replace(hand, texture=replace(own, sampled_px=found.vertices_px))
-                for hand, own, found in zip(hands, textures, found_hands, strict=True)
-            )
-            hands = self._texture_cache.fuse(hands) if self._video else hands
-            others = {name: _with_textures_of(hands, those) for name, those in others.items()}
-        times_s.append(time.perf_counter())
-        steps = [(end - start) * 1000 for start, end in itertools.pairwise(times_s)]
-        with self._lock:
-            error = self._texture_error
-        times = StageTimes(*steps)
-        files = self._files(network, with_texture=bool(textures))
-        compared = tuple(name for name in model_ids() if name == model or name in others or name in errors)
-        compared = compared if others or errors else ()
-        crops_of = tuple(crops)
+    def _process(self, frame: Frame, network: LoadedModel, intrinsics: Intrinsics) -> FrameResult:
+        clock, current, model = _StageClock(), self._current, network.spec.id
+        seen = self._detected(frame)
+        clock.end("detect_ms")
+        crops = [crop_hand(frame.image, detection, network.spec.crop) for detection in seen.detections]
+        clock.end("crop_ms")
+        conditions = FrameConditions(frame.image, intrinsics, current.side, current.hand_size, self._video)
+        made = self._reconstructed(seen.detections, crops, network, conditions)
+        self._tracker.note_sides(made.detections)
+        clock.end("reconstruct_ms")
+        hands = self._smoothed(made.hands, frame)
+        clock.end("smooth_ms")
+        hands = self._textured(hands, made, network, frame)
+        clock.end("texture_ms")
+        others = {name: those for name, those in hands.items() if name != model}
         return FrameResult(
-            frame,
-            model,
-            detections,
-            hands,
-            times,
-            error,
-            crops_of,
-            others,
-            errors,
-            compared,
-            files,
-            hidden,
-            failure,
-            left_out,
+            frame=frame,
+            model=model,
+            detections=made.detections,
+            hands=hands[model],
+            times=clock.times(),
+            error=self._textures.error,
+            crops=tuple(made.crops),
+            others=others,
+            other_errors=made.errors,
+            compared=_compared(model, others, made.errors),
+            networks=self._files(network, with_texture=any(hand.texture is not None for hand in hands[model])),
+            hidden=seen.hidden,
+            failure=made.failure,
+            left_out=seen.left_out,
         )
 
-    def _detected(self, frame: Frame) -> tuple[tuple[Detection, ...], int]:
-        """Return the detections of a frame, and how many more a still image has beyond the most hands of one."""
-        found = self._landmarker.detect(frame)
-        if self._video:
-            return found, 0
-        most = self._config.max_hands_of_images
-        return found[:most], max(0, len(found) - most)
+    def _detected(self, frame: Frame) -> _Seen:
+        """Return the hands of a frame with their numbers and sides, without those that the user has hidden."""
+        is_again, self._last_frame = self._is_last(frame), (frame.number, weakref.ref(frame.image))
+        found, left_out = self._landmarker.detect(frame), 0
+        if not self._video:
+            most = self._config.max_hands_of_images
+            found, left_out = found[:most], max(0, len(found) - most)
+        tracked = self._tracker.update(found, frame_key=_key_of(frame), is_again=is_again)
+        return _Seen(override_handedness(tracked, self._current.side), self._tracker.hidden, left_out)
+
+    def _reconstructed(
+        self,
+        detections: Sequence[Detection],
+        crops: list[HandCrop],
+        network: LoadedModel,
+        conditions: FrameConditions,
+    ) -> _Made:
+        """Return the hands of all models; those of the chosen one say which are true."""
+        model = network.spec.id
+        made, failure = self._made(crops, network, conditions)
+        # A model that failed says nothing of them: the others get all.
+        true = detections if failure else [detections[index] for index in made.true_indices]
+        found, errors = self._by_others(model, true, conditions)
+        own = tuple(made.hands[index] for index in made.true_indices)
+        return _Made([made.crops[index] for index in made.true_indices], {model: own, **found}, errors, failure)
+
+    def _smoothed(self, hands: _HandsOfModels, frame: Frame) -> _HandsOfModels:
+        if not self._video:
+            return hands
+        return self._smoothers.smooth(hands, frame.captured_ms if frame.time_ms is None else frame.time_ms)
+
+    def _textured(self, hands: _HandsOfModels, made: _Made, network: LoadedModel, frame: Frame) -> _HandsOfModels:
+        """Return smoothed hands with textures, if these are wanted and can be had."""
+        model = network.spec.id
+        found = made.hands[model]
+        textures = self._textures.of(frame.image, made.crops, found, network) if self._current.texture else []
+        if not textures:
+            return hands
+        own = tuple(
+            replace(hand, texture=replace(texture, sampled_px=before.vertices_px))
+            for hand, texture, before in zip(hands[model], textures, found, strict=True)
+        )
+        own = self._textures.fuse(own) if self._video else own
+        return {name: own if name == model else _with_textures_of(own, those) for name, those in hands.items()}
 
     def _is_last(self, frame: Frame) -> bool:
         """Return whether this is the frame that was processed last, as a paused one is with other settings."""
@@ -295,15 +344,15 @@ class Pipeline:
     def _files(self, network: LoadedModel, *, with_texture: bool) -> dict[NetworkRole, NetworkFile]:
         """Return the files that a result comes from."""
         files: dict[NetworkRole, NetworkFile] = {"network": network.file, "detector": self._detector_file}
-        if with_texture and self._texturer is not None:
-            files["texture_net"] = self._texturer.file
+        if with_texture and self._textures.file is not None:
+            files["texture_net"] = self._textures.file
         return files
 
     def _by_others(
         self, model: ModelId, detections: Sequence[Detection], conditions: FrameConditions
-    ) -> tuple[dict[ModelId, tuple[HandMesh, ...]], dict[ModelId, str]]:
+    ) -> tuple[_HandsOfModels, dict[ModelId, str]]:
         """Return the hands of the other models that are requested, and the errors of those that fail."""
-        hands: dict[ModelId, tuple[HandMesh, ...]] = {}
+        hands: _HandsOfModels = {}
         errors: dict[ModelId, str] = {}
         networks = self._cache.requested()
         for name in self._current.others:
@@ -321,49 +370,30 @@ class Pipeline:
                 errors[name] = str(error)
         return hands, errors
 
-    def _textures(
-        self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh], network: LoadedModel
-    ) -> list[HandTexture]:
-        """Return one texture per hand; none if not requested or unavailable (then ``FrameResult.error`` says why)."""
-        with self._lock:
-            if not self._current.texture or self._texture_error or not crops:
-                return []
-        height, width = frame.image.shape[:2]
+    def _load(self) -> tuple[LoadedModel, Detector, NetworkFile]:
+        """Return the chosen model, and the detector with its file."""
+        template = hand_model_for(self._config.hand_model, self._config.model_dir)
+        # In parallel, since both take most of a second on a slow machine.
+        first = self._cache.request(self._model)
+        self._maker.prepare(template)
+        landmarker = self._new_landmarker()
         try:
-            if network.template.name != "open_hand":
-                raise HandvizError(
-                    f"textures are made for the hand that handviz ships, not for {network.template.name}",
-                    ErrorCode.MODEL_MISMATCH,
-                )
-            if network.spec.crop != DEFAULT_CROP:
-                crops = [crop_hand(frame.image, crop.detection) for crop in crops]
-            self._texturer = self._texturer or Texturer(self._config.model_dir / TEXTURE_NAME, network.template)
-            points = [mesh_in_crop(hand, crop) for hand, crop in zip(hands, crops, strict=True)]
-            return self._texturer.texture(crops, points, (width, height))
-        except HandvizError as error:
-            with self._lock:
-                # Not tried again until textures are requested again.
-                self._texture_error = f"Without texture: {error}" if self._settings.texture else ""
-            return []
+            file, network = loaded_file(self._config.landmarker), first.result()
+            self._check_hand_model(network)
+        except BaseException:
+            landmarker.close()
+            raise
+        return network, landmarker, file
 
     def _check_hand_model(self, network: LoadedModel) -> None:
         """Raise HandvizError if the user gave a hand model and the chosen model is made for another one."""
         path = self._config.hand_model
         if path is not None and hand_model(path).fingerprint != network.template.fingerprint:
-            self._landmarker.close()
             raise HandvizError(
                 f"{network.file.file} was made for the hand model {network.template.name} "
                 f"{network.template.fingerprint[:12]}, not for {path}; {which_file(network.template.name)}",
                 ErrorCode.MODEL_MISMATCH,
             )
-
-    def _loaded(self, network: Future[LoadedModel]) -> LoadedModel:
-        """Wait for the first network; free the detector if it cannot be loaded."""
-        try:
-            return network.result()
-        except HandvizError:
-            self._landmarker.close()
-            raise
 
     def _network(self, model: ModelId) -> LoadedModel:
         try:
@@ -401,6 +431,13 @@ class Pipeline:
 def _key_of(frame: Frame) -> tuple[int, str, int] | None:
     """Return what tells an image of a folder from others; None for images without a name."""
     return (frame.number, frame.name, frame.rotation_deg) if frame.name else None
+
+
+def _compared(model: ModelId, others: _HandsOfModels, errors: Mapping[ModelId, str]) -> tuple[ModelId, ...]:
+    """Return the models that were asked, in the registry's order; () if there is only one."""
+    if not others and not errors:
+        return ()
+    return tuple(name for name in model_ids() if name == model or name in others or name in errors)
 
 
 def _with_textures_of(shown: Sequence[HandMesh], others: Sequence[HandMesh]) -> tuple[HandMesh, ...]:

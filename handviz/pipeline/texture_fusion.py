@@ -3,6 +3,7 @@
 What is fused is the albedo, since light does not rotate with the hand; it is shown in the present frame's light.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +18,22 @@ from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.network_files import loaded_file
 from handviz.core.onnx_runtime import check_finite, metadata_of, open_session, warm_up
 from handviz.core.paths import RESTORE
-from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, Handedness, HandMesh, HandTexture, NetworkFile
+from handviz.core.records import (
+    CROP_SIZE,
+    DEFAULT_CROP,
+    FloatArray,
+    HandCrop,
+    Handedness,
+    HandMesh,
+    HandTexture,
+    NetworkFile,
+)
 from handviz.core.visibility import self_visible
+from handviz.detection.crop import crop_hand, mesh_in_crop
+from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
 from handviz.models.onnx_contract import FINGERPRINT_KEY, float_images
+from handviz.models.reconstructor import LoadedModel
 from handviz.rendering.hand_shape import VertexNormals
 
 INPUTS = ("image", "points", "is_open")
@@ -197,3 +210,72 @@ class TextureCache:
             normals = -normals
         towards = -(hand.vertices_m + hand.wrist_camera_m)
         return np.einsum("vc,vc->v", normals, towards) / np.linalg.norm(towards, axis=1)
+
+
+class FrameTextures:
+    """Textures of a pipeline's hands; the texture net is loaded with the first. All but ``want`` belong to one thread.
+
+    What failed is not tried again until textures are wanted anew.
+    """
+
+    def __init__(self, path: Path, *, is_wanted: bool) -> None:
+        """``path``: the texture net's file."""
+        self._path, self._is_wanted = path, is_wanted
+        open_hand = load_open_hand()
+        self._cache = TextureCache(open_hand.faces, open_hand.vertex_count)
+        self._texturer: HandTexturer | None = None
+        self._lock = threading.Lock()
+        self._error = ""
+
+    @property
+    def error(self) -> str:
+        """Why there are no textures although they are wanted; mostly empty."""
+        with self._lock:
+            return self._error
+
+    @property
+    def file(self) -> NetworkFile | None:
+        """The texture net's file, None before it was loaded."""
+        return None if self._texturer is None else self._texturer.file
+
+    def want(self, is_wanted: bool, /) -> None:
+        """Note whether textures are wanted from the next frame on; if that changes, what failed is tried again."""
+        with self._lock:
+            if is_wanted != self._is_wanted:
+                self._is_wanted, self._error = is_wanted, ""
+
+    def of(
+        self, image: NDArray[np.uint8], crops: Sequence[HandCrop], hands: Sequence[HandMesh], model: LoadedModel
+    ) -> list[HandTexture]:
+        """Return one texture for each hand of an image (H, W, 3); none if they cannot be had (see ``error``)."""
+        if self.error or not crops:
+            return []
+        try:
+            return self._of(image, crops, hands, model)
+        except HandvizError as error:
+            with self._lock:
+                self._error = f"Without texture: {error}" if self._is_wanted else ""
+            return []
+
+    def fuse(self, hands: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
+        """Return the next frame's hands of a stream with the fused colours."""
+        return self._cache.fuse(hands)
+
+    def forget(self) -> None:
+        """Remove the fused colours."""
+        self._cache.forget()
+
+    def _of(
+        self, image: NDArray[np.uint8], crops: Sequence[HandCrop], hands: Sequence[HandMesh], model: LoadedModel
+    ) -> list[HandTexture]:
+        if model.template.name != "open_hand":
+            raise HandvizError(
+                f"textures are made for the hand that handviz ships, not for {model.template.name}",
+                ErrorCode.MODEL_MISMATCH,
+            )
+        if model.spec.crop != DEFAULT_CROP:
+            crops = [crop_hand(image, crop.detection) for crop in crops]
+        self._texturer = self._texturer or Texturer(self._path, model.template)
+        points = [mesh_in_crop(hand, crop) for hand, crop in zip(hands, crops, strict=True)]
+        height, width = image.shape[:2]
+        return self._texturer.texture(crops, points, (width, height))

@@ -11,6 +11,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame, HandMesh, HandTexture, ModelId, NetworkFile
 from handviz.models.reconstructor import OnnxReconstructor
 from handviz.pipeline import pipeline as pipeline_module
+from handviz.pipeline import texture_fusion
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.options import DEFAULT_COMPARED
@@ -146,7 +147,7 @@ def test_all_models_wear_the_colours_of_the_chosen_one(networks: Path, monkeypat
             colours = np.random.default_rng(3).uniform(0, 1, (count, 3))
             return [HandTexture(colours, colours, np.ones(count), np.ones(count)) for _ in crops]
 
-    monkeypatch.setattr(pipeline_module, "Texturer", FakeTexturer)
+    monkeypatch.setattr(texture_fusion, "Texturer", FakeTexturer)
     with Pipeline(PipelineSettings(others=DEFAULT_COMPARED, texture=True), PipelineConfig(networks)) as pipeline:
         result = pipeline.process(frame())
     for model in DEFAULT_COMPARED:
