@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.records import CropLandmarks, HandCrop
-from handviz.detection.landmark_network import LandmarkNetwork
+from handviz.detection.landmark_network import LandmarkNetwork, batch_of
 
 
 class CountingLandmarks:
@@ -21,7 +21,12 @@ class CountingLandmarks:
         self.runs += 1
         return self._network.of_images(images)
 
+    def of_crops(self, crops: Sequence[HandCrop]) -> list[CropLandmarks]:
+        """Likewise of crops."""
+        self.runs += 1
+        return self._network.of_crops(crops)
+
 
 def images_of(crops: Sequence[HandCrop]) -> NDArray[np.uint8]:
     """Return the images of crops as the network takes them, (B, 3, 224, 224)."""
-    return np.stack([crop.image.transpose(2, 0, 1) for crop in crops])
+    return batch_of([crop.image for crop in crops])

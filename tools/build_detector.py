@@ -23,11 +23,11 @@ from handviz.core.paths import LANDMARK_FILE, LANDMARKER_FILE, PALM_FILE
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
 from handviz.detection.detector_files import TASK_MEMBERS, WEIGHTS_KEY
 from handviz.models.backbones.mediapipe_hand import MediaPipeHand
+from tools.build_landmarker import LOCAL_HEADER_BYTES
 from tools.lite_graph import LiteGraph, Operator, Place
 
 OPSET, IR_VERSION = 18, 10
 BATCH = "batch"
-LOCAL_HEADER_BYTES = 30
 MAX_BYTE, RELU6_LIMIT = 255.0, 6.0
 MIDDLE_CHANNELS = 112
 HEADS = ("screen", "presence", "handedness", "world")

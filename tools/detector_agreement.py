@@ -26,7 +26,8 @@ from handviz.core.records import Detection, FloatArray
 from handviz.data.synthetic import look
 from handviz.data.synthetic.pose import sample_view
 from handviz.data.synthetic.stage import HEIGHT, WIDTH, Stage, open_stage, sample_decor
-from handviz.detection.detector import PALM_SCORE, HandDetector
+from handviz.detection.detector import HandDetector
+from handviz.detection.detectors import PALM_SCORE
 from handviz.detection.landmarker import HandLandmarker
 from handviz.detection.still_search import STILL_PALM_SCORE
 from handviz.detection.tracking import box_union_fraction, without_duplicates

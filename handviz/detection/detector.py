@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 
 from handviz.core.geometry import apply_affine
 from handviz.core.records import CROP_SIZE, CropLandmarks, Detection
+from handviz.detection.detectors import MIN_SIDE_PX, PALM_SCORE
 from handviz.detection.landmark_network import LandmarkNetwork, batch_of
 from handviz.detection.palm import HandSquare, Palm, PalmDetector, square_of_palm
 from handviz.detection.tracking import without_duplicates
 
 MIN_PRESENCE = 0.5
-MIN_SIDE_PX = 8
-PALM_SCORE = 0.5
-"""Of an image that is searched once; ``still_search`` asks for less and lets views vote."""
+"""Below it there is no hand."""
 
 
 class HandDetector:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import LANDMARK_FILE
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, CropLandmarks, Device, HandCrop
 from handviz.detection.task_networks import TaskNetwork
@@ -49,10 +50,18 @@ class LandmarkNetwork:
         ]
 
     def of_crops(self, crops: Sequence[HandCrop]) -> list[CropLandmarks]:
-        """Return what it says of crops as handviz's own networks take them."""
+        """Return what it says of crops as handviz's own networks take them; HandvizError if one has another size."""
+        if wrong := [crop.image.shape[0] for crop in crops if crop.image.shape[0] != CROP_SIZE]:
+            raise HandvizError(
+                f"MediaPipe's landmark network takes crops of {CROP_SIZE} pixels, not {wrong[0]}: correct the model's "
+                "CropSpec",
+                ErrorCode.WRONG_SHAPE,
+            )
         return self.of_images(batch_of([crop.image for crop in crops]))
 
 
 def batch_of(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Return images (S, S, 3), all of one size, as a batch (B, 3, S, S)."""
-    return np.stack([image.transpose(2, 0, 1) for image in images]) if images else np.zeros((0, 3, 1, 1), np.uint8)
+    """Return images (S, S, 3), all of one size, as a batch (B, 3, S, S); of none (0, 3, 224, 224)."""
+    if not images:
+        return np.zeros((0, 3, CROP_SIZE, CROP_SIZE), np.uint8)
+    return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))

@@ -21,13 +21,12 @@ from handviz.core.paths import LANDMARKER_FILE
 from handviz.core.privacy import disable_mediapipe_uploads
 from handviz.core.records import Detection, FloatArray, Frame
 from handviz.detection.detector_files import GET_TASK_FILE, check_task_file
+from handviz.detection.detectors import MIN_SIDE_PX, PALM_SCORE
 from handviz.detection.still_search import STILL_PALM_SCORE, search_still
 from handviz.detection.tracking import without_duplicates
 
 UNUSED_MODULES = ("matplotlib", "matplotlib.pyplot", "sounddevice")
 MILLISECONDS_PER_FRAME = 33
-MIN_SIDE_PX = 8
-VIDEO_PALM_SCORE = 0.5
 
 
 @contextmanager
@@ -86,7 +85,7 @@ class HandLandmarker:
         """Whether MediaPipe has had its first hand to warn about, which it does once."""
         mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
         if palm_score is None:
-            palm_score = VIDEO_PALM_SCORE if video else STILL_PALM_SCORE
+            palm_score = PALM_SCORE if video else STILL_PALM_SCORE
         options = vision.HandLandmarkerOptions(
             # As bytes: on Windows MediaPipe fails on paths that are not ASCII.
             base_options=BaseOptions(model_asset_buffer=model_path.read_bytes()),

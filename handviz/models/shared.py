@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import MODELS, RESTORE, TRUNK_NAME
-from handviz.core.records import CROP_SIZE, CropLandmarks, Device, HandCrop
+from handviz.core.records import CropLandmarks, Device, HandCrop
 
 if TYPE_CHECKING:
     from handviz.detection.landmark_network import LandmarkNetwork
@@ -57,8 +57,8 @@ class SharedNetworks:
             found = [self._known(index, crop) for index, crop in enumerate(crops)]
             lacking = [index for index, one in enumerate(found) if one is None]
             if lacking:
-                images = _batch_of([crops[index].image for index in lacking])
-                for index, one in zip(lacking, self._opened(device).of_images(images), strict=True):
+                seen = self._opened(device).of_crops([crops[index] for index in lacking])
+                for index, one in zip(lacking, seen, strict=True):
                     found[index] = one
             landmarks = [one for one in found if one is not None]
             self._last = [(crop.image, one) for crop, one in zip(crops, landmarks, strict=True)]
@@ -102,14 +102,3 @@ class SharedNetworks:
         image, landmarks = self._last[index]
         # By content: each model of a comparison may have cut crops of its own, which are the same.
         return landmarks if image is crop.image or np.array_equal(image, crop.image) else None
-
-
-def _batch_of(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Return images (S, S, 3) as the landmark network takes them; HandvizError if they are not of its size."""
-    if wrong := [image.shape[0] for image in images if image.shape[0] != CROP_SIZE]:
-        raise HandvizError(
-            f"MediaPipe's landmark network takes crops of {CROP_SIZE} pixels, not {wrong[0]}: correct the model's "
-            "CropSpec",
-            ErrorCode.WRONG_SHAPE,
-        )
-    return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
