@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from handviz.core.geometry import apply_affine
 from handviz.core.records import CROP_SIZE, CropLandmarks, Detection
-from handviz.detection.detectors import MIN_SIDE_PX, PALM_SCORE
 from handviz.detection.landmark_network import LandmarkNetwork, batch_of
-from handviz.detection.palm import HandSquare, Palm, PalmDetector, square_of_palm
+from handviz.detection.palm import MIN_SIDE_PX, PALM_SCORE, HandSquare, Palm, PalmDetector, square_of_palm
 from handviz.detection.tracking import without_duplicates
 
 MIN_PRESENCE = 0.5

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from handviz.detection.detector import HandDetector
     from handviz.detection.landmark_network import LandmarkNetwork
 
-MIN_SIDE_PX = 8
-"""Smaller images are not searched."""
-PALM_SCORE = 0.5
-"""Least score of a palm where an image is searched once; of photographs less is asked for, and many views vote."""
 DetectorOption = Annotated[
     DetectorChoice,
     Option("detector", help="handviz: MediaPipe's networks in ONNX Runtime; mediapipe: MediaPipe's own library."),

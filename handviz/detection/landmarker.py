@@ -21,7 +21,7 @@ from handviz.core.paths import LANDMARKER_FILE
 from handviz.core.privacy import disable_mediapipe_uploads
 from handviz.core.records import Detection, FloatArray, Frame
 from handviz.detection.detector_files import GET_TASK_FILE, check_task_file
-from handviz.detection.detectors import MIN_SIDE_PX, PALM_SCORE
+from handviz.detection.palm import MIN_SIDE_PX, PALM_SCORE
 from handviz.detection.still_search import STILL_PALM_SCORE, search_still
 from handviz.detection.tracking import without_duplicates
 

@@ -20,6 +20,10 @@ from handviz.core.records import CROP_SIZE, Device, FloatArray
 from handviz.detection.task_networks import TaskNetwork
 
 PALM_SIZE = 192
+MIN_SIDE_PX = 8
+"""Smaller images are not searched."""
+PALM_SCORE = 0.5
+"""Least score of a palm where an image is searched once; of photographs less is asked for, and many views vote."""
 GRIDS = ((24, 2), (12, 6))
 """Cells along a side, and anchors in each cell, in the order of the network's answers."""
 ANCHOR_COUNT, NUMBERS = 2016, 18

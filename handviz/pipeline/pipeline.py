@@ -4,6 +4,7 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -20,7 +21,6 @@ from handviz.core.records import (
     Frame,
     FrameResult,
     HandCrop,
-    HandMesh,
     Intrinsics,
     ModelId,
     NetworkFile,
@@ -36,11 +36,9 @@ from handviz.models.base import LoadContext
 from handviz.models.reconstructor import LoadedModel, ModelCache
 from handviz.models.registry import family_members, model_ids
 from handviz.pipeline.kalman import ModelSmoothers
-from handviz.pipeline.reconstruction import FrameConditions, HandMaker, Reconstruction
+from handviz.pipeline.reconstruction import FrameConditions, FrameHands, HandMaker, HandsOfModels, Reconstruction
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
-from handviz.pipeline.texture_fusion import FrameTextures
-
-_HandsOfModels = dict[ModelId, tuple[HandMesh, ...]]
+from handviz.pipeline.texture_fusion import FrameTextures, with_textures_of
 
 
 @dataclass(frozen=True)
@@ -61,24 +59,6 @@ class _Seen(NamedTuple):
     """How many more the user has hidden."""
     left_out: int
     """How many more a still image has beyond the most hands of one."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Made:
-    """What the models made of a frame, before smoothing."""
-
-    crops: list[HandCrop]
-    """Of the chosen model's true hands."""
-    hands: _HandsOfModels
-    errors: dict[ModelId, str]
-    """Of the other models."""
-    failure: str
-    """Of the chosen one."""
-
-    @property
-    def detections(self) -> tuple[Detection, ...]:
-        """Those of the crops."""
-        return tuple(crop.detection for crop in self.crops)
 
 
 class _StageClock:
@@ -294,22 +274,22 @@ class Pipeline:
         crops: list[HandCrop],
         network: LoadedModel,
         conditions: FrameConditions,
-    ) -> _Made:
+    ) -> FrameHands:
         """Return the hands of all models; those of the chosen one say which are true."""
         model = network.spec.id
         made, failure = self._made(crops, network, conditions)
         # A model that failed says nothing of them: the others get all.
         true = detections if failure else [detections[index] for index in made.true_indices]
-        found, errors = self._by_others(model, true, conditions)
+        found, errors = self._maker.of_others(true, self._others(model), conditions)
         own = tuple(made.hands[index] for index in made.true_indices)
-        return _Made([made.crops[index] for index in made.true_indices], {model: own, **found}, errors, failure)
+        return FrameHands([made.crops[index] for index in made.true_indices], {model: own, **found}, errors, failure)
 
-    def _smoothed(self, hands: _HandsOfModels, frame: Frame) -> _HandsOfModels:
+    def _smoothed(self, hands: HandsOfModels, frame: Frame) -> HandsOfModels:
         if not self._video:
             return hands
         return self._smoothers.smooth(hands, frame.captured_ms if frame.time_ms is None else frame.time_ms)
 
-    def _textured(self, hands: _HandsOfModels, made: _Made, network: LoadedModel, frame: Frame) -> _HandsOfModels:
+    def _textured(self, hands: HandsOfModels, made: FrameHands, network: LoadedModel, frame: Frame) -> HandsOfModels:
         """Return smoothed hands with textures, if these are wanted and can be had."""
         model = network.spec.id
         found = made.hands[model]
@@ -321,7 +301,7 @@ class Pipeline:
             for hand, texture, before in zip(hands[model], textures, found, strict=True)
         )
         own = self._textures.fuse(own) if self._video else own
-        return {name: own if name == model else _with_textures_of(own, those) for name, those in hands.items()}
+        return {name: own if name == model else with_textures_of(own, those) for name, those in hands.items()}
 
     def _is_last(self, frame: Frame) -> bool:
         """Return whether this is the frame that was processed last, as a paused one is with other settings."""
@@ -348,27 +328,10 @@ class Pipeline:
             files["texture_net"] = self._textures.file
         return files
 
-    def _by_others(
-        self, model: ModelId, detections: Sequence[Detection], conditions: FrameConditions
-    ) -> tuple[_HandsOfModels, dict[ModelId, str]]:
-        """Return the hands of the other models that are requested, and the errors of those that fail."""
-        hands: _HandsOfModels = {}
-        errors: dict[ModelId, str] = {}
-        networks = self._cache.requested()
-        for name in self._current.others:
-            if name == model or name not in networks:
-                continue
-            network = networks[name]
-            try:
-                # Raised for every frame, the loader's error would grow by a traceback each time.
-                failure = network.exception()
-                if isinstance(failure, HandvizError):
-                    errors[name] = str(failure)
-                else:
-                    hands[name] = self._maker.of_detections(detections, network.result(), conditions).hands
-            except HandvizError as error:
-                errors[name] = str(error)
-        return hands, errors
+    def _others(self, model: ModelId) -> dict[ModelId, Future[LoadedModel]]:
+        """Return the other models that are wanted and requested."""
+        requested = self._cache.requested()
+        return {name: requested[name] for name in self._current.others if name != model and name in requested}
 
     def _load(self) -> tuple[LoadedModel, Detector, NetworkFile]:
         """Return the chosen model, and the detector with its file."""
@@ -433,16 +396,8 @@ def _key_of(frame: Frame) -> tuple[int, str, int] | None:
     return (frame.number, frame.name, frame.rotation_deg) if frame.name else None
 
 
-def _compared(model: ModelId, others: _HandsOfModels, errors: Mapping[ModelId, str]) -> tuple[ModelId, ...]:
+def _compared(model: ModelId, others: HandsOfModels, errors: Mapping[ModelId, str]) -> tuple[ModelId, ...]:
     """Return the models that were asked, in the registry's order; () if there is only one."""
     if not others and not errors:
         return ()
     return tuple(name for name in model_ids() if name == model or name in others or name in errors)
-
-
-def _with_textures_of(shown: Sequence[HandMesh], others: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
-    """Return another model's hands with the shown model's textures, where the vertices correspond."""
-    return tuple(
-        replace(hand, texture=own.texture) if hand.hand_model == own.hand_model else hand
-        for hand, own in zip(others, shown, strict=True)
-    )

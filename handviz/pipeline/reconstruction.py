@@ -1,6 +1,7 @@
-"""One model's hands of a frame: from its crops to meshes in the camera frame, refined and checked."""
+"""Hands of a frame by one model or several: from crops to meshes in the camera frame, refined and checked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.camera_model import HandSize
+from handviz.core.errors import HandvizError
 from handviz.core.records import (
     Detection,
     FloatArray,
@@ -15,6 +17,7 @@ from handviz.core.records import (
     HandednessSetting,
     HandMesh,
     Intrinsics,
+    ModelId,
     NetworkOutput,
     PlacedHand,
 )
@@ -53,6 +56,27 @@ class Reconstruction(NamedTuple):
     hands: tuple[HandMesh, ...]
     true_indices: list[int]
     """Of those hands that are neither false nor another one once more."""
+
+
+HandsOfModels = dict[ModelId, tuple[HandMesh, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameHands:
+    """What all models made of a frame, before smoothing."""
+
+    crops: list[HandCrop]
+    """Of the chosen model's true hands."""
+    hands: HandsOfModels
+    errors: dict[ModelId, str]
+    """Of the other models."""
+    failure: str
+    """Of the chosen one; mostly empty."""
+
+    @property
+    def detections(self) -> tuple[Detection, ...]:
+        """Those of the crops."""
+        return tuple(crop.detection for crop in self.crops)
 
 
 class HandMaker:
@@ -104,6 +128,27 @@ class HandMaker:
             for crop, output, hand, before in zip(crops, outputs, hands, found, strict=True)
         ]
         return Reconstruction(crops, hands, indices_of_true_hands(candidates))
+
+    def of_others(
+        self,
+        detections: Sequence[Detection],
+        networks: Mapping[ModelId, Future[LoadedModel]],
+        conditions: FrameConditions,
+    ) -> tuple[HandsOfModels, dict[ModelId, str]]:
+        """Reconstruct detections by several models; return their hands, and the errors of those that fail."""
+        hands: HandsOfModels = {}
+        errors: dict[ModelId, str] = {}
+        for name, network in networks.items():
+            try:
+                # Raised for every frame, the loader's error would grow by a traceback each time.
+                failure = network.exception()
+                if isinstance(failure, HandvizError):
+                    errors[name] = str(failure)
+                else:
+                    hands[name] = self.of_detections(detections, network.result(), conditions).hands
+            except HandvizError as error:
+                errors[name] = str(error)
+        return hands, errors
 
     def _refined(
         self,

@@ -212,6 +212,14 @@ class TextureCache:
         return np.einsum("vc,vc->v", normals, towards) / np.linalg.norm(towards, axis=1)
 
 
+def with_textures_of(shown: Sequence[HandMesh], others: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
+    """Return another model's hands with the shown model's textures, where the vertices correspond."""
+    return tuple(
+        replace(hand, texture=own.texture) if hand.hand_model == own.hand_model else hand
+        for hand, own in zip(others, shown, strict=True)
+    )
+
+
 class FrameTextures:
     """Textures of a pipeline's hands; the texture net is loaded with the first. All but ``want`` belong to one thread.
 

@@ -90,7 +90,7 @@ def test_where_the_graphics_card_fails_the_processor_runs_the_network(network: P
         used.append(session)
         run(session)
 
-    warm_up(network, "make it", Failing(onnx_runtime.CUDA_PROVIDER), use)  # type: ignore[arg-type]
+    warm_up(network, "make it", Failing(onnx_runtime.CUDA_PROVIDER), use)
     assert used[-1].get_providers() == [onnx_runtime.CPU_PROVIDER]
 
 
@@ -105,7 +105,7 @@ def test_a_network_that_cannot_be_run_elsewhere_is_said(
     network: Path, provider: str, device: Any, code: ErrorCode
 ) -> None:
     with raises(code, match=r"sum\.onnx"):
-        warm_up(network, "make it", Failing(provider), run, device=device)  # type: ignore[arg-type]
+        warm_up(network, "make it", Failing(provider), run, device=device)
 
 
 def test_outputs_that_are_not_finite_are_named(network: Path) -> None:

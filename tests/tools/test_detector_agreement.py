@@ -66,6 +66,20 @@ def test_a_hand_of_one_alone_is_named_with_its_image() -> None:
     assert not found.holds()
 
 
+def test_hands_are_lost_at_the_low_threshold_alone_and_few() -> None:
+    """MediaPipe's own threshold allows none."""
+    hand = made_up_detection()
+    found = Agreement()
+    for _ in range(99):
+        found.add("both", [hand], [hand])
+    assert found.holds()
+    found.add("lost", [hand], [])
+    assert report(PALM_SCORE, found)[2].endswith("NOT KEPT")
+    assert report(STILL_PALM_SCORE, found)[2].endswith(" kept")
+    found.add("lost", [hand], [])
+    assert report(STILL_PALM_SCORE, found)[2].endswith("NOT KEPT")
+
+
 def test_the_other_side_and_a_shifted_hand_are_exceptions() -> None:
     hand = made_up_detection()
     found = Agreement()
@@ -109,6 +123,7 @@ def test_the_detector_agrees_with_mediapipe() -> None:
     found = compare([*clip_frames(24), *rendered_scenes(24, seed=1)])
     sure, unsure = found[PALM_SCORE], found[STILL_PALM_SCORE]
     assert len(sure.pairs) >= 35
+    assert sure.only_reference == 0
     assert sure.holds(), "\n".join(report(PALM_SCORE, sure))
     # Boxes of palms that are hardly found differ a little, and few hands make a coarse 95th percentile.
     assert len(unsure.pairs) > len(sure.pairs)

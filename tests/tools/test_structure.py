@@ -44,7 +44,8 @@ def test_the_package_keeps_its_structure() -> None:
     """Bounds of docs/architecture.md; whoever has a reason to leave them changes both."""
     found = read_structure()
     assert found.circles() == []
-    assert len(found.modules) <= 320
+    # 320 until the detector, the models' shared networks and the benchmark's loop became handviz's own: 19 more.
+    assert len(found.modules) <= 345
     assert len(found.arrows()) <= 100
     assert len(found.arrows("gui")) <= 40
 
