@@ -66,34 +66,38 @@ def open_session(
     *,
     device: Device = "auto",
     content: bytes | None = None,
-    threads: int | None = None,
 ) -> onnxruntime.InferenceSession:
     """Open a session on a device; HandvizError if the file is missing, or CUDA requested and not usable.
 
-    ``content``: a network made from that file, to run in its place. ``threads``: of one that runs beside others; None:
-    as many as there are cores, up to a limit.
+    ``content``: a network made from that file, to run in its place.
     """
     check_device(device)
     if content is None and not path.is_file():
         raise HandvizError(f"the network {path} is missing; {how_to_get}", ErrorCode.MODEL_MISSING)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _thread_limit or min(MAX_THREADS, usable_cores())
-    # Threads that spin between layers save a sixth of a network's time when nothing else runs, but capture, search and
-    # drawing need the cores: with them the window's loop shows a fifth more frames without spinning.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4
+    providers = [CPU_PROVIDER]
+    if device != "cpu" and _cuda_driver():
+        onnxruntime.preload_dlls()
+        providers = [CUDA_PROVIDER, CPU_PROVIDER]
     try:
-        if device != "cpu" and _cuda_driver():
-            onnxruntime.preload_dlls()
-            session = onnxruntime.InferenceSession(content or path, options, providers=[CUDA_PROVIDER, CPU_PROVIDER])
-            if device == "cuda" and session.get_providers()[0] != CUDA_PROVIDER:
-                raise _cuda_error(path, "CUDA or cuDNN is missing or of another version")
-            return session
-        return onnxruntime.InferenceSession(content or path, options, providers=[CPU_PROVIDER])
+        session = onnxruntime.InferenceSession(content or path, _session_options(), providers=providers)
     except LOADING_ERRORS as error:
         raise HandvizError(
             f"{path} is truncated or not an ONNX file ({error}); {how_to_get}", ErrorCode.MODEL_DAMAGED
         ) from error
+    if device == "cuda" and session.get_providers()[0] != CUDA_PROVIDER:
+        raise _cuda_error(path, "CUDA or cuDNN is missing or of another version")
+    return session
+
+
+def _session_options() -> onnxruntime.SessionOptions:
+    """Return options of a session that shares the cores with the rest of the program."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _thread_limit or min(MAX_THREADS, usable_cores())
+    # Threads that spin between layers save a sixth of a network's time when nothing else runs, but capture, search and
+    # drawing need the cores: with them the window's loop shows a fifth more frames without spinning.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    return options
 
 
 def warm_up(

@@ -82,10 +82,10 @@ class HandSquare:
 class PalmDetector:
     """The palm detector, for any number of images at once; for any thread."""
 
-    def __init__(self, path: Path = PALM_FILE, *, device: Device = "auto", threads: int | None = None) -> None:
+    def __init__(self, path: Path = PALM_FILE, *, device: Device = "auto") -> None:
         """Load it; HandvizError if the file, or the task file that has its weights, is missing or another."""
         outputs = {"boxes": (ANCHOR_COUNT, NUMBERS), "scores": (ANCHOR_COUNT,)}
-        self._network = TaskNetwork(path, outputs, size_px=PALM_SIZE, device=device, threads=threads)
+        self._network = TaskNetwork(path, outputs, size_px=PALM_SIZE, device=device)
         self.provider: str = self._network.provider
         """The execution provider in use."""
         self.file = self._network.file

@@ -26,12 +26,11 @@ class TaskNetwork:
         *,
         size_px: int,
         device: Device = "auto",
-        threads: int | None = None,
     ) -> None:
         """Load it and run it once; HandvizError if the file, or the task file beside it, is missing or another."""
         self._path, self._outputs, self._size_px = path, dict(outputs), size_px
         check_graph(path, path.with_name(LANDMARKER_FILE.name))
-        self._session = open_session(path, GET_GRAPHS, device=device, threads=threads)
+        self._session = open_session(path, GET_GRAPHS, device=device)
         self._check_contract()
         warm_up(path, GET_GRAPHS, self._session, self._use, device=device)
         self.provider: str = self._session.get_providers()[0]

@@ -31,8 +31,8 @@ def no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_runtime, "_thread_limit", None)
 
 
-def options_of(path: Path, **words: Any) -> onnxruntime.SessionOptions:
-    return open_session(path, "make it again", device="cpu", **words).get_session_options()
+def options_of(path: Path) -> onnxruntime.SessionOptions:
+    return open_session(path, "make it again", device="cpu").get_session_options()
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (3, 3), (64, 4)])
@@ -48,11 +48,6 @@ def test_a_limit_of_the_process_holds_for_sessions_from_then_on(network: Path, m
     before = options_of(network)
     limit_threads(1)
     assert (before.intra_op_num_threads, options_of(network).intra_op_num_threads) == (3, 1)
-
-
-def test_a_session_that_runs_beside_others_says_its_own_number(network: Path) -> None:
-    limit_threads(1)
-    assert options_of(network, threads=2).intra_op_num_threads == 2
 
 
 def test_waiting_threads_do_not_spin(network: Path) -> None:

@@ -64,6 +64,7 @@ class _Run:
             detect(frame)
 
     def measure(self, count: int) -> None:
+        """Measure it on the next frames, at most so many."""
         for frame in list(itertools.islice(self._frames, count)):
             processor_s, start_s = time.process_time(), time.perf_counter()
             self._hands += len(self._detect(frame))
@@ -71,6 +72,7 @@ class _Run:
             self._processor_s += time.process_time() - processor_s
 
     def result(self, text: str, max_hands: int) -> AloneMeasures:
+        """Return what was measured so far."""
         count = max(len(self._wall_ms), 1)
         per_frame_ms = self._processor_s * 1000 / count
         return AloneMeasures(text, max_hands, np.array(self._wall_ms), per_frame_ms, self._hands / count)

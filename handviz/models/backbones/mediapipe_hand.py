@@ -136,10 +136,12 @@ class MediaPipeHand(Backbone):
         self.last_depthwise = SameConvolution(1152, 1152, 3, groups=1152)
 
     def stem(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the shallow and the middle map of an image (B, 3, 224, 224): what stays frozen in training."""
         shallow_map = functional.relu6(self.first(image))
         return shallow_map, self.stem_blocks(shallow_map)
 
     def last_map(self, middle_map: Tensor) -> Tensor:
+        """Return the last map of a middle map."""
         expanded = functional.relu6(self.last_expand(self.tail_blocks(middle_map)))
         return functional.relu6(self.last_depthwise(expanded))
 
