@@ -122,7 +122,9 @@ def crops_of_frames(
             read += 1
             detections = override_handedness(tracker.update(detecting.detect(frame)[:MAX_HANDS]), side)
             if detections:
-                hands.append(_cut(frame, max(detections, key=lambda hand: hand.score)))
+                best = max(detections, key=lambda hand: hand.score)
+                # Cut around its keypoints, not where it was expected: the cut is what is trained on.
+                hands.append(_cut(frame, replace(best, crop=None)))
     hands = _of_one_side(hands) if follows and side == "detected" else hands
     return _joined(hands, read, follows)
 
