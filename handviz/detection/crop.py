@@ -227,7 +227,7 @@ def cut_out(image: NDArray[np.uint8], crop_from_image: FloatArray, size_px: int 
     look-up alone would alias.
     """
     affine = crop_from_image.copy()
-    scale = math.sqrt(abs(np.linalg.det(affine[:, :2])))
+    scale = length_scale(affine)
     reduce = min(int(0.75 / scale), *image.shape[:2])
     if reduce >= 2:
         height, width = image.shape[0] // reduce, image.shape[1] // reduce
