@@ -115,13 +115,12 @@ class LiveDetector:
         for row, (hand, opinion) in enumerate(zip(hands, opinions, strict=True)):
             if opinion.presence < MIN_PRESENCE or opinion.trust <= trust(hand):
                 continue
-            chosen[row] = replace(hand, handedness=opinion.hand.handedness, score=opinion.hand.score)
+            chosen[row] = _of_both(hand, opinion.hand)
             if not agree(hand, opinion.hand):
                 turned.append(row)
         again = self._in_crops([_crop_by(image, hands[row], opinions[row].hand) for row in turned])
         for row, hand in zip(turned, again, strict=True):
-            seen = opinions[row].hand
-            chosen[row] = replace(hand, handedness=seen.handedness, score=seen.score)
+            chosen[row] = _of_both(hand, opinions[row].hand)
         return chosen
 
     def _with_palms(
@@ -163,6 +162,15 @@ class LiveDetector:
 def _crop_by(image: NDArray[np.uint8], hand: Detection, opinion: Detection) -> HandCrop:
     """Return the crop of a followed hand where, and as, another look has seen it."""
     return crop_hand(image, replace(opinion, track_id=hand.track_id))
+
+
+def _of_both(hand: Detection, opinion: Detection) -> Detection:
+    """Return a followed hand with the side and score of another look that is believed more, between both in place.
+
+    The mean of two looks is steadier than either, above all where they take turns from frame to frame.
+    """
+    keypoints_px = (hand.keypoints_px + opinion.keypoints_px) / 2
+    return replace(hand, handedness=opinion.handedness, score=opinion.score, keypoints_px=keypoints_px)
 
 
 def trust(hand: Detection) -> float:
