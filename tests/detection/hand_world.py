@@ -59,7 +59,7 @@ class KnownLandmarks(LandmarkNetwork):
 
     def _seen(self, crop: HandCrop) -> CropLandmarks:
         in_crops = [apply_affine(crop.crop_from_image, hand.keypoints_px) / HALF - 1 for hand in self._world.hands]
-        away = [float(np.abs(points.mean(axis=0)).max()) for points in in_crops]
+        away = [float(np.linalg.norm(points.mean(axis=0))) for points in in_crops]
         if not away or min(away) > 1:
             return landmarks(np.zeros((21, 2)), presence=0.02, right_hand=0.5)
         nearest = int(np.argmin(away))

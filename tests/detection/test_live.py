@@ -11,7 +11,7 @@ from handviz.detection.detector import Sighting
 from handviz.detection.live import LiveDetector, trust
 from handviz.detection.palm import HandSquare
 from handviz.detection.palm_search import FRAMES_AFTER_LOSS, FRAMES_BETWEEN, FRAMES_BETWEEN_CHECKS
-from handviz.detection.tracking import HandTracker
+from handviz.detection.tracking import HandTracker, same_hand
 from tests.detection.hand_world import HandWorld, frame_of, hand_at
 
 
@@ -37,6 +37,12 @@ def settle(live: LiveDetector, frames: int = 12) -> tuple[Detection, ...]:
 def move(world: HandWorld, right_px: float, row: int = 0) -> None:
     hand = world.hands[row]
     world.hands[row] = replace(hand, keypoints_px=hand.keypoints_px + np.array([right_px, 0.0]))
+
+
+def turned(hand: Detection) -> Detection:
+    """Return the hand upside down at its place."""
+    middle_px = (hand.keypoints_px.min(axis=0) + hand.keypoints_px.max(axis=0)) / 2
+    return replace(hand, keypoints_px=2 * middle_px - hand.keypoints_px)
 
 
 def assert_where(found: Detection, true: Detection) -> None:
@@ -147,6 +153,25 @@ def test_a_hand_in_doubt_gets_the_side_and_score_of_its_square(world: HandWorld,
     (hand,) = live.detect(frame_of())
     assert hand.score == pytest.approx(0.98)
     assert world.squares
+
+
+def test_a_hand_in_doubt_lies_between_both_looks(world: HandWorld, live: LiveDetector) -> None:
+    settle(live)
+    world.misread = crop_is_unsure
+    true_px = world.hands[0].keypoints_px
+    world.misjudge = lambda square, seen: seen._replace(hand=replace(seen.hand, keypoints_px=true_px + 4.0))
+    (hand,) = live.detect(frame_of())
+    np.testing.assert_allclose(hand.keypoints_px, true_px + 2.0, atol=0.01)
+
+
+def test_a_hand_that_comes_clasped_is_found_by_a_palm_of_its_own(world: HandWorld, live: LiveDetector) -> None:
+    """Its box covers the other's, and its side is the same; its palm belongs to no other hand."""
+    settle(live)
+    world.hands.append(turned(hand_at(215)))
+    assert same_hand(*world.hands)
+    first, second = settle(live, FRAMES_BETWEEN)
+    assert_where(first, world.hands[0])
+    assert_where(second, world.hands[1])
 
 
 def test_an_opinion_that_is_believed_less_changes_nothing(world: HandWorld, live: LiveDetector) -> None:
