@@ -116,7 +116,7 @@ class LiveDetector:
             if opinion.presence < MIN_PRESENCE or opinion.trust <= trust(hand):
                 continue
             chosen[row] = _of_both(hand, opinion.hand)
-            if not agree(hand, opinion.hand):
+            if not _has_crop_of(hand, opinion.hand):
                 turned.append(row)
         again = self._in_crops([_crop_by(image, hands[row], opinions[row].hand) for row in turned])
         for row, hand in zip(turned, again, strict=True):
@@ -178,10 +178,11 @@ def trust(hand: Detection) -> float:
     return presence(hand) * hand.score if hand.crop and hand.crop.detection.handedness == hand.handedness else 0.0
 
 
-def agree(one: Detection, other: Detection) -> bool:
-    """Return whether two looks at a hand show the same side and landmarks."""
-    extent_px = max(float(np.ptp(other.keypoints_px, axis=0).max()), 1e-6)
-    return one.handedness == other.handedness and _distance_px(one, other) < SAME_LANDMARKS * extent_px
+def _has_crop_of(hand: Detection, opinion: Detection) -> bool:
+    """Return whether a hand's crop is of the side that another look sees, with the same landmarks."""
+    extent_px = max(float(np.ptp(opinion.keypoints_px, axis=0).max()), 1e-6)
+    is_side = hand.crop is not None and hand.crop.detection.handedness == opinion.handedness
+    return is_side and _distance_px(hand, opinion) < SAME_LANDMARKS * extent_px
 
 
 def _row_of(seen: Detection, palm: Palm, hands: Sequence[Detection]) -> int | None:
