@@ -144,7 +144,7 @@ def test_never_more_hands_than_asked_for(world: HandWorld) -> None:
 
 
 def crop_is_unsure(crop: HandCrop, seen: CropLandmarks) -> CropLandmarks:
-    return replace(seen, right_hand=0.55)
+    return replace(seen, right_hand=0.505)
 
 
 def test_a_hand_in_doubt_gets_the_side_and_score_of_its_square(world: HandWorld, live: LiveDetector) -> None:
@@ -184,7 +184,7 @@ def test_an_opinion_that_is_believed_less_changes_nothing(world: HandWorld, live
     world.misjudge = other_side
     (hand,) = live.detect(frame_of())
     assert hand.handedness == "right"
-    assert hand.score == pytest.approx(0.55)
+    assert hand.score == pytest.approx(0.505)
 
 
 def test_a_hand_that_was_begun_with_the_wrong_side_gets_the_right_one(world: HandWorld, live: LiveDetector) -> None:
