@@ -18,8 +18,8 @@ from handviz.core.records import Detection, Frame, HandCrop, Handedness
 from handviz.detection.crop import crop_hand
 from handviz.detection.detector import HandDetector, Sighting
 from handviz.detection.palm import Palm, square_of_hand, square_of_palm
-from handviz.detection.palm_search import PalmSearch, palms_without_hand
-from handviz.detection.tracking import HandTracker, same_hand
+from handviz.detection.palm_search import PalmSearch, belongs_to, palms_without_hand
+from handviz.detection.tracking import SAME_HAND_DISTANCE, HandTracker, same_hand
 
 MIN_PRESENCE = 0.5
 """Below it the hand is lost."""
@@ -92,10 +92,11 @@ class LiveDetector:
         squares = [square_of_hand(expected[row].keypoints_px) for row in doubtful]
         opinions = self._networks.in_squares(image, squares)
         for row, hand in zip(doubtful, self._by_opinion(image, [seen[row] for row in doubtful], opinions), strict=True):
-            seen[row] = hand
+            if not any(are_one(hand, other) for index, other in enumerate(seen) if index != row):
+                seen[row] = hand
         kept: list[Detection] = []
         for one in sorted(seen, key=_doubt):
-            if presence(one) >= MIN_PRESENCE and not any(same_hand(one, other) for other in kept):
+            if presence(one) >= MIN_PRESENCE and not any(are_one(one, other) for other in kept):
                 kept.append(one)
         return sorted(kept, key=lambda hand: hand.track_id)
 
@@ -114,13 +115,12 @@ class LiveDetector:
         for row, (hand, opinion) in enumerate(zip(hands, opinions, strict=True)):
             if opinion.presence < MIN_PRESENCE or opinion.trust <= trust(hand):
                 continue
-            chosen[row] = replace(hand, handedness=opinion.hand.handedness, score=opinion.hand.score)
-            if not agree(hand, opinion.hand):
+            chosen[row] = _of_both(hand, opinion.hand)
+            if not _has_crop_of(hand, opinion.hand):
                 turned.append(row)
         again = self._in_crops([_crop_by(image, hands[row], opinions[row].hand) for row in turned])
         for row, hand in zip(turned, again, strict=True):
-            seen = opinions[row].hand
-            chosen[row] = replace(hand, handedness=seen.handedness, score=seen.score)
+            chosen[row] = _of_both(hand, opinions[row].hand)
         return chosen
 
     def _with_palms(
@@ -131,17 +131,18 @@ class LiveDetector:
         A crop that is made from wrong landmarks shows the hand turned, so that the next ones are wrong too.
         """
         hands = list(followed)
-        squares = [square_of_palm(palm, turn_rad=0.0) for palm in self._worth_a_look(palms, followed)]
-        for seen in self._networks.in_squares(image, squares):
+        looked = self._worth_a_look(palms, followed)
+        squares = [square_of_palm(palm, turn_rad=0.0) for palm in looked]
+        for palm, seen in zip(looked, self._networks.in_squares(image, squares), strict=True):
             if seen.presence < MIN_PRESENCE:
                 continue
-            same = next((row for row, hand in enumerate(hands) if same_hand(seen.hand, hand)), None)
+            same = _row_of(seen.hand, palm, hands)
             if same is not None:
                 (hands[same],) = self._by_opinion(image, [hands[same]], [seen])
             elif len(hands) < self._max_hands:
                 (found,) = self._in_crops([crop_hand(image, seen.hand)])
                 found = replace(found, handedness=seen.hand.handedness, score=seen.hand.score)
-                if presence(found) >= MIN_PRESENCE and not any(same_hand(found, hand) for hand in hands):
+                if presence(found) >= MIN_PRESENCE and _row_of(found, palm, hands) is None:
                     hands.append(found)
         return hands
 
@@ -163,16 +164,47 @@ def _crop_by(image: NDArray[np.uint8], hand: Detection, opinion: Detection) -> H
     return crop_hand(image, replace(opinion, track_id=hand.track_id))
 
 
+def _of_both(hand: Detection, opinion: Detection) -> Detection:
+    """Return a followed hand with the side and score of another look that is believed more, between both in place.
+
+    The mean of two looks is steadier than either, above all where they take turns from frame to frame.
+    """
+    keypoints_px = (hand.keypoints_px + opinion.keypoints_px) / 2
+    return replace(hand, handedness=opinion.handedness, score=opinion.score, keypoints_px=keypoints_px)
+
+
 def trust(hand: Detection) -> float:
     """Return the probability, 0 to 1, that the crop in which a hand was seen shows a hand of its side."""
     return presence(hand) * hand.score if hand.crop and hand.crop.detection.handedness == hand.handedness else 0.0
 
 
-def agree(one: Detection, other: Detection) -> bool:
-    """Return whether two looks at a hand show the same side and landmarks."""
-    extent_px = max(float(np.ptp(other.keypoints_px, axis=0).max()), 1e-6)
-    distance_px = float(np.linalg.norm(one.keypoints_px - other.keypoints_px, axis=1).mean())
-    return one.handedness == other.handedness and distance_px < SAME_LANDMARKS * extent_px
+def _has_crop_of(hand: Detection, opinion: Detection) -> bool:
+    """Return whether a hand's crop is of the side that another look sees, with the same landmarks."""
+    extent_px = max(float(np.ptp(opinion.keypoints_px, axis=0).max()), 1e-6)
+    is_side = hand.crop is not None and hand.crop.detection.handedness == opinion.handedness
+    return is_side and _distance_px(hand, opinion) < SAME_LANDMARKS * extent_px
+
+
+def _row_of(seen: Detection, palm: Palm, hands: Sequence[Detection]) -> int | None:
+    """Return the row of the hand that was seen at a palm; None for another one.
+
+    Boxes of clasped hands overlap as much as those of one hand, but each has its palm.
+    """
+    is_alone = belongs_to(palm, seen.keypoints_px) and not any(belongs_to(palm, hand.keypoints_px) for hand in hands)
+    is_same = are_one if is_alone else same_hand
+    rows = [row for row, hand in enumerate(hands) if is_same(seen, hand)]
+    return min(rows, key=lambda row: _distance_px(seen, hands[row]), default=None)
+
+
+def are_one(first: Detection, second: Detection) -> bool:
+    """Return whether the keypoints of two are one hand's; boxes of clasped hands overlap as much as those of one."""
+    extent_px = max(float(np.ptp(one.keypoints_px, axis=0).max()) for one in (first, second))
+    return _distance_px(first, second) < SAME_HAND_DISTANCE * extent_px
+
+
+def _distance_px(first: Detection, second: Detection) -> float:
+    """Return the mean distance of the keypoints of two."""
+    return float(np.linalg.norm(first.keypoints_px - second.keypoints_px, axis=1).mean())
 
 
 def presence(hand: Detection) -> float:
@@ -184,8 +216,7 @@ def _doubt(hand: Detection) -> tuple[bool, float]:
     """Return how little a followed hand is to be believed: it has changed sides, or is far from where it was."""
     assert hand.crop is not None
     expected = hand.crop.detection
-    moved_px = np.linalg.norm(hand.keypoints_px - expected.keypoints_px, axis=1).mean()
-    return hand.handedness != expected.handedness, float(moved_px)
+    return hand.handedness != expected.handedness, _distance_px(hand, expected)
 
 
 def hand_in_crop(crop: HandCrop) -> Detection:

@@ -14,7 +14,7 @@ FRAMES_BETWEEN = 8
 """From one search to the next while fewer hands are followed than wanted."""
 FRAMES_BETWEEN_CHECKS = 30
 """The same while all are followed."""
-FRAMES_BETWEEN_DOUBTS = 3
+FRAMES_BETWEEN_DOUBTS = 5
 """The same while a followed hand is in doubt."""
 FRAMES_AFTER_LOSS = 12
 """After a hand was lost, every frame is searched for so long: it may be elsewhere."""

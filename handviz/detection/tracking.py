@@ -106,6 +106,11 @@ class _TrackedHand:
     is_hidden: bool = False
 
     @property
+    def is_untouched(self) -> bool:
+        """Whether the user has stated nothing of it."""
+        return self.stated is None and not self.is_hidden
+
+    @property
     def has_begun(self) -> bool:
         """Whether there was a frame since the beginning."""
         return self.right_score != 0
@@ -191,6 +196,7 @@ class HandTracker:
         self._hands: list[_TrackedHand] = []
         self._frame_key: Hashable = None
         self._hidden = 0
+        self._most_at_once: dict[Handedness, int] = {"right": 1, "left": 1}
 
     @property
     def hidden(self) -> int:
@@ -201,6 +207,7 @@ class HandTracker:
         """Start again; ``same_hands``: elsewhere in the same source, so that hands keep numbers and overrides."""
         with self._lock:
             keeps = same_hands and video == self._video
+            self._most_at_once = self._most_at_once if keeps else {"right": 1, "left": 1}
             self._video, self._frame_key = video, None
             self._hands = self._hands if keeps else []
             for hand in self._hands:
@@ -242,6 +249,7 @@ class HandTracker:
             is_again = is_again and self._video
             found = [hand.settled(one, is_again=is_again) for hand, one in zip(hands, detections, strict=True)]
             self._hidden = sum(hand.is_hidden for hand in hands)
+            self._forget_spare()
             return tuple(one for one, hand in zip(found, hands, strict=True) if not hand.is_hidden)
 
     def note_sides(self, detections: Iterable[Detection]) -> None:
@@ -290,8 +298,24 @@ class HandTracker:
             hand.begin_again()
         return [found.get(row) or self._new(one) for row, one in enumerate(detections)]
 
+    def _forget_spare(self) -> None:
+        """Forget hands that are away, longest first, beyond as many of their side as were ever seen at once.
+
+        A hand that begins with the wrong side gets a number of its own; with its true side it takes another's place.
+        Hands that the user has stated something of stay.
+        """
+        for side, most in self._most_at_once.items():
+            known = [hand for hand in self._hands if hand.side == side]
+            here = sum(hand.frames_unseen == 0 for hand in known)
+            self._most_at_once[side] = most = max(most, here)
+            away = [hand for hand in known if hand.frames_unseen > MAX_FRAMES_UNSEEN and hand.is_untouched]
+            away.sort(key=lambda hand: -hand.frames_unseen)
+            spare = away[: max(len(known) - most, 0)]
+            self._hands = [hand for hand in self._hands if hand not in spare]
+
     def _new(self, detection: Detection) -> _TrackedHand:
-        number = 1 + max((hand.track_id for hand in self._hands), default=0)
+        taken = {hand.track_id for hand in self._hands}
+        number = next(number for number in range(1, len(taken) + 2) if number not in taken)
         self._hands.append(_TrackedHand(number, detection, detection.handedness))
         return self._hands[-1]
 

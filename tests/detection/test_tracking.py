@@ -254,3 +254,31 @@ def test_the_side_in_an_image_is_that_of_its_own_detection() -> None:
 def test_a_frame_without_hands_is_nothing(tracker: HandTracker) -> None:
     assert tracker.update([]) == ()
     assert np.array_equal(tracker.hidden, 0)
+
+
+def test_a_hand_that_begins_with_the_wrong_side_again_and_again_uses_up_no_numbers(tracker: HandTracker) -> None:
+    used = set[int]()
+    for _ in range(20):
+        for side in ("right", "right", *("left",) * 20):
+            used |= set(numbers(tracker, hand(100, "right" if side == "right" else "left")))
+        for _ in range(MAX_FRAMES_UNSEEN + 2):
+            tracker.update([])
+    assert used <= {1, 2}
+
+
+def test_as_many_hands_of_a_side_are_remembered_as_were_seen_at_once(tracker: HandTracker) -> None:
+    assert numbers(tracker, hand(100), hand(400)) == [1, 2]
+    for _ in range(40):
+        tracker.update([])
+    assert numbers(tracker, hand(410), hand(90)) == [2, 1]
+
+
+def test_a_hand_of_which_the_user_stated_something_is_never_forgotten(tracker: HandTracker) -> None:
+    for _ in range(8):
+        tracker.update([hand(100, "left")])
+    tracker.hide(1)
+    for _ in range(MAX_FRAMES_UNSEEN + 2):
+        tracker.update([])
+    for side in ("right", "right", *("left",) * 20):
+        tracker.update([hand(400, "right" if side == "right" else "left")])
+    assert numbers(tracker, hand(400, "left"), hand(800, "right")) == [2, 3]
