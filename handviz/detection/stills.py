@@ -22,6 +22,7 @@ from handviz.detection.landmark_network import batch_of
 from handviz.detection.palm import PALM_SIZE, HandSquare, Palm, square_of_palm
 from handviz.detection.still_appearances import appearances_of, skin_tinted
 from handviz.detection.still_squares import (
+    SQUARES_OF_ONE,
     Pyramid,
     close_up_squares,
     glimpse_squares,
@@ -155,6 +156,7 @@ class StillDetector:
         if is_first and pieces:
             skin = Pyramid(skin_tinted(pyramid.image))
             palms += self._palms(skin, [square for piece in pieces for square in tinted_squares(*piece)])
+        palms *= SQUARES_OF_ONE
         found = _agreed(self._with_close_ups(pyramid, self._places(pyramid, palms)))
         return [place if place.hand.score >= SURE_SIDE else self._side_settled(pyramid, place) for place in found]
 
