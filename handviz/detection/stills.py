@@ -45,7 +45,7 @@ MAX_PLACES = 64
 FINGERS_OF_OTHER = (0.7, 15.0)
 """A hand with this part of its finger keypoints in the box of one with so many times its support has its fingers."""
 FIRST_FINGER_KEYPOINT = 5
-STRONG_SUM, LEAST_SUM = 4.0, 0.3
+STRONG_SUM, LEAST_SUM = 4.0, 0.2
 """Sums of the scores of palms at one place: looked at first, and at all."""
 CERTAIN, CERTAIN_SUPPORT = 0.95, 4.0
 """Least presence and support of a hand for which weak palms at its own count without being looked at."""
@@ -57,7 +57,7 @@ QUICK_WEIGHT = 5.0
 """Squares of a small image for each of the first ones: without them, a hand's support is what it would be with all."""
 SURE_EXTENT = 0.4
 """And its least size, as a fraction of the image's longer side."""
-ACCEPTED = ((0.6, 0.9, 0.9), (4.0, 0.7, 0.0), (8.0, 0.5, 0.0))
+ACCEPTED = ((0.6, 0.9, 0.9), (4.0, 0.7, 0.75), (8.0, 0.5, 0.0))
 """Support, presence and score of the side: a hand needs all three of one of these. What is no hand has no side."""
 SETTLED = ((2.4, 0.7, 0.8),)
 """The same where presence and side are the mean of several looks. Without the side a mouth and a knee were hands."""
