@@ -57,6 +57,7 @@ class Arguments:
     hands: Annotated[tuple[int, ...], Option(metavar="1 2", words="*", read=_hands)] = (ONE, TWO)
     """Hands in view of the rendered source."""
     texture: Literal["off", "on", "both"] = "both"
+    """Measure without textures of the hands, with them, or one after the other."""
     source: str | None = None
     """A clip, folder or camera:0 instead of the rendered hands."""
     compare: bool = False

@@ -17,7 +17,7 @@ from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.records import Detection, Frame, HandCrop, Handedness
 from handviz.detection.crop import crop_hand
 from handviz.detection.detector import HandDetector, Sighting
-from handviz.detection.palm import Palm, square_of_hand, square_of_palm
+from handviz.detection.palm import MIN_SIDE_PX, Palm, square_of_hand, square_of_palm
 from handviz.detection.palm_search import PalmSearch, belongs_to, palms_without_hand
 from handviz.detection.tracking import SAME_HAND_DISTANCE, HandTracker, same_hand
 
@@ -31,7 +31,8 @@ SEARCHES_BETWEEN_CHECKS = 5
 """After so many searches the palms of all followed hands are compared."""
 SAME_LANDMARKS = 0.06
 """Mean distance, in extents of the hand, up to which both are the same."""
-MIN_SIDE_PX = 8
+MAX_GAP_MS = 300.0
+"""After a longer time without a frame a hand may be anywhere: it is searched, and known by its side."""
 
 
 class LiveDetector:
@@ -47,6 +48,7 @@ class LiveDetector:
         self._search = PalmSearch(networks.palms, is_beside=is_beside)
         self._last: tuple[int, weakref.ref[NDArray[np.uint8]]] | None = None
         self._shape: tuple[int, ...] = ()
+        self._time_ms = 0.0
         self._found: tuple[Detection, ...] = ()
         self._searches = self._frames = 0
 
@@ -64,9 +66,10 @@ class LiveDetector:
         before = None if last is None else last[1]()
         if last is not None and last[0] == frame.number and before is image:
             return self._found
-        if self._shape and self._shape != image.shape:
+        time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
+        if self._shape and (self._shape != image.shape or abs(time_ms - self._time_ms) > MAX_GAP_MS):
             self._tracker.lose_places()
-        self._shape = image.shape
+        self._shape, self._time_ms = image.shape, time_ms
         self._found = self._detected(image) if min(image.shape[:2]) >= MIN_SIDE_PX else ()
         if self._owns_tracker:
             self._found = self._tracker.update(self._found)

@@ -14,8 +14,12 @@ from handviz.detection.still_views import MAX_ASPECT, MAX_PIECES, MIN_TILED_SIDE
 QUARTER = math.pi / 2
 QUICK = ((1.3, 0), (1.8, 2), (1.0, 0))
 """Sides of the first squares, in longer sides of the image, and their quarter turns: where they agree it is enough."""
-WHOLE = ((1.0, 0.0), (1.3, 0.0), (1.8, 0.0), (1.5, 0.5), (2.4, 0.0))
-"""Sides of the further squares around the whole image, each in four turns from so many quarter turns on."""
+TURNS = (0, 1)
+"""Quarter turns of a square. Upside down it shows the detector nearly the same palms (docs/log/experiments.md): each
+square is searched in one of two opposite turns and counted as both."""
+SQUARES_OF_ONE = 2
+WHOLE = ((1.0, 0.0), (1.3, 0.0), (1.8, 1.0), (1.5, 0.5), (2.4, 0.0))
+"""Sides of the further squares around the whole image, each in two turns from so many quarter turns on."""
 TILES = ((2, 0.6, 1.2, 0.0), (3, 0.42, 1.2, 0.0), (3, 0.42, 1.2, 0.5), (3, 0.42, 1.4, 1.0), (3, 0.42, 1.4, 1.5))
 """How many tiles stand along a side, their own sides as a fraction of the image's longer one, the searched squares
 around them in sides of a tile, and the first one's quarter turns."""
@@ -73,7 +77,7 @@ def other_squares(middle_px: FloatArray, shape: Sequence[int], *, all_tiles: boo
     squares = [
         HandSquare(middle_px, longer_px * side, (first_turns + turns) * QUARTER)
         for side, first_turns in WHOLE
-        for turns in range(4)
+        for turns in TURNS
         if (side, first_turns + turns) not in QUICK
     ]
     return squares + _tile_squares(middle_px, shape, TILES if all_tiles else TILES[:2])
@@ -82,22 +86,22 @@ def other_squares(middle_px: FloatArray, shape: Sequence[int], *, all_tiles: boo
 def tinted_squares(middle_px: FloatArray, shape: Sequence[int]) -> list[HandSquare]:
     """Return the squares that are searched in the colours of skin as well."""
     longer_px = float(max(shape[:2]))
-    squares = [HandSquare(middle_px, longer_px * TINTED_SIDE, turns * QUARTER) for turns in range(4)]
+    squares = [HandSquare(middle_px, longer_px * TINTED_SIDE, turns * QUARTER) for turns in TURNS]
     return squares + _tile_squares(middle_px, shape, TINTED_TILES)
 
 
 def _tile_squares(
     middle_px: FloatArray, shape: Sequence[int], tiles: Sequence[tuple[int, float, float, float]]
 ) -> list[HandSquare]:
-    """Return squares around overlapping tiles, each in two opposite turns; none for a small image."""
+    """Return squares around overlapping tiles, each in one turn; none for a small image."""
     if min(shape[:2]) < MIN_TILED_SIDE_PX:
         return []
     squares = []
     for count, fraction, side, first_turns in tiles:
         tile_px = fraction * max(shape[:2])
         for index, offset in enumerate(_tile_offsets(shape, count, tile_px)):
-            for turns in (index + first_turns, index + first_turns + 2):
-                squares.append(HandSquare(middle_px + offset, tile_px * side, turns % 4 * QUARTER))
+            turns = (index + first_turns) % 4
+            squares.append(HandSquare(middle_px + offset, tile_px * side, turns * QUARTER))
     return squares
 
 

@@ -6,7 +6,6 @@ squares are gathered where they agree, and the landmark network then looks at ea
 then in the square of its own landmarks: a true hand stays where it is, what is none fades (docs/log/experiments.md).
 """
 
-import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +18,12 @@ from handviz.core.geometry import apply_affine
 from handviz.core.records import CROP_SIZE, CropLandmarks, Detection, FloatArray, Frame, Handedness
 from handviz.detection.detector import HandDetector, hand_in_square
 from handviz.detection.landmark_network import batch_of
-from handviz.detection.palm import PALM_SIZE, HandSquare, Palm, square_of_palm
+from handviz.detection.palm import PALM_SIZE, HandSquare, Palm, square_of_hand, square_of_palm
+from handviz.detection.palm_search import belongs_to
 from handviz.detection.still_appearances import appearances_of, skin_tinted
+from handviz.detection.still_palms import groups_of, sum_of
 from handviz.detection.still_squares import (
+    SQUARES_OF_ONE,
     Pyramid,
     close_up_squares,
     glimpse_squares,
@@ -38,13 +40,15 @@ MIN_SIDE_PX = 8
 PALM_SCORE = 0.1
 BATCH = 16
 """Squares at once: more need memory and are no faster."""
-SAME_PALM = 0.25
-"""Mean distance of the keypoints of one palm in two squares, in sides of its box."""
 MAX_PLACES = 64
 """So many places with palms are looked at by the landmark network, best first."""
 FINGERS_OF_OTHER = (0.7, 15.0)
 """A hand with this part of its finger keypoints in the box of one with so many times its support has its fingers."""
 FIRST_FINGER_KEYPOINT = 5
+STRONG_SUM, LEAST_SUM = 4.0, 0.2
+"""Sums of the scores of palms at one place: looked at first, and at all."""
+CERTAIN, CERTAIN_SUPPORT = 0.95, 4.0
+"""Least presence and support of a hand for which weak palms at its own count without being looked at."""
 LEAST_PRESENCE = 0.05
 """At the first look; below it there is no second one."""
 SURE_PALMS, SURE_PRESENCE, SURE_MOTION = 1.8, 0.9, 0.1
@@ -53,12 +57,18 @@ QUICK_WEIGHT = 5.0
 """Squares of a small image for each of the first ones: without them, a hand's support is what it would be with all."""
 SURE_EXTENT = 0.4
 """And its least size, as a fraction of the image's longer side."""
-ACCEPTED = ((0.6, 0.9, 0.9), (4.0, 0.7, 0.0), (8.0, 0.5, 0.0))
+ACCEPTED = ((0.6, 0.9, 0.9), (4.0, 0.7, 0.75), (8.0, 0.5, 0.0))
 """Support, presence and score of the side: a hand needs all three of one of these. What is no hand has no side."""
+SETTLED = ((2.4, 0.7, 0.8),)
+"""The same where presence and side are the mean of several looks. Without the side a mouth and a knee were hands."""
 OUTVOTING = ((0.8, 1.5), (0.68, 6.0), (0.5, 15.0))
 """A hand whose box is covered by more than the first number is outvoted by one with so many times its support."""
 DOUBTFUL_PRESENCE, MAX_DOUBTFUL = 0.6, 6
 """Least presence of a hand of little support that is looked at again, and so many of them."""
+LOOKS = ((0.0, 1.0), (-0.3, 1.0), (0.3, 1.0), (0.0, 0.8), (0.0, 1.25))
+"""Turns in radians and sides, per the hand's own square, in which the landmark network looks at a doubtful hand."""
+SUPPORT_OF_LOOKS, LOOKED_PRESENCE = 2.4, 0.35
+"""Least support and presence of a doubtful hand that is worth them."""
 SURE_SIDE = 0.9
 """Below this score of the side many crops decide it."""
 SIDE_CROPS = ((-0.5, 1.0), (-0.25, 1.0), (0.0, 1.0), (0.25, 1.0), (0.5, 1.0), (0.0, 0.8), (0.0, 0.9), (0.0, 1.2))
@@ -67,9 +77,6 @@ CROPS_PART = 2 / 3
 """Of the crops in the side, besides that of all palms."""
 SAME_PLACE = 0.25
 """Mean distance of the keypoints of one hand from two palms, as a fraction of its size."""
-UPRIGHT = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
-"""Keypoints around which MediaPipe's graph puts the square of a hand that it follows."""
-SIDE_PER_EXTENT, SHIFT_PER_HEIGHT = 2.0, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +91,8 @@ class Place:
     """Mean distance of the keypoints between both looks, as a fraction of the hand's size."""
     weight: float = 1.0
     """How many squares each palm stands for."""
+    is_settled: bool = False
+    """Whether presence and side are those of many looks, which ask for less."""
 
     @property
     def support(self) -> float:
@@ -94,7 +103,7 @@ class Place:
     def is_accepted(self) -> bool:
         """Whether support, presence and side are those of a hand."""
         found = (self.support, self.presence, self.hand.score)
-        return any(all(map(operator.ge, found, least)) for least in ACCEPTED)
+        return any(all(map(operator.ge, found, least)) for least in (SETTLED if self.is_settled else ACCEPTED))
 
     @property
     def extent_px(self) -> float:
@@ -155,6 +164,7 @@ class StillDetector:
         if is_first and pieces:
             skin = Pyramid(skin_tinted(pyramid.image))
             palms += self._palms(skin, [square for piece in pieces for square in tinted_squares(*piece)])
+        palms *= SQUARES_OF_ONE
         found = _agreed(self._with_close_ups(pyramid, self._places(pyramid, palms)))
         return [place if place.hand.score >= SURE_SIDE else self._side_settled(pyramid, place) for place in found]
 
@@ -177,8 +187,26 @@ class StillDetector:
         return found
 
     def _places(self, pyramid: Pyramid, palms: Sequence[Palm]) -> list[Place]:
-        """Return what the landmark network says where palms agree, most palms first."""
-        groups = sorted(groups_of(palms), key=lambda group: -sum(palm.score for palm in group))[:MAX_PLACES]
+        """Return what the landmark network says where palms agree, most palms first.
+
+        The strong groups are looked at first; weaker ones on a hand that is certain then are votes for it.
+        """
+        groups = sorted(groups_of(palms), key=lambda group: -sum_of(group))[:MAX_PLACES]
+        groups = [group for group in groups if sum_of(group) >= LEAST_SUM]
+        strong = [group for group in groups if sum_of(group) >= STRONG_SUM]
+        places = self._places_of(pyramid, strong)
+        certain = [place for place in places if place.presence >= CERTAIN and place.support >= CERTAIN_SUPPORT]
+        others = []
+        for group in groups[len(strong) :]:
+            owner = next((place for place in certain if belongs_to(group[0], place.hand.keypoints_px)), None)
+            if owner is None:
+                others.append(group)
+            else:
+                places.append(replace(owner, palms=tuple(group)))
+        return places + self._places_of(pyramid, others)
+
+    def _places_of(self, pyramid: Pyramid, groups: Sequence[list[Palm]]) -> list[Place]:
+        """Return what the landmark network says at groups of palms, where it may be a hand."""
         first = self._looks(pyramid, [square_of_palm(group[0], turn_rad=0.0) for group in groups])
         likely = [index for index, (_, presence) in enumerate(first) if presence >= LEAST_PRESENCE]
         second = self._looks(pyramid, [square_of_hand(first[index][0].keypoints_px) for index in likely])
@@ -203,22 +231,31 @@ class StillDetector:
         return found
 
     def _with_close_ups(self, pyramid: Pyramid, places: Sequence[Place]) -> list[Place]:
-        """Add what squares around the doubtful hands show, which one or two palms alone spoke for."""
+        """Add what further looks at the doubtful hands show, and squares around those that stay doubtful."""
         merged = _merged(places)
-        accepted = [place for place in merged if place.is_accepted]
-        doubtful = [
-            place
-            for place in merged
-            if not place.is_accepted
-            and place.presence >= DOUBTFUL_PRESENCE
-            and not any(_is_outvoted(place, other) for other in accepted)
-        ][:MAX_DOUBTFUL]
+        looked = {
+            id(place): self._looked_again(pyramid, place) if place.support >= SUPPORT_OF_LOOKS else place
+            for place in _doubtful(merged)
+        }
+        doubtful = [place for place in looked.values() if not place.is_accepted and place.presence >= DOUBTFUL_PRESENCE]
         squares = [
             square
-            for place in doubtful
+            for place in doubtful[:MAX_DOUBTFUL]
             for square in close_up_squares(square_of_hand(place.hand.keypoints_px), place.extent_px)
         ]
+        settled = {key: place for key, place in looked.items() if place.is_accepted}
+        places = [settled.get(id(place), place) for place in merged]
         return [*places, *self._places(pyramid, self._palms(pyramid, squares))]
+
+    def _looked_again(self, pyramid: Pyramid, place: Place) -> Place:
+        """Return the place as the better half of several turned and scaled squares shows it."""
+        square = square_of_hand(place.hand.keypoints_px)
+        squares = [HandSquare(square.centre_px, square.side_px * side, square.angle_rad + turn) for turn, side in LOOKS]
+        looks = sorted(self._looks(pyramid, squares), key=lambda look: -look[1])[: len(LOOKS) // 2 + 1]
+        presence = float(np.mean([presence for _, presence in looks]))
+        right = float(np.mean([_right_of(hand) for hand, _ in looks]))
+        hand = Detection("right" if right > 0.5 else "left", max(right, 1 - right), looks[0][0].keypoints_px)
+        return replace(place, hand=hand, presence=presence, is_settled=True)
 
     def _side_settled(self, pyramid: Pyramid, place: Place) -> Place:
         """Return the place with the side that most of many crops see, mirrored ones too, and their keypoints."""
@@ -233,6 +270,18 @@ class StillDetector:
         side: Handedness = "right" if mean > 0.5 else "left"
         agreeing = [hand.keypoints_px for hand in hands if hand.handedness == side] or [place.hand.keypoints_px]
         return replace(place, hand=Detection(side, max(mean, 1 - mean), np.median(agreeing, axis=0)))
+
+
+def _doubtful(places: Sequence[Place]) -> list[Place]:
+    """Return the hands that may be some and are not accepted, nor part of one that is."""
+    accepted = [place for place in places if place.is_accepted]
+    return [
+        place
+        for place in places
+        if not place.is_accepted
+        and place.presence >= LOOKED_PRESENCE
+        and not any(_is_outvoted(place, other) for other in accepted)
+    ]
 
 
 def _is_enough(places: Sequence[Place], longer_px: float) -> bool:
@@ -296,7 +345,7 @@ def _together(group: Sequence[Place]) -> Place:
     mean = float(weights @ right / weights.sum())
     hand = Detection("right" if mean > 0.5 else "left", max(mean, 1 - mean), best.hand.keypoints_px)
     palms = sorted((palm for place in group for palm in place.palms), key=lambda palm: -palm.score)
-    return Place(tuple(palms), hand, best.presence, best.motion)
+    return Place(tuple(palms), hand, best.presence, best.motion, is_settled=any(place.is_settled for place in group))
 
 
 def _is_outvoted(place: Place, other: Place) -> bool:
@@ -312,38 +361,6 @@ def _fingers_inside(place: Place, other: Place) -> float:
     """Return which part of the finger keypoints, thumb left out, lies in the box of the other hand."""
     fingers, box = place.hand.keypoints_px[FIRST_FINGER_KEYPOINT:], other.hand.keypoints_px
     return float(((fingers > box.min(axis=0)) & (fingers < box.max(axis=0))).all(axis=1).mean())
-
-
-def groups_of(palms: Sequence[Palm]) -> list[list[Palm]]:
-    """Group palms at the same place; the best of each group comes first."""
-    groups: list[list[Palm]] = []
-    for palm in sorted(palms, key=lambda one: -one.score):
-        for group in groups:
-            if _is_same_palm(palm, group[0]):
-                group.append(palm)
-                break
-        else:
-            groups.append([palm])
-    return groups
-
-
-def _is_same_palm(first: Palm, second: Palm) -> bool:
-    side_px = max(_extent_px(first.box.reshape(2, 2)), _extent_px(second.box.reshape(2, 2)))
-    return bool(np.linalg.norm(first.keypoints_px - second.keypoints_px, axis=1).mean() < SAME_PALM * side_px)
-
-
-def square_of_hand(keypoints_px: FloatArray) -> HandSquare:
-    """Return the square of a hand (21, 2) as MediaPipe's graph puts it around one that it follows."""
-    knuckles = (keypoints_px[5] + keypoints_px[13]) / 4 + keypoints_px[9] / 2
-    direction = knuckles - keypoints_px[0]
-    angle = math.atan2(direction[0], -direction[1])
-    cosine, sine = math.cos(angle), math.sin(angle)
-    upright = np.array([[cosine, sine], [-sine, cosine]])
-    turned = keypoints_px[list(UPRIGHT)] @ upright.T
-    low, high = turned.min(axis=0), turned.max(axis=0)
-    width, height = high - low
-    centre = (low + high) / 2 - np.array([0.0, SHIFT_PER_HEIGHT * height])
-    return HandSquare(centre @ upright, max(float(max(width, height)), 1.0) * SIDE_PER_EXTENT, angle)
 
 
 def _mirrored(found: CropLandmarks) -> CropLandmarks:
