@@ -19,6 +19,7 @@ CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
 MAX_THREADS = 4
 SPIN_US = "50"
 _thread_limit: int | None = None
+_spins = True
 logger = logging.getLogger(__name__)
 ONNX_ERRORS: tuple[type[Exception], ...] = tuple(
     item for item in vars(onnx_state).values() if isinstance(item, type) and issubclass(item, Exception)
@@ -47,6 +48,12 @@ def limit_threads(count: int) -> None:
     """Limit the threads of every session that this process opens from now on, where processes share the cores."""
     global _thread_limit
     _thread_limit = count
+
+
+def spare_cores() -> None:
+    """Let the threads of every session that this process opens from now on not spin: a window draws beside them."""
+    global _spins
+    _spins = False
 
 
 def check_device(device: str) -> None:
@@ -95,8 +102,8 @@ def _session_options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _thread_limit or min(MAX_THREADS, usable_cores())
     # Threads that spin between layers save a third of a network's time, but capture, search and drawing need the cores:
-    # so they spin for no longer than the next layer takes to come, and not between runs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    # so they spin for no longer than the next layer takes to come, and beside a window not at all.
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(_spins)))
     options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 4

@@ -111,8 +111,10 @@ def pipeline_maker(config: PipelineConfig, on_stage: Callable[[str], None] = _ig
 
     def make(settings: PipelineSettings) -> PipelineLike:
         on_stage("worker begins to load")
+        from handviz.core.onnx_runtime import spare_cores
         from handviz.pipeline.pipeline import Pipeline
 
+        spare_cores()
         pipeline = Pipeline(settings, config)
         on_stage("networks loaded")
         return pipeline

@@ -50,8 +50,14 @@ def test_a_limit_of_the_process_holds_for_sessions_from_then_on(network: Path, m
     assert (before.intra_op_num_threads, options_of(network).intra_op_num_threads) == (3, 1)
 
 
-def test_waiting_threads_spin_no_longer_than_between_two_layers(network: Path) -> None:
+def test_waiting_threads_spin_no_longer_than_between_two_layers_and_beside_a_window_not_at_all(
+    network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_runtime, "_spins", True)
     options = options_of(network)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "1"
+    onnx_runtime.spare_cores()
+    assert options_of(network).get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert options.get_session_config_entry("session.force_spinning_stop") == "1"
     assert 0 < int(options.get_session_config_entry("session.intra_op.spin_duration_us")) <= 100
 
