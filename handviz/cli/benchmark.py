@@ -69,7 +69,7 @@ class Arguments:
     seconds: Annotated[float, between(0.1, 3600)] = 3.0
     """Of the playing loop, for each model, number of hands and texture."""
     frames: Count = 40
-    """Frame by frame, likewise."""
+    """Frames that are measured one by one, for each of the same."""
     mediapipe_frames: Count = 150
     """Of MediaPipe alone, for each setting."""
     without_mediapipe: bool = False

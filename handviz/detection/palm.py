@@ -34,6 +34,8 @@ MAX_OVERLAP = 0.3
 """Intersection over union of two boxes from which they are one palm."""
 SIDE_PER_BOX, SHIFT_PER_BOX = 2.6, 0.5
 """The hand's square: its side and its step towards the fingers, in sides of the palm's box."""
+SAME_PALM = 0.25
+"""Mean distance of the keypoints of one palm in two squares, in sides of its box."""
 MAX_LOGIT = 100.0
 MEDIAPIPE_TURN_RAD = 90 - 14 * 2 * math.pi - math.pi / 2
 """MediaPipe turns the squares of palms by so much more than upright: its graph states the target angle of 90 degrees
@@ -175,6 +177,12 @@ def _palm(score: float, points: FloatArray, square: HandSquare) -> Palm:
     affine = square.image_from_square(1)
     middle_px, half_px = apply_affine(affine, points[:2].mean(axis=0)), (points[1] - points[0]) / 2 * square.side_px
     return Palm(score, np.concatenate([middle_px - half_px, middle_px + half_px]), apply_affine(affine, points[2:]))
+
+
+def same_palm(first: Palm, second: Palm) -> bool:
+    """Return whether two palms, found in different squares of an image, are one."""
+    side_px = float(max(np.max(palm.box[2:] - palm.box[:2]) for palm in (first, second)))
+    return bool(np.linalg.norm(first.keypoints_px - second.keypoints_px, axis=1).mean() < SAME_PALM * side_px)
 
 
 def square_of_palm(palm: Palm, *, turn_rad: float = MEDIAPIPE_TURN_RAD) -> HandSquare:

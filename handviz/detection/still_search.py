@@ -15,7 +15,7 @@ from handviz.core.geometry import apply_affine
 from handviz.core.records import Detection
 from handviz.detection.still_appearances import appearances_of
 from handviz.detection.still_views import View, close_ups, glimpses_of, nearest_centre, pieces_of, views_of_piece, whole
-from handviz.detection.tracking import SAME_HAND_COVER, box_cover, same_hand
+from handviz.detection.tracking import SAME_HAND_COVER, box_cover, groups_of, same_hand
 
 Finder = Callable[[NDArray[np.uint8]], Sequence[Detection]]
 STILL_PALM_SCORE = 0.1
@@ -35,7 +35,7 @@ def search_still(image: NDArray[np.uint8], find: Finder, *, max_hands: int) -> t
     start = whole(image)
     for appearance in appearances_of(start.image):
         view = View(appearance, start.image_from_view)
-        groups = groups_of(_votes(view, find))
+        groups = _groups(_votes(view, find))
         found = _agreed(groups) or _agreed([_confirmed(group, view, find) for group in _lone(groups)])
         if found:
             return tuple(found[:max_hands])
@@ -53,7 +53,7 @@ def _votes(view: View, find: Finder) -> list[Detection]:
 def _with_hands(pieces: Sequence[View], find: Finder) -> list[View]:
     """Return for every hand that a glimpse shows the piece that has it nearest to its centre."""
     seen = [hand for piece in pieces for glimpse in glimpses_of(piece) for hand in _found(glimpse, find)]
-    chosen = {nearest_centre(pieces, group[0].keypoints_px.mean(axis=0)) for group in groups_of(seen)}
+    chosen = {nearest_centre(pieces, group[0].keypoints_px.mean(axis=0)) for group in _groups(seen)}
     return [pieces[index] for index in sorted(chosen)]
 
 
@@ -96,17 +96,8 @@ def _support(group: Sequence[Detection]) -> float:
     return sum(item.score**2 for item in group)
 
 
-def groups_of(found: Sequence[Detection]) -> list[list[Detection]]:
-    """Group the detections of the same hand; the best of each group comes first and represents it."""
-    groups: list[list[Detection]] = []
-    for detection in sorted(found, key=lambda item: -item.score):
-        for group in groups:
-            if same_hand(detection, group[0]):
-                group.append(detection)
-                break
-        else:
-            groups.append([detection])
-    return groups
+def _groups(found: Sequence[Detection]) -> list[list[Detection]]:
+    return groups_of(found, same_hand, lambda hand: hand.score)
 
 
 def agreement(group: Sequence[Detection]) -> Detection:

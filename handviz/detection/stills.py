@@ -18,10 +18,9 @@ from handviz.core.geometry import apply_affine
 from handviz.core.records import CROP_SIZE, CropLandmarks, Detection, FloatArray, Frame, Handedness
 from handviz.detection.detector import HandDetector, hand_in_square
 from handviz.detection.landmark_network import batch_of
-from handviz.detection.palm import PALM_SIZE, HandSquare, Palm, square_of_hand, square_of_palm
+from handviz.detection.palm import PALM_SIZE, HandSquare, Palm, same_palm, square_of_hand, square_of_palm
 from handviz.detection.palm_search import belongs_to
 from handviz.detection.still_appearances import appearances_of, skin_tinted
-from handviz.detection.still_palms import groups_of, sum_of
 from handviz.detection.still_squares import (
     SQUARES_OF_ONE,
     Pyramid,
@@ -34,7 +33,7 @@ from handviz.detection.still_squares import (
     tinted_squares,
 )
 from handviz.detection.still_views import whole
-from handviz.detection.tracking import box_cover, same_hand
+from handviz.detection.tracking import box_cover, groups_of, same_hand
 
 MIN_SIDE_PX = 8
 PALM_SCORE = 0.1
@@ -173,7 +172,7 @@ class StillDetector:
         pieces = pieces_of_shape(pyramid.image.shape)
         squares = [square for piece in pieces for square in glimpse_squares(*piece)]
         middles = np.array([middle for middle, _ in pieces])
-        seen = [group[0].keypoints_px.mean(axis=0) for group in groups_of(self._palms(pyramid, squares))]
+        seen = [group[0].keypoints_px.mean(axis=0) for group in _groups(self._palms(pyramid, squares))]
         chosen = {int(np.argmin(np.linalg.norm(middles - point, axis=1))) for point in seen[:MAX_PLACES]}
         return [pieces[index] for index in sorted(chosen)]
 
@@ -191,9 +190,9 @@ class StillDetector:
 
         The strong groups are looked at first; weaker ones on a hand that is certain then are votes for it.
         """
-        groups = sorted(groups_of(palms), key=lambda group: -sum_of(group))[:MAX_PLACES]
-        groups = [group for group in groups if sum_of(group) >= LEAST_SUM]
-        strong = [group for group in groups if sum_of(group) >= STRONG_SUM]
+        groups = sorted(_groups(palms), key=_sum_of, reverse=True)[:MAX_PLACES]
+        groups = [group for group in groups if _sum_of(group) >= LEAST_SUM]
+        strong = [group for group in groups if _sum_of(group) >= STRONG_SUM]
         places = self._places_of(pyramid, strong)
         certain = [place for place in places if place.presence >= CERTAIN and place.support >= CERTAIN_SUPPORT]
         others = []
@@ -319,16 +318,17 @@ def _with_side_of_both(place: Place, other: Place) -> Detection:
     return replace(place.hand, handedness="right" if right > 0.5 else "left", score=max(right, 1 - right))
 
 
+def _groups(palms: Sequence[Palm]) -> list[list[Palm]]:
+    return groups_of(palms, same_palm, lambda palm: palm.score)
+
+
+def _sum_of(palms: Sequence[Palm]) -> float:
+    return sum(palm.score for palm in palms)
+
+
 def _merged(places: Sequence[Place]) -> list[Place]:
     """Return places with those together that turned out to be the same hand, best supported first."""
-    groups: list[list[Place]] = []
-    for place in sorted(places, key=lambda one: -one.presence):
-        for group in groups:
-            if _is_same_place(place, group[0]):
-                group.append(place)
-                break
-        else:
-            groups.append([place])
+    groups = groups_of(places, _is_same_place, lambda place: place.presence)
     return sorted((_together(group) for group in groups), key=lambda one: -one.support)
 
 

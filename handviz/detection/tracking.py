@@ -4,11 +4,13 @@ import threading
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
 from handviz.core.records import Detection, FloatArray, Handedness, HandednessSetting
 
+Item = TypeVar("Item")
 SAME_HAND_DISTANCE = 0.25
 SAME_HAND_COVER = 0.8
 SAME_HAND_UNION_FRACTION = 0.6
@@ -37,6 +39,21 @@ def without_duplicates(detections: Sequence[Detection]) -> tuple[Detection, ...]
         if not any(same_hand(detection, other) for other in kept):
             kept.append(detection)
     return tuple(kept)
+
+
+def groups_of(
+    items: Iterable[Item], is_same: Callable[[Item, Item], bool], rank: Callable[[Item], float]
+) -> list[list[Item]]:
+    """Group what is the same by ``is_same``; the best of each group by ``rank`` comes first and represents it."""
+    groups: list[list[Item]] = []
+    for item in sorted(items, key=rank, reverse=True):
+        for group in groups:
+            if is_same(item, group[0]):
+                group.append(item)
+                break
+        else:
+            groups.append([item])
+    return groups
 
 
 def same_hand(first: Detection, second: Detection) -> bool:

@@ -118,7 +118,7 @@ def test_pieces_of_a_long_image_cover_it_and_overlap(shape: tuple[int, int]) -> 
 
 
 def test_palms_of_one_place_are_one_group_and_the_best_leads_it() -> None:
-    groups = stills.groups_of([palm_at(50, 50, 0.3), palm_at(54, 48, 0.9), palm_at(90, 50, 0.5)])
+    groups = stills._groups([palm_at(50, 50, 0.3), palm_at(54, 48, 0.9), palm_at(90, 50, 0.5)])
     assert [[palm.score for palm in group] for group in groups] == [[0.9, 0.3], [0.5]]
 
 
