@@ -85,6 +85,7 @@ class LiveDetector:
             wanted=self._max_hands,
             has_lost=len(followed) < len(expected),
             has_doubt=any(trust(one) < MIN_TRUST for one in followed),
+            time_ms=self._time_ms,
         )
         return tuple(self._with_palms(image, palms, followed)[: self._max_hands])
 

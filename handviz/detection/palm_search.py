@@ -12,6 +12,8 @@ from handviz.detection.palm import Palm, PalmDetector
 PALM_SCORE = 0.5
 FRAMES_BETWEEN = 8
 """From one search to the next while fewer hands are followed than wanted."""
+MAX_PAUSE_MS = 250.0
+"""The same as a time, which on a slow machine is over sooner."""
 FRAMES_BETWEEN_CHECKS = 30
 """The same while all are followed."""
 FRAMES_BETWEEN_DOUBTS = 5
@@ -33,15 +35,24 @@ class PalmSearch:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="palm-search") if is_beside else None
         self._pending: Future[list[Palm]] | None = None
         self._since_search = self._since_loss = FRAMES_BETWEEN_CHECKS
+        self._time_ms = self._searched_ms = 0.0
 
     def palms(
-        self, image: NDArray[np.uint8], *, followed: int, wanted: int, has_lost: bool, has_doubt: bool
+        self,
+        image: NDArray[np.uint8],
+        *,
+        followed: int,
+        wanted: int,
+        has_lost: bool,
+        has_doubt: bool,
+        time_ms: float = 0.0,
     ) -> list[Palm]:
         """Return palms of this frame (H, W, 3), or of one before it; none if it is not the time for a search.
 
         ``followed`` of ``wanted`` hands are seen in this frame; ``has_lost``: one that was seen in the last is not;
-        ``has_doubt``: one may be wrong.
+        ``has_doubt``: one may be wrong; ``time_ms``: the frame's.
         """
+        self._time_ms = time_ms
         self._since_search += 1
         self._since_loss = 0 if has_lost else self._since_loss + 1
         if self._worker is None or followed == 0:
@@ -49,7 +60,7 @@ class PalmSearch:
             return self._search(image) if self._is_due(followed, wanted, has_doubt) else []
         found = self._answer()
         if self._pending is None and self._is_due(followed, wanted, has_doubt):
-            self._since_search = 0
+            self._since_search, self._searched_ms = 0, self._time_ms
             # The source may write its next frame into the same memory.
             self._pending = self._worker.submit(self._find, image.copy())
         return found
@@ -62,12 +73,14 @@ class PalmSearch:
     def _is_due(self, followed: int, wanted: int, has_doubt: bool) -> bool:
         if followed == 0 or (followed < wanted and self._since_loss < FRAMES_AFTER_LOSS):
             return True
+        if followed < wanted and abs(self._time_ms - self._searched_ms) >= MAX_PAUSE_MS:
+            return True
         if has_doubt and self._since_search >= FRAMES_BETWEEN_DOUBTS:
             return True
         return self._since_search >= (FRAMES_BETWEEN if followed < wanted else FRAMES_BETWEEN_CHECKS)
 
     def _search(self, image: NDArray[np.uint8]) -> list[Palm]:
-        self._since_search = 0
+        self._since_search, self._searched_ms = 0, self._time_ms
         return self._find(image)
 
     def _find(self, image: NDArray[np.uint8]) -> list[Palm]:

@@ -187,3 +187,15 @@ def test_a_palm_beside_a_hand_is_its_own() -> None:
     known = hand_at(200)
     near, beside = palm_of(known.keypoints_px + 4.0), palm_of(known.keypoints_px + np.array([60.0, 0.0]))
     assert palms_without_hand([near, beside], [known]) == [beside]
+
+
+def test_a_slow_stream_is_searched_by_its_time(palms: SomePalms) -> None:
+    search = PalmSearch(palms, is_beside=False)
+
+    def searched_at(time_ms: float) -> bool:
+        count = len(palms.images)
+        search.palms(IMAGE, followed=1, wanted=2, has_lost=False, has_doubt=False, time_ms=time_ms)
+        return len(palms.images) > count
+
+    assert searched_at(0)
+    assert [searched_at(time_ms) for time_ms in (100, 200, 300, 400)] == [False, False, True, False]
