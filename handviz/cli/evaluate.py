@@ -19,11 +19,12 @@ from handviz.cli.evaluate_official import (
     official_report,
     refuse_without_dataset,
 )
-from handviz.core.arguments import AsJson, Count, HandModelFile, HeldOutFolder, Option, Positional
+from handviz.core.arguments import AsJson, Count, HandModelFile, HeldOutFolder, Option, Positional, whole
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_json, print_text
 from handviz.core.records import UncertaintyKind
 from handviz.data.datasets.registry import is_dataset_spec
+from handviz.data.synthetic.generator import GENERATOR_VERSION, MODEL_SPACE_VERSION
 from handviz.evaluation.calibration import Calibration, calibrate, calibration_table
 from handviz.evaluation.card import (
     UNCERTAINTY_NOTES,
@@ -36,7 +37,7 @@ from handviz.evaluation.card import (
     uncertainty_of,
 )
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, mediapipe_by_part
-from handviz.evaluation.held_out import freeze, label_warnings, read_held_out, render_held_out
+from handviz.evaluation.held_out import freeze, held_out_file, label_warnings, read_held_out, render_held_out
 from handviz.evaluation.plots import draw_reliability, draw_sparsification
 from handviz.evaluation.predictors import onnx_predictor, spec_predictor
 from handviz.hand_models.choice import hand_model_or_named, named_in
@@ -62,6 +63,8 @@ class Arguments:
     data: Annotated[Path | None, Option(group=CROPS)] = None
     """Folder of rendered crops, or a dataset as NAME/SPLIT:ROOT; without it the held-out set is rendered."""
     held_out: Annotated[HeldOutFolder, Option(group=CROPS)] = None
+    generator: Annotated[int, whole(MODEL_SPACE_VERSION, GENERATOR_VERSION), Option(group=CROPS)] = GENERATOR_VERSION
+    """Version of the generator of the held-out crops; those of version 2 lie in the open hand's space."""
     count: Count | None = None
     """Crops to evaluate; all without it, of both held-out parts alike."""
     calibration: bool = False
@@ -71,7 +74,7 @@ class Arguments:
     mediapipe: bool = False
     """Also measure MediaPipe's own landmarks on these crops."""
     freeze: bool = False
-    """Only write into assets/held_out.json the fingerprint of the hands of --held-out DIR."""
+    """Only write into the file of the held-out set the fingerprint of the hands of --held-out DIR."""
     hand_model: HandModelFile = None
     dataset: DatasetArguments = NOTHING_FOR_DATASETS
     as_json: AsJson = False
@@ -100,12 +103,14 @@ def _folder_title(path: Path) -> str:
     return f"{path} ({remark})" if remark else str(path)
 
 
-def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: bool = False) -> list[Crops]:
+def held_out_crops(
+    directory: Path, count: int | None, *, keep: bool, freezes: bool = False, version: int = GENERATOR_VERSION
+) -> list[Crops]:
     """Render the frozen crops, or the first ``count`` of both parts alike, and warn if they differ here."""
-    held_out = read_held_out()
+    held_out = read_held_out(held_out_file(version))
     crops = render_held_out(held_out, directory, held_out.count if count is None else count, keep=keep)
     if freezes:
-        freeze(held_out, directory)
+        freeze(held_out, directory, held_out_file(version))
     for message in label_warnings(held_out, crops, directory):
         logger.warning("%s", message)
     return crops
@@ -230,7 +235,11 @@ def run(arguments: Arguments) -> int:
         else:
             saved = arguments.held_out
             crops = held_out_crops(
-                saved or Path(temporary), arguments.count, keep=saved is not None, freezes=arguments.freeze
+                saved or Path(temporary),
+                arguments.count,
+                keep=saved is not None,
+                freezes=arguments.freeze,
+                version=arguments.generator,
             )
         if not arguments.freeze:
             found = _report(models, crops, arguments)
