@@ -63,7 +63,7 @@ class Arguments:
     data: Annotated[Path | None, Option(group=CROPS)] = None
     """Folder of rendered crops, or a dataset as NAME/SPLIT:ROOT; without it the held-out set is rendered."""
     held_out: Annotated[HeldOutFolder, Option(group=CROPS)] = None
-    generator: Annotated[int, whole(MODEL_SPACE_VERSION, GENERATOR_VERSION), Option(group=CROPS)] = GENERATOR_VERSION
+    generator: Annotated[int, whole(MODEL_SPACE_VERSION, GENERATOR_VERSION)] = GENERATOR_VERSION
     """Version of the generator of the held-out crops; those of version 2 lie in the open hand's space."""
     count: Count | None = None
     """Crops to evaluate; all without it, of both held-out parts alike."""
