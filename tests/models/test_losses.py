@@ -338,7 +338,9 @@ def test_every_parameter_behind_the_feature_learns(open_hand_truth, variant):
     torch.nn.init.normal_(heads.camera.log_variance.weight, std=0.1)
     terms = squared_terms if variant == "prior" else supervised_terms
     regressor = torch.from_numpy(template.keypoint_regressor.copy())
-    loss = sum(terms(heads(random_features(model)), open_hand_truth, regressor, CONFIG).values())
+    output = heads(random_features(model))
+    present = presence_terms(output, open_hand_truth, CONFIG)
+    loss = sum((terms(output, open_hand_truth, regressor, CONFIG) | present).values())
     names, parameters = zip(*heads.named_parameters(), strict=True)
     still = [name for name, displacements in zip(names, moved_by(loss, *parameters), strict=True) if not displacements]
     assert still == []
