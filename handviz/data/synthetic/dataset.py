@@ -33,6 +33,24 @@ class Shard:
     visible_alone: NDArray[np.bool_]
     """(N, V) without the objects in front of the hand"""
 
+    def first(self, count: int) -> "Shard":
+        """Return the first samples."""
+        return self._rows(slice(count))
+
+    def of_hands(self) -> "Shard":
+        """Return the samples that show a hand."""
+        return self._rows(shows_hand(self.labels))
+
+    def _rows(self, rows: slice | NDArray[np.bool_]) -> "Shard":
+        labels = {name: values[rows] for name, values in self.labels.items()}
+        return Shard(self.images[rows], labels, self.visible[rows], self.visible_alone[rows])
+
+
+def shows_hand(labels: dict[str, FloatArray]) -> NDArray[np.bool_]:
+    """Return which samples (N,) show a hand; all of a folder whose generator made no others."""
+    count = len(labels["scale"])
+    return np.asarray(labels["is_hand"] > 0) if "is_hand" in labels else np.ones(count, bool)
+
 
 def shard_numbers(directory: Path) -> list[int]:
     """Return the numbers of the finished shards that the folder's manifest lists; shards beyond them stay unread.

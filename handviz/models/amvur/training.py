@@ -18,6 +18,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.gaussian import Gaussian
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.loss_parts import terms_of_hands
+from handviz.models.amvur.from_onnx import read_onnx
 from handviz.models.amvur.losses import loss_terms, presence_terms
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import Cached, HandModel, ModelOutput, build_model
@@ -170,6 +171,13 @@ class AmvurTask(RunTask):
             self.start_from(directory)
         if self.config.tail_rate == 0 and not self.config.start_from and self.config.model.features == "joints":
             logger.warning("nothing before the heads trains, and without --start-from its features are random")
+
+    def load(self, directory: Path) -> tuple[nn.Module, object, dict[str, Any]]:
+        """Return the network, its config and the notes of a checkpoint, or of a file that ``export`` wrote."""
+        if directory.suffix != ".onnx":
+            return super().load(directory)
+        found = read_onnx(directory, self.template)
+        return found.model, found.config, {"samples_seen": found.metadata.samples_seen}
 
     def check_resumable(self, saved: nn.Module, checkpoint: Path) -> None:
         """Raise HandvizError unless cached maps and features are those that the run started with."""

@@ -60,7 +60,7 @@ class TrainConfig(RunConfig):
     backbone_weights: Path | None = None
     """torchvision's file of ImageNet weights to start the backbone from (models/backbones/imagenet_backbones.py)."""
     start_from: tuple[Path, ...] = ()
-    """Checkpoints of any variants whose matching weights to start from; later ones win."""
+    """Checkpoints or ONNX files of any variants whose matching weights to start from; later ones win."""
     recipe: str = ""
     """Name of the recipe of these settings (evaluation/recipes.py); empty: none."""
 
