@@ -22,6 +22,7 @@ JOINT_VOLUME = 0.8
 MAX_JOINT_GROWTH = 0.45
 THENAR_BULGE_M, HYPOTHENAR_BULGE_M, PALM_BULGE_M, WEB_BULGE_M, HOLLOW_M = 0.005, 0.0035, 0.003, 0.004, 0.002
 WEB_RANGE_M = 0.02
+LAST_BONES = (3, 6, 9, 12, 15)
 CONTACT_SHARE, MAX_DENT_M = 0.5, 0.0035
 """Each of two parts that touch gives way by half."""
 CAPSULE_RADIUS = 0.92
@@ -59,9 +60,10 @@ class SoftTissue:
         regions = self._regions()
         self._region_names = tuple(regions)
         fields = [make(bone) for make in (self._pad, self._joint, self._knuckle) for bone in bones]
-        self.fields = np.stack([*fields, *regions.values()]).astype(np.float32)
-        """(50, Va, 3) palmar side of the 15 finger bones; outside and sides of their joints, metres for a growth of 1;
-        regions of the palm"""
+        tips = [self._tip(bone) for bone in LAST_BONES]
+        self.fields = np.stack([*fields, *tips, *regions.values()]).astype(np.float32)
+        """(55, Va, 3) palmar side of the 15 finger bones; outside and sides of their joints, metres for a growth of 1;
+        the five fingertips, the same; regions of the palm"""
 
     def _palmar(self, bone: int) -> FloatArray:
         """Return how far each normal (Va,) points to the palmar side of a finger bone, -1 to 1."""
@@ -87,6 +89,14 @@ class SoftTissue:
         radial = rest.vertices_m - rest.joints_m[bone]
         radial = radial - (radial @ twist)[:, None] * twist
         return np.asarray(blend[:, None] * radial)
+
+    def _tip(self, bone: int) -> FloatArray:
+        """Return the vectors (Va, 3) from the last bone's axis to the skin, none at its joint and whole at its end."""
+        rest, twist = self._rest, self._rest.axes.twist[bone - 1]
+        radial = rest.vertices_m - rest.joints_m[bone]
+        radial = radial - (radial @ twist)[:, None] * twist
+        size = rest.weights[:, bone] * np.clip(self._along(bone), 0, 1)
+        return np.asarray(size[:, None] * radial)
 
     def _joint(self, bone: int) -> FloatArray:
         outside = np.clip(0.5 - 0.5 * self._palmar(bone), 0, 1)
@@ -129,7 +139,13 @@ class SoftTissue:
         pads = people.pads_m + soft * PAD_BULGE_M * (bend + next_bend)
         growth = np.minimum(1 / np.cos(np.clip(flexion, 0, 1.9) / 2) - 1, MAX_JOINT_GROWTH) * JOINT_VOLUME
         regions = self._region_sizes(people, flexion, bend, cup, web_m)
-        sizes = [pads, growth, people.knuckles, np.stack([regions[name] for name in self._region_names], axis=1)]
+        sizes = [
+            pads,
+            growth,
+            people.knuckles,
+            people.tips,
+            np.stack([regions[name] for name in self._region_names], axis=1),
+        ]
         flat = np.concatenate(sizes, axis=1).astype(np.float32) @ self.fields.reshape(len(self.fields), -1)
         return flat.reshape(len(poses), -1, 3) + self._unevenness(people)
 

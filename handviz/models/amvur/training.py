@@ -17,8 +17,8 @@ from handviz.core import metrics
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.gaussian import Gaussian
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.loss_parts import terms_of_hands
 from handviz.models.amvur.from_onnx import read_onnx
+from handviz.models.amvur.loss_parts import terms_of_hands
 from handviz.models.amvur.losses import loss_terms, presence_terms
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import Cached, HandModel, ModelOutput, build_model
