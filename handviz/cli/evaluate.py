@@ -28,7 +28,6 @@ from handviz.data.synthetic.generator import GENERATOR_VERSION, MODEL_SPACE_VERS
 from handviz.evaluation.calibration import Calibration, calibrate, calibration_table
 from handviz.evaluation.card import (
     UNCERTAINTY_NOTES,
-    Answers,
     Card,
     PartMeans,
     card,
@@ -45,8 +44,13 @@ from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
 from handviz.models.base import ModelSpec
 from handviz.models.registry import list_models, shipped_models
-from handviz.training.checkpoint import parsed_notes, read_metadata
-from handviz.training.families import Predictor, family_of_checkpoint
+from handviz.training.checkpoint import FIRST_FAMILY, parsed_notes, read_metadata
+from handviz.training.families import (
+    Predictor,
+    family_of_checkpoint,
+    trainable_families,
+    training_family,
+)
 
 CROPS = "crops"
 FOR_RENDERED = ("calibration", "plots", "mediapipe", "freeze")
@@ -131,9 +135,16 @@ def _model(path: Chosen, arguments: Arguments) -> tuple[Predictor, HandTemplate]
     return predict, template
 
 
-def _answers(path: Chosen, crops: list[Crops], arguments: Arguments) -> Answers:
-    predict, template = _model(path, arguments)
-    return collect(crops, predict, template)
+def _inside(path: Chosen, template: HandTemplate) -> tuple[str, Predictor] | None:
+    """Return title and predictions of the network inside a model that it is compared with; None without one."""
+    if isinstance(path, ModelSpec):
+        name, file = path.family, path.file
+    else:
+        # Files of other families name no variant of AMVUR.
+        name, file = FIRST_FAMILY if path.suffix == ".onnx" else family_of_checkpoint(path).id, path
+    family = training_family(name) if name in trainable_families() else None
+    predict = None if family is None or family.inside is None else family.inside(file, template)
+    return None if family is None or predict is None else (family.inside_title, predict)
 
 
 def _image_name(title: str, taken: set[str]) -> str:
@@ -182,7 +193,8 @@ def _report(models: Sequence[Chosen], crops: list[Crops], arguments: Arguments) 
     uncertainty: dict[str, UncertaintyKind] = {}
     count = 0
     for path in models:
-        answers = _answers(path, crops, arguments)
+        predict, template = _model(path, arguments)
+        answers = collect(crops, predict, template)
         count, title = len(answers.std_m), _title(path, cards)
         cards[title], uncertainty[title] = card(answers), uncertainty_of(answers)
         rows = calibrate(answers) if arguments.calibration or arguments.plots else ()
@@ -190,6 +202,10 @@ def _report(models: Sequence[Chosen], crops: list[Crops], arguments: Arguments) 
             calibrations[title] = rows
         if arguments.plots and rows:
             _draw(_image_name(title, names), rows, arguments.plots)
+        if (inside := _inside(path, template)) is not None:
+            inner_title, inner_predict = f"{title}: {inside[0]}", inside[1]
+            answers = collect(crops, inner_predict, template)
+            cards[inner_title], uncertainty[inner_title] = card(answers), uncertainty_of(answers)
     mediapipe = mediapipe_by_part(crops, load_open_hand()) if arguments.mediapipe else None
     data = str(arguments.data or "the held-out set")
     return CardReport(count, data, cards, calibrations, mediapipe, uncertainty)
@@ -221,7 +237,7 @@ def _on_dataset(spec: Path, models: Sequence[Chosen], arguments: Arguments) -> N
 
 
 def run(arguments: Arguments) -> int:
-    """Print one table, a column a model, and whatever else was requested."""
+    """Print one table, a column a model and one for the prior-net inside ``final``, and whatever else was requested."""
     if arguments.freeze and arguments.held_out is None:
         raise HandvizError("--freeze needs --held-out DIR", ErrorCode.OPTION_CONFLICT)
     models = tuple(map(_chosen, arguments.models)) or shipped_models()

@@ -54,6 +54,7 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
         columns["vertices_m"].append(_seen(hand.vertices_m, hand.keypoints_m[0], hand.rotation))
         columns["true_keypoints_m"].append(_seen(true_keypoints, true_keypoints[0], rotation))
         columns["true_vertices_m"].append(_seen(truth, true_keypoints[0], rotation))
+        columns["turns"].append(rotation @ hand.rotation.T)
         columns["offsets_m"].append(hand.vertices_m - truth)
         columns["std_m"].append(_or_nan(hand.vertex_std_m, hand.vertices_m))
         columns["keypoint_offsets_m"].append((hand.keypoints_m - true_keypoints)[1:])

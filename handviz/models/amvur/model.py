@@ -56,9 +56,8 @@ PLAIN_FORM: Mapping[str, Any] = MappingProxyType(
 
 def config_from_saved(saved: Mapping[str, Any]) -> "ModelConfig":
     """Return the config that a checkpoint of this version or an older one holds; TypeError for unknown fields."""
-    return ModelConfig(
-        **BEFORE_FEATURES | PLAIN_FORM | {FORMER_FIELDS.get(name, name): value for name, value in saved.items()}
-    )
+    named = {FORMER_FIELDS.get(name, name): value for name, value in saved.items()}
+    return ModelConfig(**{**BEFORE_FEATURES, **PLAIN_FORM, **named})
 
 
 def current_weight_name(saved: str) -> str:

@@ -18,6 +18,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.gaussian import Gaussian
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.from_onnx import read_onnx
+from handviz.models.amvur.inner_prior import inner_prior
 from handviz.models.amvur.loss_parts import terms_of_hands
 from handviz.models.amvur.losses import loss_terms, presence_terms
 from handviz.models.amvur.memory import channels_last
@@ -312,4 +313,6 @@ TRAINING = TrainingFamily(
     options=tuple(item.name for item in fields(TrainConfig) if item.name not in UNUSUAL),
     is_calibrated=True,
     remark=remark_of,
+    inside=inner_prior,
+    inside_title="prior-net inside",
 )

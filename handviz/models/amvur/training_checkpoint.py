@@ -68,7 +68,12 @@ def remark_of(notes: dict[str, Any]) -> str:
 def predictor(directory: Path, template: HandTemplate) -> Predictor:
     """Return the predictions of the module that is exported; HandvizError if the folder is not a checkpoint."""
     model, _, notes = load_checkpoint(directory, template)
-    exported = ExportModel(model, template, calibration_metadata(notes)).eval()
+    return predictor_of(model, template, calibration_metadata(notes))
+
+
+def predictor_of(model: HandModel, template: HandTemplate, calibration: CalibrationMetadata) -> Predictor:
+    """Return the predictions of a network as it is exported."""
+    exported = ExportModel(model, template, calibration).eval()
 
     @torch.no_grad()
     def predict(images: NDArray[np.uint8]) -> list[NetworkOutput]:
