@@ -414,7 +414,14 @@ SMALL = ModelConfig(width=16, regressor_width=16, feature_width=16, feature_laye
 @pytest.mark.parametrize("features", ["joints", "global"])
 @pytest.mark.parametrize(
     ("variant", "term"),
-    [("final", "kl"), ("final", "prior"), ("prior", "vertices"), ("final", "vertices"), ("amvur", "vertices")],
+    [
+        ("final", "kl"),
+        ("final", "prior"),
+        ("final", "vertices"),
+        ("final", "camera"),
+        ("prior", "vertices"),
+        ("amvur", "vertices"),
+    ],
 )
 def test_trunk_and_heads_are_trained_together(variant: Variant, term: str, features: str) -> None:
     """Algorithm 1: what the prior-net, or AMVUR, has wrong moves the backbone and the features before it too."""
