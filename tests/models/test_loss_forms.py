@@ -264,6 +264,17 @@ def test_a_sum_is_the_mean_times_the_coordinates_of_a_crop(
         assert total[name].item() == mean[name].item()
 
 
+@pytest.mark.parametrize("kind", ["likelihood", "distance"])
+def test_terms_of_draws_are_sums_too(output: ModelOutput, truth: Truth, regressor: Tensor, kind: str) -> None:
+    """The generator gives both the same draws."""
+    mean, total = (
+        as_final(output, truth, regressor, samples=2, sample_loss=kind, reduction=reduction)
+        for reduction in ("mean", "sum")
+    )
+    for name, count in COORDINATES.items():
+        torch.testing.assert_close(total[name], count * mean[name])
+
+
 def test_squared_terms_are_sums_too(output: ModelOutput, truth: Truth, regressor: Tensor) -> None:
     assert output.prior is not None
     alone = output._replace(prior=output.prior._replace(vertices_cm=output.mean_cm))
