@@ -110,7 +110,7 @@ class LossConfig:
     keypoints: float = 1.0
     image: Annotated[float, Option("image-weight")] = 0.5
     """Of the 2D keypoints."""
-    camera: float = 2.0
+    camera: Annotated[float, Option("camera-weight")] = 2.0
     kl: float = 0.1
     """Of KL(AMVUR || prior-net) in ``final``; at 1 every variance goes halfway to 1 cm² (docs/research/method.md)."""
     kl_vertices: float = 1.0
@@ -127,7 +127,7 @@ class LossConfig:
     crop: float = 1.5
     """Distance of vertices in the crop, depth included: ours. It leaves out the absolute size, which one image does not
     determine and which makes most of the canonical error."""
-    joints: float = 1.0
+    joints: Annotated[float, Option("joints-weight")] = 1.0
     """Distance of the joints that the "joints" features predict in the crop: ours."""
     vertex_correlation: float = 0.95
     """Assumed between errors of the vertices that a keypoint is computed from (0: independent, as in the paper)."""
