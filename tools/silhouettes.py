@@ -341,7 +341,7 @@ def table(rendered: list[Compared], photographed: list[Compared]) -> list[str]:
     """Return lines: how much wider meshes are than rendered truth, than the skin found there, and than that found on
     photographs; the last column takes off what the search for skin adds on rendered hands."""
     head = ("mesh/truth", "skin/truth", "mesh/skin", "photographs", "corrected")
-    lines_ = [f"{'':16}" + "".join(f"{name:>20}" for name in head)]
+    rows = [f"{'':16}" + "".join(f"{name:>20}" for name in head)]
     for place in [*lines_of_all_places(), "all fingers"]:
         of_place = [one for one in rendered if _belongs(one, place)]
         on_photographs = [one for one in photographed if _belongs(one, place)]
@@ -353,8 +353,8 @@ def table(rendered: list[Compared], photographed: list[Compared]) -> list[str]:
             (real := _ratio([(one.mesh, one.skin) for one in on_photographs])),
         ]
         corrected = real[0] + error[0]
-        lines_.append(f"{place:16}" + "".join(map(_cell, ratios)) + f"{corrected:+19.1f}%")
-    return lines_
+        rows.append(f"{place:16}" + "".join(map(_cell, ratios)) + f"{corrected:+19.1f}%")
+    return rows
 
 
 def lines_of_all_places() -> list[str]:
