@@ -26,7 +26,10 @@ from handviz.models.amvur.training_config import TrainConfig
 
 ALIGNMENTS = ("root_", "procrustes_")
 """Of the official measures; crops have no camera, so nothing is compared in the camera frame."""
-POINT_FIGURES = ("mpjpe_mm", "pa_mpjpe_mm", "pa_mpjpe_visible_mm", "pa_mpjpe_hidden_mm", "pa_mpvpe_mm", "f5", "f15")
+POINT_FIGURES = (
+    *("mpjpe_mm", "pa_mpjpe_mm", "pa_mpjpe_visible_mm", "pa_mpjpe_hidden_mm", "pa_mpvpe_mm", "f5", "f15"),
+    *("rotation_median_deg", "rotation_mean_deg", "mpjpe_turned_mm", "mpjpe_turned_sized_mm"),
+)
 """Numbers of the card that a mean without a variance has."""
 
 

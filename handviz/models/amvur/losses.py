@@ -17,11 +17,13 @@ from handviz.core.gaussian import (
     image_from_keypoints,
     keypoints_from_vertices,
 )
+from handviz.models.amvur.loss_parts import Fit, fixed_camera, fixed_mean, presence_error, rotation_error
 from handviz.models.amvur.model import ModelOutput, Variant
 from handviz.models.amvur.network import CameraOutput, camera_vector
 from handviz.models.truth import Truth, in_crop
 
 VARIANCES = ("projected", "labels")
+LIKELIHOODS = ("gaussian", "l2")
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,16 @@ class LossConfig:
     """Distance of the joints that the "joints" features predict in the crop: ours."""
     vertex_correlation: float = 0.95
     """Assumed between errors of the vertices that a keypoint is computed from (0: independent, as in the paper)."""
-    likelihood: str = "gaussian"
+    likelihood: Annotated[str, Option(choices=LIKELIHOODS)] = "gaussian"
     """Of AMVUR: "l2" trains the mean alone, by squared errors (supplement, Table 3)."""
+    likelihood_from: float = 0.0
+    """Fraction of the steps in which squared errors train AMVUR's means, the likelihood their variances alone: ours."""
+    beta: float = 0.0
+    """Exponent of the beta-likelihood (Seitzer et al. 2022), from 0, the paper's likelihood, to 1: ours."""
+    rotation: Annotated[float, Option("rotation-weight")] = 0.0
+    """Of the distance by which the camera's rotation displaces the true palm, cm: ours."""
+    presence: Annotated[float, Option("presence-weight")] = 0.5
+    """Of the cross-entropy of the hand's probability, in models that predict it: ours."""
     weak: Annotated[WeakWeights, Option(metavar="NAME=VALUE ...", read=weights_from, words="*")] = field(
         default_factory=WeakWeights
     )
@@ -125,14 +135,26 @@ class LossConfig:
     vertex_correlation, prior_log_variance and likelihood hold there too."""
 
     def __post_init__(self) -> None:
-        if self.likelihood not in ("gaussian", "l2"):
+        if self.likelihood not in LIKELIHOODS:
             raise HandvizError(
-                f"loss likelihood is {self.likelihood!r}; there are gaussian, l2", ErrorCode.UNKNOWN_NAME
+                f"loss likelihood is {self.likelihood!r}; there are {', '.join(LIKELIHOODS)}", ErrorCode.UNKNOWN_NAME
             )
+        for name in ("likelihood_from", "beta"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise HandvizError(f"loss {name} is {getattr(self, name)}, it must lie in [0, 1]", ErrorCode.BAD_VALUE)
+        for name in ("rotation", "presence"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise HandvizError(
+                    f"loss {name} is {getattr(self, name)}, it must be a number from 0 on", ErrorCode.BAD_VALUE
+                )
+
+    def fit_at(self, progress: float) -> Fit:
+        """Return how Gaussians are fitted after this fraction, 0 to 1, of a training's steps."""
+        return Fit(progress < self.likelihood_from, self.beta)
 
 
-LossTerms = Callable[[ModelOutput, Truth, Tensor, LossConfig], dict[str, Tensor]]
-"""(output, truth, regressor (21, V), config) -> every weighted term by name."""
+LossTerms = Callable[[ModelOutput, Truth, Tensor, LossConfig, float], dict[str, Tensor]]
+"""(output, truth, regressor (21, V), config, fraction of the steps taken) -> every weighted term by name."""
 
 
 def image_gaussian(keypoints: Gaussian, camera: CameraOutput) -> Gaussian:
@@ -152,6 +174,8 @@ def crop_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: Los
     terms = {}
     if config.crop:
         terms["crop"] = config.crop * CENTIMETRES_PER_HALF_SIDE * (mine - true).abs().mean()
+    if config.rotation:
+        terms["rotation"] = config.rotation * rotation_error(camera, truth, regressor)
     if config.joints and output.joints_crop is not None:
         depth = (regressor @ true)[..., 2:]
         joints = torch.cat([truth.keypoints_crop, depth], dim=2)
@@ -166,19 +190,30 @@ def camera_error(camera: CameraOutput, true_camera: Tensor) -> Tensor:
     return (camera.mean - true_camera).square().mean() + 0.05 * likelihood
 
 
-def supervised_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
-    """Return every weighted term by name; ``regressor`` (21, V)."""
+def supervised_terms(
+    output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig, progress: float = 1.0
+) -> dict[str, Tensor]:
+    """Return every weighted term by name; ``regressor`` (21, V); ``progress``: fraction of the steps taken."""
     if config.likelihood == "l2":
         return l2_terms(output, truth, regressor, config)
-    keypoints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, config.vertex_correlation)
+    vertices, fit = Gaussian(output.mean_cm, output.log_variance), config.fit_at(progress)
+    keypoints = keypoints_from_vertices(*vertices, regressor, config.vertex_correlation)
     true_keypoints = regressor @ truth.vertices_cm
-    image = image_gaussian(keypoints, output.camera)
     camera = output.camera
+    image = image_gaussian(keypoints, camera)
+    fixed_image = image_gaussian(fixed_mean(keypoints), fixed_camera(camera))
     true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
     terms = {
-        "vertices": config.vertices * gaussian_nll(truth.vertices_cm, output.mean_cm, output.log_variance).mean(),
-        "keypoints": config.keypoints * gaussian_nll(true_keypoints, *keypoints).mean(),
-        "image": config.image * gaussian_nll(truth.keypoints_crop, *image).mean(),
+        "vertices": config.vertices * fit.term(truth.vertices_cm, vertices, fixed_mean(vertices)),
+        "keypoints": config.keypoints * fit.term(true_keypoints, keypoints, fixed_mean(keypoints)),
+        "image": config.image
+        * fit.term(
+            truth.keypoints_crop,
+            image,
+            fixed_image,
+            of_squares=IMAGE_SQUARES,
+            unit_cm=CENTIMETRES_PER_HALF_SIDE,
+        ),
         "camera": config.camera * camera_error(camera, true_camera),
     }
     if output.prior is not None and output.prior.vertices_cm is not output.mean_cm:
@@ -204,7 +239,9 @@ def _joint_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: L
     }
 
 
-def squared_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+def squared_terms(
+    output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig, progress: float = 1.0
+) -> dict[str, Tensor]:
     """Return the terms of Algorithm 5 (prior-net alone): squared errors, and the fit of the one standard deviation."""
     camera = output.camera
     image = in_crop(regressor @ output.mean_cm, camera.rotation, camera.scale, camera.translation)[..., :2]
@@ -233,6 +270,13 @@ def l2_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossC
         terms["kl"] = config.kl * (difference.square().mean() + (regressor @ difference).square().mean())
         terms["prior"] = _joint_terms(output, truth, regressor, config)["prior"]
     return terms
+
+
+def presence_terms(output: ModelOutput, truth: Truth, config: LossConfig) -> dict[str, Tensor]:
+    """Return the term of the presence head, of all crops; none for a model without it."""
+    if output.hand_logit is None or not config.presence:
+        return {}
+    return {"presence": config.presence * presence_error(output.hand_logit, truth)}
 
 
 def loss_terms(variant: Variant) -> LossTerms:
