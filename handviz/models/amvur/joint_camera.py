@@ -18,7 +18,7 @@ WRIST, INDEX, MIDDLE, LITTLE = 0, 5, 9, 17
 JOINT_NUMBERS = 3 * KEYPOINT_COUNT
 EVIDENCE = 6 + JOINT_NUMBERS
 """Numbers that the net reads beside the feature: the rotation in 6D, and the joints in the palm's frame."""
-MIN_SIZE = 1e-3
+MIN_SIZE = 0.05
 """Of the palm in crop half-sides, so that logarithm and quotient stay finite."""
 
 
