@@ -1,7 +1,11 @@
-"""Shared by the tests of training: a narrow network, some steps of it, and weights that must be the same."""
+"""Shared by the tests of training: a narrow network, some steps of it, equal weights, and crops without a hand."""
 
+import shutil
+
+import numpy as np
 import torch
 
+from handviz.data.synthetic.generator import labels_file
 from handviz.models.amvur.model import ModelConfig
 from handviz.models.amvur.training import AmvurTask
 from handviz.training.trainer import Run
@@ -29,3 +33,17 @@ def assert_same(first, second):
     assert first.keys() == second.keys()
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
+
+
+def with_empty_crops(source, target):
+    """Copy two shards of rendered hands, with labels by which every third crop shows no hand; return which (N,) do."""
+    shutil.copytree(source, target)
+    shows = []
+    for shard in range(2):
+        path = labels_file(target, shard)
+        with np.load(path) as columns:
+            labels = dict(columns)
+        labels["is_hand"] = (np.arange(len(labels["scale"])) % 3 > 0).astype(labels["scale"].dtype)
+        np.savez(path, **labels)
+        shows.append(labels["is_hand"] > 0)
+    return np.concatenate(shows)

@@ -4,9 +4,9 @@ On the hand region of a crop: SSIM (Wang et al. 2004, by scikit-image) and PSNR 
 from vertex colours. On vertices: PSNR and mean error against the generator's true colours.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays
 from handviz.core.metrics import decibel
 from handviz.core.records import CROP_SIZE, FloatArray
-from handviz.data.synthetic.dataset import REMEDY, bits, read_shard, shard_numbers
+from handviz.data.synthetic.dataset import REMEDY, Shard, bits, read_shard, shard_numbers, shows_hand
 from handviz.data.synthetic.generator import images_file
 from handviz.detection.crop import points_in_crop
 from handviz.evaluation.evaluate import Crops, Predictor
@@ -95,35 +95,31 @@ class Score:
 
 
 def scenes(crops: Sequence[Crops], template: HandTemplate, predict: Predictor | None = None) -> Iterator[Scene]:
-    """Yield batches of crops with their true meshes, or with those of ``predict``."""
+    """Yield batches of crops that show a hand, with their true meshes or those of ``predict``."""
     for part in crops:
-        left = math.inf if part.limit is None else part.limit
+        left = part.limit
         for number in shard_numbers(part.directory):
-            for scene in _scenes_of_shard(part, number, template) if left > 0 else ():
-                if left <= 0:
-                    break
-                scene = _first(scene, left)
-                left -= len(scene.images)
+            if left is not None and left <= 0:
+                break
+            shard = read_shard(part.directory, number)
+            for scene in _scenes_of_shard(part.directory, number, shard, left, template):
                 yield scene if predict is None else _with_points(scene, predict)
+            left = None if left is None else left - len(shard.images)
 
 
-def _first(scene: Scene, count: float) -> Scene:
-    """Return a scene with at most ``count`` crops."""
-    if count >= len(scene.images):
-        return scene
-    return Scene(*(getattr(scene, field.name)[: int(count)] for field in fields(Scene)))
-
-
-def _scenes_of_shard(part: Crops, number: int, template: HandTemplate) -> Iterator[Scene]:
-    shard, path = read_shard(part.directory, number), images_file(part.directory, number)
+def _scenes_of_shard(
+    directory: Path, number: int, shard: Shard, limit: int | None, template: HandTemplate
+) -> Iterator[Scene]:
+    """Yield the hands among the first ``limit`` crops of a shard."""
+    path, count = images_file(directory, number), len(shard.images)
     columns = read_arrays(path, REMEDY)
     if "vertex_lit" not in columns or "vertex_even" not in columns:
         raise HandvizError(f"{path} {OF_COLOURS}", ErrorCode.VERSION_MISMATCH)
-    count = len(shard.images)
     mask = bits(columns, "mask_bits", path, (count, CROP_SIZE**2)).reshape(count, CROP_SIZE, CROP_SIZE)
     points = mesh_points(shard.labels, template)
-    for start in range(0, count, BATCH):
-        rows = slice(start, start + BATCH)
+    hands = np.flatnonzero(shows_hand(shard.labels)[:limit])
+    for start in range(0, len(hands), BATCH):
+        rows = hands[start : start + BATCH]
         yield Scene(
             shard.images[rows], points[rows], mask[rows], shard.visible[rows], shard.visible_alone[rows],
             shard.labels["hidden_share"][rows], columns["vertex_lit"][rows], columns["vertex_even"][rows],

@@ -24,6 +24,7 @@ from handviz.evaluation.texture_scores import (
     table,
 )
 from handviz.models.texture.rasterise import interpolated
+from tests.small_trainings import with_empty_crops
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,15 @@ def known(scene):
 def test_limits_are_kept_over_shards(texture_hands, template):
     for limit, wanted in ((6, [6]), (18, [16, 2]), (None, [16, 16])):
         assert [len(part.images) for part in scenes([Crops(texture_hands, limit)], template)] == wanted
+
+
+def test_crops_without_a_hand_count_in_no_score(texture_hands, template, tmp_path):
+    def points(folder, limit):
+        return np.concatenate([part.points for part in scenes([Crops(folder, limit)], template)])
+
+    shows = with_empty_crops(texture_hands, tmp_path / "some")
+    for limit in (None, 20, 2):
+        np.testing.assert_array_equal(points(tmp_path / "some", limit), points(texture_hands, limit)[shows[:limit]])
 
 
 def test_known_colours_have_no_error_and_wrong_ones_theirs(scene, faces):

@@ -20,7 +20,7 @@ from handviz.models.texture.training import (
 from handviz.models.texture.training_samples import MeshSource, load_texture_samples, prepared_file
 from handviz.training.trainer import Run
 from tests.errors import raises
-from tests.small_trainings import assert_same
+from tests.small_trainings import assert_same, with_empty_crops
 from tests.tiny_network import constant_hand, write_network
 
 pytestmark = pytest.mark.slow
@@ -97,6 +97,17 @@ def test_what_is_watched_is_signal_to_noise_of_pixels_and_vertices(config, templ
 def test_too_few_samples_are_said(config, template):
     with raises(ErrorCode.EMPTY_INPUT):
         texture_run(dataclasses.replace(config, batch_size=9), template)
+
+
+def test_crops_without_a_hand_train_nothing(texture_hands, template, tmp_path):
+    shows = with_empty_crops(texture_hands, tmp_path / "some")
+    for limit in (None, 20, 2):
+        whole, some = (load_texture_samples((path,), template, limit) for path in (texture_hands, tmp_path / "some"))
+        assert len(some) == shows[:limit].sum()
+        rows = np.flatnonzero(shows[:limit])
+        for name, values in whole.columns.items():
+            np.testing.assert_array_equal(some.columns[name], values[rows])
+        assert all(np.array_equal(some.images[at][0], whole.images[row][0]) for at, row in enumerate(rows))
 
 
 # Meshes of a trained model.

@@ -21,7 +21,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays, write_arrays
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, Detection, FloatArray, HandCrop, NetworkOutput
 from handviz.core.visibility import DEPTH_TOLERANCE, self_visible
-from handviz.data.synthetic.dataset import REMEDY, bits, decode, jpeg_parts
+from handviz.data.synthetic.dataset import REMEDY, bits, decode, jpeg_parts, shows_hand
 from handviz.data.synthetic.generator import images_file
 from handviz.detection.crop import points_in_crop
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
@@ -250,24 +250,27 @@ class TextureSamples:
 def load_texture_samples(
     directories: Sequence[Path], template: HandTemplate, limit: int | None = None, meshes: Path | None = None
 ) -> TextureSamples:
-    """Load all samples of the folders, or the first ``limit``; prepares what is not prepared yet.
+    """Load all hands of the folders' crops, or of the first ``limit``; prepares what is not prepared yet.
 
+    Crops without a hand have no colours and are left out.
     ``meshes``: a trained model whose meshes are taken, as in ``MeshSource.load``.
     """
     preparation = _Preparation(template, None if meshes is None else MeshSource.load(meshes, template))
     images: list[tuple[np.ndarray, Path]] = []
     columns: dict[str, list[np.ndarray]] = {}
     shards, labels = needed_shards(directories, limit, template)
+    left = limit
     for (directory, shard), known in tqdm(zip(shards, labels, strict=True), total=len(shards), desc="meshes"):
         path = images_file(directory, shard)
         found = read_arrays(path, REMEDY)
         if "vertex_lit" not in found or "vertex_even" not in found:
             raise HandvizError(f"{path} {OF_COLOURS}", ErrorCode.VERSION_MISMATCH)
         parts = jpeg_parts(found["jpeg"], found["jpeg_end"], path, len(known["scale"]))
-        images += [(part, path) for part in parts]
+        hands = np.flatnonzero(shows_hand(known)[:left])
+        left = None if left is None else left - len(parts)
+        images += [(parts[row], path) for row in hands]
         own = _prepared(directory, shard, preparation, known)
         own |= {name: found[name] for name in ("vertex_lit", "vertex_even")}
         for name, values in own.items():
-            columns.setdefault(name, []).append(values)
-    joined = {name: np.concatenate(parts)[:limit] for name, parts in columns.items()}
-    return TextureSamples(images[:limit], joined)
+            columns.setdefault(name, []).append(values[hands])
+    return TextureSamples(images, {name: np.concatenate(parts) for name, parts in columns.items()})
