@@ -18,8 +18,8 @@ from handviz.core.records import NetworkOutput
 from handviz.data.synthetic.dataset import read_shard
 from handviz.evaluation.card import CARD_ROWS, card, card_table, means_by_part
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, keypoints_visible, mediapipe_by_part
-from handviz.models.amvur.inner_prior import inner_prior
 from handviz.models.amvur.training_checkpoint import load_checkpoint
+from handviz.models.amvur.training_inner_prior import inner_prior
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.training.samples import image_batch, truth_from_labels
 from tests.errors import raises, wrong_usage

@@ -18,7 +18,6 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.gaussian import Gaussian
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.from_onnx import read_onnx
-from handviz.models.amvur.inner_prior import inner_prior
 from handviz.models.amvur.loss_parts import terms_of_hands
 from handviz.models.amvur.losses import loss_terms, presence_terms
 from handviz.models.amvur.memory import channels_last
@@ -35,6 +34,7 @@ from handviz.models.amvur.training_cache import CachedSamples, FromInputs, Input
 from handviz.models.amvur.training_camera_prior import load_camera_prior
 from handviz.models.amvur.training_checkpoint import ARCHITECTURE, export, load_checkpoint, predictor, remark_of
 from handviz.models.amvur.training_config import TrainConfig
+from handviz.models.amvur.training_inner_prior import inner_prior
 from handviz.models.amvur.weak_losses import WeakPriors, pose_prior, weak_terms
 from handviz.models.backbones.imagenet_backbones import load_torchvision_weights
 from handviz.models.truth import Truth, in_crop
