@@ -1,7 +1,8 @@
 """The tables of papers: their own rows, with their printed numbers. So far AMVUR (CVPR 2023) and its supplement.
 
 The numbers are in ``paper_tables.toml``, each row with its place in the paper or its supplement. A row names its recipe
-(``evaluation/recipes``), so that its run can be found. Rows of other methods are left out. Numbers are after Procrustes alignment where a figure's name begins with ``pa_``.
+(``evaluation/recipes``), so that its run can be found. Rows of other methods are left out. Numbers are after Procrustes
+alignment where a figure's name begins with ``pa_``.
 """
 
 import tomllib

@@ -1,4 +1,4 @@
-"""Every recipe is the paper's row: each setting is that of a table written from the paper, and no setting is unknown."""
+"""Every recipe is the paper's row: each setting is that of a table written from the paper, and none is unknown."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
