@@ -72,6 +72,21 @@ def sample(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None
     return mean + torch.exp(0.5 * log_variance) * noise
 
 
+def sample_correlated(
+    mean: Tensor, log_variance: Tensor, correlation: float, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw vertices (B, V, 3) whose errors have this correlation between any two vertices, differentiably.
+
+    B V of the draw then has the Gaussian of ``keypoints_from_vertices``; at 0 it is ``sample``.
+    """
+    if not correlation:
+        return sample(mean, log_variance, generator)
+    own = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+    shared = torch.randn(mean[:, :1].shape, generator=generator, dtype=mean.dtype, device=mean.device)
+    noise = math.sqrt(1.0 - correlation) * own + math.sqrt(correlation) * shared
+    return mean + torch.exp(0.5 * log_variance) * noise
+
+
 def rotation_from_6d(six: Tensor) -> Tensor:
     """Return rotations (..., 3, 3) from (..., 6): two columns made orthonormal (Zhou et al. 2019, eq. 15)."""
     first = functional.normalize(six[..., :3], dim=-1)

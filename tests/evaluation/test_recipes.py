@@ -58,6 +58,32 @@ def test_terms_are_those_of_the_rows() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("v3d", (1, 0, 0)),
+        ("v3d_j3d", (1, 1, 0)),
+        ("v3d_j3d_c", (1, 1, 0)),
+        ("final", (1, 1, 1)),
+        ("j2d", (0, 0, 1)),
+        ("j2d_c", (0, 0, 1)),
+        ("j2d_c_j3d", (0, 1, 1)),
+    ],
+)
+def test_a_row_has_the_divergences_of_its_terms_alone(name: str, weights: tuple[int, int, int]) -> None:
+    """Each of eqs. 3, 5, 6 is a likelihood and a divergence: a row without the one is without the other."""
+    loss = load_recipe(f"ho3d_v2_{name}").loss
+    assert loss.kl == 1
+    assert (loss.kl_vertices, loss.kl_keypoints, loss.kl_image) == weights
+    assert (loss.vertices, loss.keypoints, loss.image) == weights
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipes_are_the_printed_sums_under_a_known_camera(name: str) -> None:
+    loss = load_recipe(name).loss
+    assert (loss.reduction, loss.camera_variance, loss.camera_likelihood, loss.samples) == ("sum", False, 0, 0)
+
+
+@pytest.mark.parametrize(
     ("text", "code", "named"),
     [
         ("train = 3", ErrorCode.BAD_VALUE, "train"),
@@ -66,6 +92,7 @@ def test_terms_are_those_of_the_rows() -> None:
         ("[train]\ndata = 3", ErrorCode.UNKNOWN_NAME, "train has no data"),
         ("[model]\nvariant = 'mine'", ErrorCode.UNKNOWN_NAME, "variant is 'mine'"),
         ("[loss]\nlikelihood = 'l1'", ErrorCode.UNKNOWN_NAME, "likelihood is 'l1'"),
+        ("[loss]\nreduction = 'max'", ErrorCode.UNKNOWN_NAME, "reduction is 'max'"),
         ("[loss.weak]\ndraws = 0", ErrorCode.BAD_VALUE, "draws"),
         ("[model]\nwidth = 'wide'", ErrorCode.BAD_VALUE, "mine"),
         ("[", ErrorCode.FILE_DAMAGED, "mine"),

@@ -1,4 +1,7 @@
-"""The losses of the paper (eqs. 3 to 6, Algorithms 1, 5 and 6), in centimetres; every term is a mean."""
+"""The losses of the paper (eqs. 3 to 6, Algorithms 1, 5 and 6), in centimetres.
+
+A term is the mean over its coordinates or, as printed, their sum (``LossConfig.reduction``), and the mean over crops.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,12 +19,15 @@ from handviz.core.gaussian import (
     gaussian_nll,
     image_from_keypoints,
     keypoints_from_vertices,
+    sample_correlated,
 )
 from handviz.models.amvur.model import ModelOutput, Variant
 from handviz.models.amvur.network import CameraOutput, camera_vector
 from handviz.models.truth import Truth, in_crop
 
 VARIANCES = ("projected", "labels")
+REDUCTIONS = ("mean", "sum")
+SAMPLE_LOSSES = ("likelihood", "distance")
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,13 @@ class LossConfig:
     camera: float = 2.0
     kl: float = 0.1
     """Of KL(AMVUR || prior-net) in ``final``; at 1 every variance goes halfway to 1 cm² (docs/research/method.md)."""
+    kl_vertices: float = 1.0
+    """Of the vertices' divergence (eq. 3) within ``kl``."""
+    kl_keypoints: float = 1.0
+    """Of the 3D joints' divergence (eq. 5) within ``kl``."""
+    kl_image: float = 0.0
+    """Of the 2D joints' divergence (eq. 6) within ``kl``; the paper's is 1. Scale and place cancel in it: it is that of
+    the 3D joints seen from one side, which ``kl_keypoints`` holds already."""
     prior: float = 0.5
     """Squared error of the prior-net's own mesh in ``final``: ours; the paper has the divergence alone."""
     prior_log_variance: float = 0.0
@@ -118,21 +131,52 @@ class LossConfig:
     """Assumed between errors of the vertices that a keypoint is computed from (0: independent, as in the paper)."""
     likelihood: str = "gaussian"
     """Of AMVUR: "l2" trains the mean alone, by squared errors (supplement, Table 3)."""
+    reduction: str = "mean"
+    """Of a term over the coordinates of a crop: "mean", or the paper's "sum", in which 2,334 of vertices stand against
+    42 of 2D joints. Our own terms ``crop`` and ``joints`` are means either way."""
+    camera_variance: bool = True
+    """Whether the camera's own variance counts in the 2D likelihood: ours; the paper's camera is known there."""
+    camera_likelihood: float = 0.05
+    """Of the likelihood that fits the camera's variance, within ``camera``: ours; 0 is the paper's eq. 4."""
+    samples: int = 0
+    """Draws of the vertices per crop on which the supervised terms of vertices and joints are computed ("sampling from
+    the distribution during training", supplement); 0: none, those of the Gaussian itself."""
+    sample_loss: str = "likelihood"
+    """Of the draws: "likelihood", a draw in the mean's place; "distance", absolute errors of drawn vertices and squared
+    errors of drawn joints in place of the likelihood."""
     weak: Annotated[WeakWeights, Option(metavar="NAME=VALUE ...", read=weights_from, words="*")] = field(
         default_factory=WeakWeights
     )
     """Weights of training on 2D joints alone, as camera=0 draws=1 (models/amvur/weak_losses.py); image, joints,
-    vertex_correlation, prior_log_variance and likelihood hold there too."""
+    vertex_correlation, prior_log_variance, likelihood, reduction and camera_variance hold there too."""
 
     def __post_init__(self) -> None:
-        if self.likelihood not in ("gaussian", "l2"):
+        self._check_names()
+        if self.samples < 0:
+            raise HandvizError("loss samples must be 0 or more", ErrorCode.BAD_VALUE)
+        if self.samples and self.likelihood == "l2":
             raise HandvizError(
-                f"loss likelihood is {self.likelihood!r}; there are gaussian, l2", ErrorCode.UNKNOWN_NAME
+                'loss samples draw from a Gaussian, which likelihood "l2" does not have: leave one of them out',
+                ErrorCode.OPTION_CONFLICT,
             )
 
+    def _check_names(self) -> None:
+        for name, allowed in (
+            ("likelihood", ("gaussian", "l2")),
+            ("reduction", REDUCTIONS),
+            ("sample_loss", SAMPLE_LOSSES),
+        ):
+            if (value := getattr(self, name)) not in allowed:
+                raise HandvizError(f"loss {name} is {value!r}; there are {', '.join(allowed)}", ErrorCode.UNKNOWN_NAME)
 
-LossTerms = Callable[[ModelOutput, Truth, Tensor, LossConfig], dict[str, Tensor]]
-"""(output, truth, regressor (21, V), config) -> every weighted term by name."""
+
+LossTerms = Callable[[ModelOutput, Truth, Tensor, LossConfig, torch.Generator | None], dict[str, Tensor]]
+"""(output, truth, regressor (21, V), config, generator of draws) -> every weighted term by name."""
+
+
+def reduced(values: Tensor, config: LossConfig) -> Tensor:
+    """Return a term of the numbers (B, ...) of a batch: their mean, or the mean over crops of each crop's sum."""
+    return values.mean() if config.reduction == "mean" else values.flatten(1).sum(dim=1).mean()
 
 
 def image_gaussian(keypoints: Gaussian, camera: CameraOutput) -> Gaussian:
@@ -142,6 +186,13 @@ def image_gaussian(keypoints: Gaussian, camera: CameraOutput) -> Gaussian:
     reach = (projected.mean - camera.translation[:, None]).square().detach()
     of_camera = camera.log_variance[:, None, 7:].exp() + reach * camera.log_variance[:, None, 6:7].exp()
     return Gaussian(projected.mean, torch.logaddexp(projected.log_variance, torch.log(of_camera)))
+
+
+def seen_gaussian(keypoints: Gaussian, camera: CameraOutput, config: LossConfig) -> Gaussian:
+    """Return keypoints in the crop under a camera whose own variance counts or, as in the paper, is left out."""
+    if config.camera_variance:
+        return image_gaussian(keypoints, camera)
+    return image_from_keypoints(*keypoints, camera.rotation, camera.scale, camera.translation)
 
 
 def crop_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
@@ -159,35 +210,108 @@ def crop_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: Los
     return terms
 
 
-def camera_error(camera: CameraOutput, true_camera: Tensor) -> Tensor:
-    """Return the squared error of the camera's nine numbers plus the NLL of its variances, without gradient to the
-    mean."""
-    likelihood = gaussian_nll(true_camera, camera.mean.detach(), camera.log_variance).mean()
-    return (camera.mean - true_camera).square().mean() + 0.05 * likelihood
+def camera_error(camera: CameraOutput, true_camera: Tensor, config: LossConfig) -> Tensor:
+    """Return the squared error of the camera's nine numbers (eq. 4) plus the NLL of its variances, without gradient to
+    the mean."""
+    squares = reduced((camera.mean - true_camera).square(), config)
+    likelihood = reduced(gaussian_nll(true_camera, camera.mean.detach(), camera.log_variance), config)
+    return squares + config.camera_likelihood * likelihood
 
 
-def supervised_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
-    """Return every weighted term by name; ``regressor`` (21, V)."""
+def supervised_terms(
+    output: ModelOutput,
+    truth: Truth,
+    regressor: Tensor,
+    config: LossConfig,
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """Return every weighted term by name; ``regressor`` (21, V); ``generator``, on the device of ``output``, draws
+    samples."""
     if config.likelihood == "l2":
         return l2_terms(output, truth, regressor, config)
-    keypoints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, config.vertex_correlation)
-    true_keypoints = regressor @ truth.vertices_cm
-    image = image_gaussian(keypoints, output.camera)
-    camera = output.camera
     true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
-    terms = {
-        "vertices": config.vertices * gaussian_nll(truth.vertices_cm, output.mean_cm, output.log_variance).mean(),
-        "keypoints": config.keypoints * gaussian_nll(true_keypoints, *keypoints).mean(),
-        "image": config.image * gaussian_nll(truth.keypoints_crop, *image).mean(),
-        "camera": config.camera * camera_error(camera, true_camera),
-    }
+    terms = (
+        sampled_terms(output, truth, regressor, config, generator)
+        if config.samples
+        else likelihood_terms(output, truth, regressor, config)
+    )
+    terms["camera"] = config.camera * camera_error(output.camera, true_camera, config)
     if output.prior is not None and output.prior.vertices_cm is not output.mean_cm:
         terms |= _joint_terms(output, truth, regressor, config)
     return terms | crop_terms(output, truth, regressor, config)
 
 
+def likelihood_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """Return the likelihoods of vertices, 3D joints and 2D joints (eqs. 3, 5, 6, first terms)."""
+    keypoints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, config.vertex_correlation)
+    image = seen_gaussian(keypoints, output.camera, config)
+    of_vertices = gaussian_nll(truth.vertices_cm, output.mean_cm, output.log_variance)
+    of_keypoints = gaussian_nll(regressor @ truth.vertices_cm, *keypoints)
+    return {
+        "vertices": config.vertices * reduced(of_vertices, config),
+        "keypoints": config.keypoints * reduced(of_keypoints, config),
+        "image": config.image * reduced(gaussian_nll(truth.keypoints_crop, *image), config),
+    }
+
+
+def sampled_terms(
+    output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig, generator: torch.Generator | None
+) -> dict[str, Tensor]:
+    """Return the terms of vertices and joints on draws of the vertices and J = B V of each draw, averaged over draws.
+
+    A draw in the mean's place adds half a nat a coordinate to the likelihood, and noise to its gradient.
+    """
+    terms_of = likelihood_terms if config.sample_loss == "likelihood" else distance_terms
+    draws = []
+    for _ in range(config.samples):
+        drawn = sample_correlated(output.mean_cm, output.log_variance, config.vertex_correlation, generator)
+        draws.append(terms_of(output._replace(mean_cm=drawn), truth, regressor, config))
+    return {name: torch.stack([terms[name] for terms in draws]).mean() for name in draws[0]}
+
+
+def distance_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """Return absolute errors of the vertices, and squared errors of their 3D and 2D joints."""
+    errors = output.mean_cm - truth.vertices_cm
+    return {
+        "vertices": config.vertices * reduced(errors.abs(), config),
+        "keypoints": config.keypoints * reduced((regressor @ errors).square(), config),
+        "image": image_squares(output, truth, regressor, config),
+    }
+
+
+def image_squares(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> Tensor:
+    """Return the weighted squared errors of the 2D joints under the camera's mean."""
+    points = image_points(output.mean_cm, output.camera, regressor)
+    return IMAGE_SQUARES * config.image * reduced((points - truth.keypoints_crop).square(), config)
+
+
+def image_points(vertices_cm: Tensor, camera: CameraOutput, regressor: Tensor) -> Tensor:
+    """Return the keypoints (B, 21, 2) of meshes in the crop, under the camera's mean."""
+    return in_crop(regressor @ vertices_cm, camera.rotation, camera.scale, camera.translation)[..., :2]
+
+
 def _joint_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
     """Return the terms of ``final`` that couple AMVUR and the prior-net."""
+    assert output.prior is not None
+    return {
+        "kl": config.kl * _divergence(output, regressor, config),
+        "prior": _prior_term(output, truth, regressor, config),
+    }
+
+
+def _prior_term(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> Tensor:
+    """Return the squared errors of the prior-net's own mesh and 3D joints: ours."""
+    assert output.prior is not None
+    errors = output.prior.vertices_cm - truth.vertices_cm
+    squares, keypoint_squares = errors.square(), (regressor @ errors).square()
+    return config.prior * (reduced(squares, config) + reduced(keypoint_squares, config))
+
+
+def _divergence(output: ModelOutput, regressor: Tensor, config: LossConfig) -> Tensor:
+    """Return the divergences of AMVUR from the prior-net (eqs. 3, 5, 6, second terms) in their weights.
+
+    Both 2D Gaussians are under the same camera, whose own variance is no part of their difference.
+    """
     assert output.prior is not None
     prior_mean = output.prior.vertices_cm
     prior_log_variance = torch.full_like(prior_mean, config.prior_log_variance)
@@ -195,27 +319,36 @@ def _joint_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: L
     rho = config.vertex_correlation
     mine = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, rho)
     priors = keypoints_from_vertices(prior_mean, prior_log_variance, regressor, rho)
-    of_keypoints = gaussian_kl(*mine, *priors)
-    errors = (prior_mean - truth.vertices_cm).square().mean()
-    keypoint_errors = (regressor @ (prior_mean - truth.vertices_cm)).square().mean()
-    return {
-        "kl": config.kl * (of_vertices.mean() + of_keypoints.mean()),
-        "prior": config.prior * (errors + keypoint_errors),
-    }
+    total = config.kl_vertices * reduced(of_vertices, config)
+    total = total + config.kl_keypoints * reduced(gaussian_kl(*mine, *priors), config)
+    if config.kl_image:
+        camera = (output.camera.rotation, output.camera.scale, output.camera.translation)
+        seen, expected = (image_from_keypoints(*part, *camera) for part in (mine, priors))
+        total = total + config.kl_image * reduced(gaussian_kl(*seen, *expected), config)
+    return total
 
 
-def squared_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
-    """Return the terms of Algorithm 5 (prior-net alone): squared errors, and the fit of the one standard deviation."""
-    camera = output.camera
-    image = in_crop(regressor @ output.mean_cm, camera.rotation, camera.scale, camera.translation)[..., :2]
+def squared_terms(
+    output: ModelOutput,
+    truth: Truth,
+    regressor: Tensor,
+    config: LossConfig,
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """Return the terms of Algorithm 5 (prior-net alone): squared errors, and the fit of the one standard deviation.
+
+    Nothing is drawn: ``generator`` is there for the signature of ``LossTerms``.
+    """
+    of_image = image_squares(output, truth, regressor, config)
     true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
     errors = output.mean_cm - truth.vertices_cm
+    deviation = gaussian_nll(errors.detach(), torch.zeros_like(errors), output.log_variance)
     terms = {
-        "vertices": config.vertices * errors.square().mean(),
-        "keypoints": config.keypoints * (regressor @ errors).square().mean(),
-        "image": IMAGE_SQUARES * config.image * (image - truth.keypoints_crop).square().mean(),
-        "camera": config.camera * camera_error(camera, true_camera),
-        "deviation": gaussian_nll(errors.detach(), torch.zeros_like(errors), output.log_variance).mean(),
+        "vertices": config.vertices * reduced(errors.square(), config),
+        "keypoints": config.keypoints * reduced((regressor @ errors).square(), config),
+        "image": of_image,
+        "camera": config.camera * camera_error(output.camera, true_camera, config),
+        "deviation": reduced(deviation, config),
     }
     return terms | crop_terms(output, truth, regressor, config)
 
@@ -229,10 +362,22 @@ def l2_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossC
     terms = squared_terms(output, truth, regressor, config)
     del terms["deviation"]
     if output.prior is not None:
-        difference = output.mean_cm - output.prior.vertices_cm
-        terms["kl"] = config.kl * (difference.square().mean() + (regressor @ difference).square().mean())
-        terms["prior"] = _joint_terms(output, truth, regressor, config)["prior"]
+        terms["kl"] = config.kl * _distance(output, regressor, config)
+        terms["prior"] = _prior_term(output, truth, regressor, config)
     return terms
+
+
+def _distance(output: ModelOutput, regressor: Tensor, config: LossConfig) -> Tensor:
+    """Return the squared distances of AMVUR's mean from the prior-net's mesh in the weights of the divergences."""
+    assert output.prior is not None
+    apart = output.mean_cm - output.prior.vertices_cm
+    total = config.kl_vertices * reduced(apart.square(), config)
+    total = total + config.kl_keypoints * reduced((regressor @ apart).square(), config)
+    if config.kl_image:
+        meshes = (output.mean_cm, output.prior.vertices_cm)
+        mine, priors = (image_points(mesh, output.camera, regressor) for mesh in meshes)
+        total = total + config.kl_image * IMAGE_SQUARES * reduced((mine - priors).square(), config)
+    return total
 
 
 def loss_terms(variant: Variant) -> LossTerms:

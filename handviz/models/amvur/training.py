@@ -196,14 +196,14 @@ class AmvurTask(RunTask):
         config = self.config
         inputs, truth = self._batch(ids, step)
         output = self.parallel(inputs)
-        if config.supervision == "full":
-            return loss_terms(config.model.variant)(output, truth, self.regressor, config.loss)
-        camera = None
-        if self.camera_prior is not None:
-            camera = self.camera_prior.of(self.processes.own_part(ids), inputs)
         # Different draws in every step and process.
         seed = (config.seed * 1_000_037 + step) * self.processes.count + self.processes.rank
         generator = torch.Generator(self.regressor.device).manual_seed(seed)
+        if config.supervision == "full":
+            return loss_terms(config.model.variant)(output, truth, self.regressor, config.loss, generator)
+        camera = None
+        if self.camera_prior is not None:
+            camera = self.camera_prior.of(self.processes.own_part(ids), inputs)
         priors = WeakPriors(camera, self.pose_prior)
         return weak_terms(output, only_keypoints(truth), self.regressor, config.loss, generator, priors)
 

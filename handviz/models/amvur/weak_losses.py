@@ -21,10 +21,17 @@ from handviz.core.gaussian import (
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE
 from handviz.hand_models.anatomy import joint_axes, pose_from_angles, sample_angles
 from handviz.hand_models.template import POSE_SIZE, HandTemplate
-from handviz.models.amvur.losses import CENTIMETRES_PER_HALF_SIDE, IMAGE_SQUARES, LossConfig, image_gaussian
+from handviz.models.amvur.losses import (
+    CENTIMETRES_PER_HALF_SIDE,
+    IMAGE_SQUARES,
+    LossConfig,
+    image_points,
+    reduced,
+    seen_gaussian,
+)
 from handviz.models.amvur.model import ModelOutput
 from handviz.models.amvur.network import CameraOutput
-from handviz.models.truth import Truth, in_crop
+from handviz.models.truth import Truth
 
 OPEN_HAND = "open_hand"
 """The template whose poses are relative to a flat hand."""
@@ -106,7 +113,7 @@ def weak_terms(
     if priors.camera is not None and config.weak.camera:
         camera = output.camera
         divergence = gaussian_kl(camera.mean, camera.log_variance, *priors.camera)
-        terms["camera"] = config.weak.camera * divergence.mean()
+        terms["camera"] = config.weak.camera * reduced(divergence, config)
     return terms | _regularisers(output, config, priors) | _feature_term(output, truth, config)
 
 
@@ -130,9 +137,9 @@ def expected_image_nll(
     for _ in range(config.weak.draws):
         camera = drawn_camera(output.camera, generator)
         drawn = Gaussian(sample(*joints, generator), joints.log_variance)
-        image = _observed(image_gaussian(drawn, camera), config)
+        image = _observed(seen_gaussian(drawn, camera, config), config)
         known, target = _known(truth, image.mean)
-        total = total + _mean_of_known(gaussian_nll(target, *image), known)
+        total = total + _of_known(gaussian_nll(target, *image), known, config)
     return total / config.weak.draws
 
 
@@ -158,16 +165,16 @@ def _mean_of_known(values: Tensor, known: Tensor) -> Tensor:
     return (values * known).sum() / (values.shape[2] * known.sum()).clamp(min=1)
 
 
-def _points(mean_cm: Tensor, camera: CameraOutput, regressor: Tensor) -> Tensor:
-    """Project the keypoints (B, 21, 2) of a mesh by the camera's mean."""
-    return in_crop(regressor @ mean_cm, camera.rotation, camera.scale, camera.translation)[..., :2]
+def _of_known(values: Tensor, known: Tensor, config: LossConfig) -> Tensor:
+    """Return a term of the known keypoints of (B, 21, 2): their mean, or the mean over crops of each crop's sum."""
+    return _mean_of_known(values, known) if config.reduction == "mean" else reduced(values * known, config)
 
 
 def _squared(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
     """Return the L2 term on 2D joints alone (Algorithms 5 and 6, step 6, weak)."""
-    points = _points(output.mean_cm, output.camera, regressor)
+    points = image_points(output.mean_cm, output.camera, regressor)
     known, target = _known(truth, points)
-    return {"image": IMAGE_SQUARES * config.image * _mean_of_known((points - target).square(), known)}
+    return {"image": IMAGE_SQUARES * config.image * _of_known((points - target).square(), known, config)}
 
 
 def _one_std(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> Tensor:
@@ -176,9 +183,9 @@ def _one_std(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossC
     joints = keypoints_from_vertices(output.mean_cm.detach(), output.log_variance, regressor, rho)
     means = {name: getattr(output.camera, name).detach() for name in ("mean", "rotation", "scale", "translation")}
     camera = output.camera._replace(**means)
-    image = _observed(image_gaussian(joints, camera), config)
+    image = _observed(seen_gaussian(joints, camera, config), config)
     known, target = _known(truth, image.mean)
-    return _mean_of_known(gaussian_nll(target, *image), known)
+    return _of_known(gaussian_nll(target, *image), known, config)
 
 
 def _from_prior_net(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
@@ -191,15 +198,15 @@ def _from_prior_net(output: ModelOutput, truth: Truth, regressor: Tensor, config
     terms = {}
     if weights.vertices:
         divergence = gaussian_kl(mean, own, prior_mean, prior_log_variance)
-        terms["vertices"] = weights.vertices * divergence.mean()
+        terms["vertices"] = weights.vertices * reduced(divergence, config)
     if weights.keypoints:
         mine = keypoints_from_vertices(mean, own, regressor, rho)
         priors = keypoints_from_vertices(prior_mean, prior_log_variance, regressor, rho)
-        terms["keypoints"] = weights.keypoints * gaussian_kl(*mine, *priors).mean()
+        terms["keypoints"] = weights.keypoints * reduced(gaussian_kl(*mine, *priors), config)
     if weights.prior:
-        points = _points(prior_mean, output.camera, regressor)
+        points = image_points(prior_mean, output.camera, regressor)
         known, target = _known(truth, points)
-        squares = _mean_of_known((points - target).square(), known)
+        squares = _of_known((points - target).square(), known, config)
         terms["prior"] = weights.prior * IMAGE_SQUARES * config.image * squares
     return terms
 
