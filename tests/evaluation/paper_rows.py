@@ -32,15 +32,24 @@ SUPERVISED: Settings = {
     "model.conditioning": "rest",
     "model.attention": "full",
     "model.positions": "mesh",
-    # Equations 3 to 6: every likelihood and divergence at the weight 1, a prior of 1 cm², independent vertices.
+    # Equations 3 to 6: sums, every likelihood and divergence at the weight 1, a prior of 1 cm², independent vertices, a
+    # camera of which the mean alone counts. Algorithm 1 draws no samples.
     "loss.likelihood": "gaussian",
+    "loss.reduction": "sum",
     "loss.vertices": 1.0,
     "loss.keypoints": 1.0,
     "loss.image": 1.0,
     "loss.camera": 1.0,
     "loss.kl": 1.0,
+    "loss.kl_vertices": 1.0,
+    "loss.kl_keypoints": 1.0,
+    "loss.kl_image": 1.0,
     "loss.prior_log_variance": 0.0,
     "loss.vertex_correlation": 0.0,
+    "loss.camera_variance": False,
+    "loss.camera_likelihood": 0.0,
+    "loss.samples": 0,
+    "loss.sample_loss": "likelihood",  # not read
     # Terms of ours.
     "loss.prior": 0.0,
     "loss.crop": 0.0,
@@ -62,7 +71,7 @@ SUPERVISED: Settings = {
     "tail_rate": 1e-4,
     "stem_rate": 1e-4,
     "warm_up_steps": 200,
-    "gradient_norm": 2.0,
+    "gradient_norm": 5000.0,
     "seed": 0,
     "checkpoint_every": 200,
     "model.heads": 4,
@@ -82,6 +91,7 @@ WEAK: Settings = SUPERVISED | {
     "loss.keypoints": 0.0,
     "loss.camera": 0.0,
     "loss.kl": 0.0,
+    "loss.kl_image": 0.0,  # not read
     "loss.weak.camera": 1.0,
     "loss.weak.keypoints": 1.0,
     "loss.weak.vertices": 1.0,
@@ -95,13 +105,16 @@ WEAK: Settings = SUPERVISED | {
 """Algorithm 2: prior-net and AMVUR jointly, all terms."""
 
 # Algorithms 5 and 6, step 6: L2 on 3D vertices, camera and 2D joints; in weak training on 2D joints.
-ALONE: Settings = {"loss.likelihood": "l2", "loss.keypoints": 0.0, "loss.kl": 0.0}
+ALONE: Settings = {
+    "loss.likelihood": "l2", "loss.keypoints": 0.0, "loss.kl": 0.0, "loss.kl_image": 0.0
+}  # fmt: skip
 WEAK_ALONE: Settings = {
     "loss.likelihood": "l2", "loss.weak.camera": 0.0, "loss.weak.keypoints": 0.0, "loss.weak.vertices": 0.0
 }  # fmt: skip
 PRIOR, AMVUR = {"model.variant": "prior"}, {"model.variant": "amvur"}
-V3D, J3D, J2D, C = ({f"loss.{name}": 0.0} for name in ("vertices", "keypoints", "image", "camera"))
-"""Terms left out, by the paper's names"""
+V3D, J3D, J2D = ({f"loss.{name}": 0.0, f"loss.kl_{name}": 0.0} for name in ("vertices", "keypoints", "image"))
+C: Settings = {"loss.camera": 0.0}
+"""Terms left out, by the paper's names: equations 3, 5 and 6 are a likelihood and a divergence each, 4 is the camera"""
 WEAK_V3D, WEAK_J3D, WEAK_C = ({f"loss.weak.{name}": 0.0} for name in ("vertices", "keypoints", "camera"))
 NOTHING: Settings = {}
 
