@@ -128,8 +128,8 @@ def mutated(root: Path, mutation: Mutation) -> str:
         raise HandvizError(f"mutation {mutation.name}: {error}: {REMEDY}", ErrorCode.FILE_MISSING) from error
     if (count := text.count(mutation.old)) != 1 or mutation.old == mutation.new:
         raise HandvizError(
-            f"mutation {mutation.name}: its old text stands {count} times in {mutation.file} and must stand there once, "
-            f"and the new one must differ: {REMEDY}",
+            f"mutation {mutation.name}: its old text stands {count} times in {mutation.file}, not once, or its new text "
+            f"is the same: {REMEDY}",
             ErrorCode.FILES_DISAGREE,
         )
     return text.replace(mutation.old, mutation.new)
@@ -157,9 +157,9 @@ def check_imports(copy: Path, mutations: Sequence[Mutation]) -> None:
     outcome = subprocess.run(command, cwd=copy, env=_environment(copy), capture_output=True, text=True, check=False)
     found = outcome.stdout.split()
     if len(found) != len(names) or not all(Path(path).is_relative_to(copy.resolve()) for path in found):
+        where = outcome.stdout.strip() or outcome.stderr[-300:]
         raise HandvizError(
-            f"{', '.join(names)} would be imported from {outcome.stdout.strip() or outcome.stderr[-300:]}, not from the "
-            "copy: leave the other installation",
+            f"{', '.join(names)} would be imported from {where}, not from the copy: leave the other installation",
             ErrorCode.FILES_DISAGREE,
         )
 

@@ -1,4 +1,4 @@
-"""Which outputs train the feature of the image, and with it the backbone: those of prior-net, AMVUR and camera alike."""
+"""Which outputs train the image feature, and with it the backbone: those of prior-net, AMVUR and camera net."""
 
 from dataclasses import fields, replace
 
