@@ -73,7 +73,7 @@ class Arguments:
     run: Path | None = None
     """Folder of the run; a started run is continued; without it RECIPE among the runs."""
     camera_prior: Path | None = None
-    """Checkpoint whose camera net is the prior, weak training."""
+    """Checkpoint whose camera net is the prior, or landmarks: MediaPipe's, without a net; weak training."""
     backbone_weights: Annotated[Path | None, Option(metavar="FILE")] = None
     """torchvision's ImageNet weights to start from."""
     device: Device = "auto"

@@ -62,8 +62,8 @@ class Recipe:
         """Return the config with its folders; HandvizError if a camera prior is missing or not used."""
         if self.needs_camera_prior and camera_prior is None:
             raise HandvizError(
-                f"recipe {self.name} weighs the camera against another net's: give that net with --camera-prior "
-                "(docs/research/datasets.md says how it is trained)",
+                f"recipe {self.name} weighs the camera against a prior: give --camera-prior landmarks, or a checkpoint "
+                "(docs/research/training.md)",
                 ErrorCode.OPTION_CONFLICT,
             )
         return TrainConfig(

@@ -9,11 +9,13 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from handviz.__main__ import main
+from handviz.core.errors import ErrorCode
 from handviz.models.amvur.model import VARIANTS, build_model
 from handviz.models.amvur.training import optimiser_groups, train, validation_errors
 from handviz.models.amvur.training_cache import load_cached
 from handviz.models.amvur.training_checkpoint import load_checkpoint
-from tests.small_trainings import SMALL, amvur_run, run_steps
+from tests.errors import raises
+from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
 pytestmark = pytest.mark.slow
 
@@ -150,3 +152,21 @@ def test_the_stem_never_moves_and_a_frozen_tail_does_not_either(config, template
     }
     assert not [name for name in of_heads if name.startswith("backbone")]
     assert {name for name in of_heads if "log_variance" not in name}
+
+
+def test_draws_differ_by_step_and_a_resumed_run_has_those_of_the_straight_one(config, template):
+    sampled = replace(config, loss=replace(config.loss, samples=2), epochs=1)
+    straight = amvur_run(sampled, template)
+    ids = torch.arange(4)
+    first, again, later = (straight.task.loss_terms(ids, step)["image"].item() for step in (0, 0, 1))
+    assert first == again != later
+    run_steps(straight)
+    stopped = amvur_run(sampled, template)
+    run_steps(stopped, 1)
+    stopped.save()
+    resumed = amvur_run(sampled, template)
+    resumed.resume()
+    run_steps(resumed)
+    assert_same(straight.task.network.state_dict(), resumed.task.network.state_dict())
+    with raises(ErrorCode.FOLDER_TAKEN, match="loss samples"):
+        amvur_run(replace(sampled, loss=replace(config.loss, samples=3)), template).resume()

@@ -10,7 +10,12 @@ from handviz.core.errors import ErrorCode
 from handviz.models.amvur.model import VARIANTS
 from handviz.models.amvur.training import train, validation_errors
 from handviz.models.amvur.training_augmentation import LandmarkNoise
-from handviz.models.amvur.training_camera_prior import load_camera_prior
+from handviz.models.amvur.training_camera_prior import (
+    LANDMARKS,
+    camera_of_landmarks,
+    load_camera_prior,
+    rest_palm_cm,
+)
 from handviz.models.amvur.training_checkpoint import load_checkpoint
 from handviz.models.amvur.training_config import TrainConfig
 from handviz.models.truth import Truth
@@ -117,6 +122,29 @@ def test_cached_or_from_images_the_camera_prior_is_its_nets_answer(cached_hands,
     torch.testing.assert_close(of_one.mean, cached.mean)
     assert not of_one.log_variance.any()
     assert load_camera_prior(weak, trainer.task.samples, template, CPU) is None
+
+
+def test_the_landmarks_are_the_same_prior_cached_from_images_and_without_a_landmark_head(cached_hands, template, weak):
+    trainer, ids = amvur_run(weak, template), torch.tensor([5, 2, 7])
+    expected = camera_of_landmarks(trainer.task.samples.landmarks[ids], rest_palm_cm(template))
+    config = replace(weak, camera_prior=LANDMARKS)
+    images = load_images((cached_hands,), template, 8)
+    blind = amvur_run(replace(weak, run=weak.run / "blind", model=replace(SMALL, features="global")), template)
+    assert blind.task.samples.landmarks is None
+    for samples in (trainer.task.samples, blind.task.samples, images):
+        found = load_camera_prior(config, samples, template, CPU).of(ids, samples.batch(ids)[0])
+        # Cached maps are float16.
+        torch.testing.assert_close(found.mean, expected.mean, atol=2e-2, rtol=0)
+        torch.testing.assert_close(found.log_variance, expected.log_variance, atol=1e-2, rtol=0)
+
+
+def test_with_the_landmarks_prior_no_3d_truth_is_read(weak, template):
+    weak = replace(weak, camera_prior=LANDMARKS, epochs=1)
+    known, unknown = amvur_run(weak, template), poisoned(amvur_run(weak, template))
+    assert run_steps(known) == run_steps(unknown)
+    assert_same(known.task.network.state_dict(), unknown.task.network.state_dict())
+    without = amvur_run(replace(weak, camera_prior=None), template)
+    assert run_steps(without) != run_steps(amvur_run(weak, template))
 
 
 def test_a_prior_is_for_weak_training_and_noise_that_knows_the_truth_is_not(config, camera_checkpoint):

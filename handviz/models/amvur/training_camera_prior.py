@@ -1,11 +1,13 @@
-"""The prior of the camera in weak training: predictions of a camera net that was trained on rendered hands.
+"""The prior of the camera in weak training: predictions of a camera net, or MediaPipe's landmarks without a net.
 
-The paper takes another method's camera (its reference [13]); here any checkpoint has a camera net, and one of
-``--model prior`` on rendered hands is the cheapest.
+The paper takes another method's camera (its reference [13]), which had learnt from 2D joints alone. Any checkpoint here
+has a camera net, but one that was trained on rendered hands has seen their 3D truth. ``--camera-prior landmarks`` has
+not: the palm at rest is laid on MediaPipe's landmarks of the crop in closed form.
 """
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,12 +16,14 @@ from torch import Tensor
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.gaussian import Gaussian, six_d_from_rotation
-from handviz.core.records import PALM_KEYPOINTS, FloatArray
+from handviz.core.records import KEYPOINT_COUNT, PALM_KEYPOINTS, FloatArray
+from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.hand_models.choice import hand_model_named
 from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.features import PRESENCE_NUMBER, LandmarkHead
 from handviz.models.amvur.memory import channels_last
-from handviz.models.amvur.model import HandModel
-from handviz.models.amvur.network import CameraOutput
+from handviz.models.amvur.model import HandModel, ModelConfig, build_model
+from handviz.models.amvur.network import CameraOutput, camera_vector
 from handviz.models.amvur.training_cache import CachedSamples, FromInputs, Inputs, load_cached
 from handviz.models.amvur.training_checkpoint import load_checkpoint
 from handviz.models.amvur.training_config import TrainConfig
@@ -28,6 +32,18 @@ from handviz.training.dataset_samples import rendered_folders
 from handviz.training.samples import Samples, to_device
 
 CHUNK = 128
+LANDMARKS = Path("landmarks")
+"""In the place of a checkpoint: the camera of MediaPipe's landmarks. A checkpoint of that name is given by its whole
+path."""
+LANDMARK_ROTATION_STD, LANDMARK_SCALE_STD, LANDMARK_PLACE_STD = 0.2, 0.2, 0.1
+"""Standard deviations, stated and not fitted, where MediaPipe is certain of a hand: of the rotation's six numbers
+(errors of 12 mm, as on photographs, of five points 45 mm from the palm's centre), of ln s (hands of adults and children
+against the mean hand), and of T in crop half-sides. They are divided by MediaPipe's presence score."""
+MIN_PRESENCE = 0.1
+MIN_PALM = 1e-6
+"""Below which a palm is a point in the crop: only keeps the numbers finite."""
+MIN_SCALE_PER_CM = 0.01
+"""Of a hand of two tenths of the crop, so that landmarks of no hand give a camera too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,17 +90,108 @@ def rest_rotation(own: HandTemplate, other: HandTemplate) -> FloatArray:
     return np.asarray(rotation.as_matrix())
 
 
+@dataclass(frozen=True, eq=False)
+class LandmarkCameraPrior:
+    """Camera priors from MediaPipe's landmarks of the crop: of all samples, or computed crop by crop."""
+
+    palm_cm: Tensor
+    """(5, 3) the palm's keypoints of the hand model at rest"""
+    std: float
+    """Standard deviation of all nine numbers; 0: the stated ones"""
+    head: LandmarkHead | None = None
+    """MediaPipe's network with its own first blocks, for images"""
+    table: Gaussian | None = None
+    """(N, 9), where samples are cached"""
+
+    @torch.no_grad()
+    def of(self, ids: Tensor, inputs: Inputs) -> Gaussian:
+        """Return the prior (B, 9) of some samples: from the table, or from their images."""
+        if self.table is not None:
+            return Gaussian(*(part[ids].to(self.palm_cm.device) for part in self.table))
+        assert self.head is not None
+        assert isinstance(inputs, Tensor)
+        return camera_of_landmarks(self.head(self.head.backbone.stem(inputs)[1]), self.palm_cm, self.std)
+
+
+def rest_palm_cm(template: HandTemplate) -> Tensor:
+    """Return the palm's keypoints (5, 3) of a hand model at rest."""
+    palm = template.keypoint_regressor[list(PALM_KEYPOINTS)] @ template.vertices_m
+    return torch.tensor(palm, dtype=torch.float32) * CENTIMETRES_PER_METRE
+
+
+def camera_of_landmarks(landmarks: Tensor, palm_cm: Tensor, std: float = 0.0) -> Gaussian:
+    """Return the camera prior (B, 9) of MediaPipe's landmarks (B, 128), in closed form: ``palm_cm`` (5, 3) at rest is
+    rotated onto the palm's landmarks, then scaled and moved onto them in the crop, both by least squares. ``std`` of
+    all numbers; 0: the stated ones."""
+    columns = landmarks[:, : 6 * KEYPOINT_COUNT].unflatten(1, (2, KEYPOINT_COUNT, 3))[:, :, list(PALM_KEYPOINTS)]
+    seen, world = columns[:, 0, :, :2], columns[:, 1] - columns[:, 1].mean(dim=1, keepdim=True)
+    centre, rest_centre = seen.mean(dim=1), palm_cm.mean(dim=0)
+    seen = seen - centre[:, None]
+    # The image comes from the screen landmarks, the depth, which they have no unit for, from the world landmarks.
+    length = world[..., :2].norm(dim=(1, 2)) / seen.norm(dim=(1, 2)).clamp(min=MIN_PALM)
+    points = torch.cat([seen * length[:, None, None], world[..., 2:]], dim=2)
+    rotation = _rotation_onto(palm_cm - rest_centre, points)
+    turned = ((palm_cm - rest_centre) @ rotation.transpose(1, 2))[..., :2]
+    overlap, square = (turned * seen).sum(dim=(1, 2)), turned.square().sum(dim=(1, 2))
+    scale = (overlap / square.clamp(min=MIN_PALM)).clamp(min=MIN_SCALE_PER_CM)
+    translation = centre - scale[:, None] * (rotation @ rest_centre)[:, :2]
+    mean = camera_vector(rotation, scale, translation)
+    return Gaussian(mean, _log_variance_of_landmarks(landmarks[:, PRESENCE_NUMBER], std))
+
+
+def _log_variance_of_landmarks(presence: Tensor, std: float) -> Tensor:
+    if std:
+        return torch.full((len(presence), 9), 2 * math.log(std), dtype=presence.dtype, device=presence.device)
+    stds = presence.new_tensor([LANDMARK_ROTATION_STD] * 6 + [LANDMARK_SCALE_STD] + [LANDMARK_PLACE_STD] * 2)
+    return 2 * torch.log(stds / presence[:, None].clamp(min=MIN_PRESENCE))
+
+
+def _rotation_onto(rest: Tensor, world: Tensor) -> Tensor:
+    """Return the rotations (B, 3, 3) that lay centred points (K, 3) nearest to centred points (B, K, 3) of any size
+    (Kabsch 1976)."""
+    left, _, right = torch.linalg.svd(world.transpose(1, 2) @ rest)
+    handedness = torch.linalg.det(left @ right)
+    left = torch.cat([left[..., :2], left[..., 2:] * handedness[:, None, None]], dim=2)
+    return left @ right
+
+
 def load_camera_prior(
     config: TrainConfig, samples: Samples, template: HandTemplate, device: torch.device
-) -> CameraPrior | None:
-    """Return the prior of a training's samples, None if it has none; the predictions of a net of another hand model,
-    such as the rendered open hand, are rotated to this one.
+) -> CameraPrior | LandmarkCameraPrior | None:
+    """Return the prior of a training's samples, None if it has none.
 
     HandvizError for a checkpoint that is none, or whose hand model is missing.
     """
-    checkpoint, std = config.camera_prior, config.loss.weak.camera_std
-    if checkpoint is None:
+    if config.camera_prior is None:
         return None
+    if config.camera_prior == LANDMARKS:
+        return _prior_of_landmarks(config, samples, template, device)
+    return _prior_of_net(config, config.camera_prior, samples, template, device)
+
+
+def _prior_of_landmarks(
+    config: TrainConfig, samples: Samples, template: HandTemplate, device: torch.device
+) -> LandmarkCameraPrior:
+    prior = LandmarkCameraPrior(rest_palm_cm(template).to(device), config.loss.weak.camera_std)
+    if not isinstance(samples, CachedSamples):
+        return replace(prior, head=channels_last(LandmarkHead(own_stem=True)).to(device).eval())
+    landmarks = samples.landmarks
+    if landmarks is None:
+        # Of a model whose heads do not read them, or of another backbone.
+        reader = build_model(ModelConfig(variant="prior"), template)
+        folders, backbone = rendered_folders(config.data), ModelConfig().backbone
+        landmarks = load_cached(folders, reader, backbone, template, config.limit).landmarks
+        assert landmarks is not None
+    palm_cm = prior.palm_cm.cpu()
+    return replace(prior, table=camera_of_landmarks(landmarks, palm_cm, prior.std))
+
+
+def _prior_of_net(
+    config: TrainConfig, checkpoint: Path, samples: Samples, template: HandTemplate, device: torch.device
+) -> CameraPrior:
+    """Return the prior by a checkpoint's camera net; predictions of a net of another hand model, such as the rendered
+    open hand, are rotated to this one."""
+    std = config.loss.weak.camera_std
     metadata = read_metadata(checkpoint)
     theirs = template
     if metadata["fingerprint"] != template.fingerprint:

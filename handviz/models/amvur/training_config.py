@@ -34,7 +34,8 @@ class TrainConfig(RunConfig):
     supervision: Supervision = "full"
     """"full": all of the truth; "weak": 2D joints alone (models/amvur/weak_losses.py)."""
     camera_prior: Path | None = None
-    """Checkpoint whose camera net is the camera's prior in weak training; None: there is no such term."""
+    """Checkpoint whose camera net is the camera's prior in weak training, or "landmarks": the palm at rest laid on
+    MediaPipe's landmarks, which no 3D truth enters; None: there is no such term."""
     landmark_noise: LandmarkNoise = field(default_factory=LandmarkNoise)
     """How much of MediaPipe's landmarks is made as accurate as on photographs (augmentation.py)."""
     style_noise: StyleNoise = field(default_factory=StyleNoise)
