@@ -128,8 +128,8 @@ def mutated(root: Path, mutation: Mutation) -> str:
         raise HandvizError(f"mutation {mutation.name}: {error}: {REMEDY}", ErrorCode.FILE_MISSING) from error
     if (count := text.count(mutation.old)) != 1 or mutation.old == mutation.new:
         raise HandvizError(
-            f"mutation {mutation.name}: its old text stands {count} times in {mutation.file}, not once, or its new text "
-            f"is the same: {REMEDY}",
+            f"mutation {mutation.name}: its old text stands {count} times in {mutation.file}, not once, or is the new "
+            f"one too: {REMEDY}",
             ErrorCode.FILES_DISAGREE,
         )
     return text.replace(mutation.old, mutation.new)
