@@ -13,6 +13,7 @@ from handviz.core.gaussian import (
     keypoints_from_vertices,
     rotation_from_6d,
     sample,
+    sample_correlated,
     six_d_from_rotation,
 )
 
@@ -93,6 +94,16 @@ def test_sample_has_the_given_timed_results_and_repeats_by_seed(generator):
     torch.testing.assert_close(draws.var(0).log(), log_variance, atol=0.02, rtol=0)
     same = [sample(mean, log_variance, torch.Generator().manual_seed(1)) for _ in range(2)]
     torch.testing.assert_close(*same)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6, 1.0])
+def test_errors_of_correlated_samples_correlate_over_vertices_and_not_over_axes(draw, generator, correlation):
+    mean, log_variance = draw(1, 4, 3), draw(1, 4, 3)
+    draws = sample_correlated(mean.expand(DRAWS, -1, -1), log_variance, correlation, generator)
+    errors = ((draws - mean) * torch.exp(-0.5 * log_variance)).transpose(1, 2).flatten(1)
+    of_vertices = torch.full((4, 4), correlation, dtype=torch.float64).fill_diagonal_(1.0)
+    torch.testing.assert_close(torch.cov(errors.T), torch.block_diag(*[of_vertices] * 3), atol=0.02, rtol=0)
+    torch.testing.assert_close(draws.mean(0, keepdim=True), mean, atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize("extreme", [-300.0, 300.0])

@@ -264,6 +264,17 @@ def test_a_sum_is_the_mean_times_the_coordinates_of_a_crop(
         assert total[name].item() == mean[name].item()
 
 
+@pytest.mark.parametrize("kind", ["likelihood", "distance"])
+def test_terms_of_draws_are_sums_too(output: ModelOutput, truth: Truth, regressor: Tensor, kind: str) -> None:
+    """The generator gives both the same draws."""
+    mean, total = (
+        as_final(output, truth, regressor, samples=2, sample_loss=kind, reduction=reduction)
+        for reduction in ("mean", "sum")
+    )
+    for name, count in COORDINATES.items():
+        torch.testing.assert_close(total[name], count * mean[name])
+
+
 def test_squared_terms_are_sums_too(output: ModelOutput, truth: Truth, regressor: Tensor) -> None:
     assert output.prior is not None
     alone = output._replace(prior=output.prior._replace(vertices_cm=output.mean_cm))
@@ -414,7 +425,14 @@ SMALL = ModelConfig(width=16, regressor_width=16, feature_width=16, feature_laye
 @pytest.mark.parametrize("features", ["joints", "global"])
 @pytest.mark.parametrize(
     ("variant", "term"),
-    [("final", "kl"), ("final", "prior"), ("prior", "vertices"), ("final", "vertices"), ("amvur", "vertices")],
+    [
+        ("final", "kl"),
+        ("final", "prior"),
+        ("final", "vertices"),
+        ("final", "camera"),
+        ("prior", "vertices"),
+        ("amvur", "vertices"),
+    ],
 )
 def test_trunk_and_heads_are_trained_together(variant: Variant, term: str, features: str) -> None:
     """Algorithm 1: what the prior-net, or AMVUR, has wrong moves the backbone and the features before it too."""

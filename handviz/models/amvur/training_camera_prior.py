@@ -37,8 +37,9 @@ LANDMARKS = Path("landmarks")
 path."""
 LANDMARK_ROTATION_STD, LANDMARK_SCALE_STD, LANDMARK_PLACE_STD = 0.2, 0.2, 0.1
 """Standard deviations, stated and not fitted, where MediaPipe is certain of a hand: of the rotation's six numbers
-(errors of 12 mm, as on photographs, of five points 45 mm from the palm's centre), of ln s (hands of adults and children
-against the mean hand), and of T in crop half-sides. They are divided by MediaPipe's presence score."""
+(twice what errors of 12 mm, as on photographs, of five points 45 mm from the palm's centre make if they are
+independent), of ln s (hands of adults and children against the mean hand), and of T in crop half-sides. They are
+divided by MediaPipe's presence score."""
 MIN_PRESENCE = 0.1
 MIN_PALM = 1e-6
 """Below which a palm is a point in the crop: only keeps the numbers finite."""
