@@ -323,7 +323,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
     torch.manual_seed(5)
     model = build_model(config, template)
     heads = model.heads
-    for last in (heads.amvur.mean[-1], heads.amvur.log_variance[-1], heads.prior.regress[-1], heads.camera.mean):
+    for last in (heads.amvur.mean[-1], heads.amvur.log_variance[-1], heads.prior.regress[-1], heads.camera.correction):
         torch.nn.init.normal_(last.weight, std=0.2)
     notes = {"samples_seen": 1234, "train": {"loss": {"vertex_correlation": 0.75}}}
     save_checkpoint(folder / "last", model, config, notes, template, {}, family="amvur")

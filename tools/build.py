@@ -12,6 +12,7 @@ from handviz.core.output import print_result
 
 BUILDERS = {
     "open-hand": ("tools.build_open_hand", "build"),
+    "full-rig": ("tools.build_full_rig", "build"),
     "landmarker": ("tools.build_landmarker", "build"),
     "detector": ("tools.build_detector", "build"),
     "split": ("tools.build_split", "build"),

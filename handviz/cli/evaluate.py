@@ -19,15 +19,15 @@ from handviz.cli.evaluate_official import (
     official_report,
     refuse_without_dataset,
 )
-from handviz.core.arguments import AsJson, Count, HandModelFile, HeldOutFolder, Option, Positional
+from handviz.core.arguments import AsJson, Count, HandModelFile, HeldOutFolder, Option, Positional, whole
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_json, print_text
 from handviz.core.records import UncertaintyKind
 from handviz.data.datasets.registry import is_dataset_spec
+from handviz.data.synthetic.generator import GENERATOR_VERSION, MODEL_SPACE_VERSION
 from handviz.evaluation.calibration import Calibration, calibrate, calibration_table
 from handviz.evaluation.card import (
     UNCERTAINTY_NOTES,
-    Answers,
     Card,
     PartMeans,
     card,
@@ -36,7 +36,7 @@ from handviz.evaluation.card import (
     uncertainty_of,
 )
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, mediapipe_by_part
-from handviz.evaluation.held_out import freeze, label_warnings, read_held_out, render_held_out
+from handviz.evaluation.held_out import freeze, held_out_file, label_warnings, read_held_out, render_held_out
 from handviz.evaluation.plots import draw_reliability, draw_sparsification
 from handviz.evaluation.predictors import onnx_predictor, spec_predictor
 from handviz.hand_models.choice import hand_model_or_named, named_in
@@ -44,8 +44,13 @@ from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
 from handviz.models.base import ModelSpec
 from handviz.models.registry import list_models, shipped_models
-from handviz.training.checkpoint import parsed_notes, read_metadata
-from handviz.training.families import Predictor, family_of_checkpoint
+from handviz.training.checkpoint import FIRST_FAMILY, parsed_notes, read_metadata
+from handviz.training.families import (
+    Predictor,
+    family_of_checkpoint,
+    trainable_families,
+    training_family,
+)
 
 CROPS = "crops"
 FOR_RENDERED = ("calibration", "plots", "mediapipe", "freeze")
@@ -62,6 +67,8 @@ class Arguments:
     data: Annotated[Path | None, Option(group=CROPS)] = None
     """Folder of rendered crops, or a dataset as NAME/SPLIT:ROOT; without it the held-out set is rendered."""
     held_out: Annotated[HeldOutFolder, Option(group=CROPS)] = None
+    generator: Annotated[int, whole(MODEL_SPACE_VERSION, GENERATOR_VERSION)] = GENERATOR_VERSION
+    """Version of the generator of the held-out crops; those of version 2 lie in the open hand's space."""
     count: Count | None = None
     """Crops to evaluate; all without it, of both held-out parts alike."""
     calibration: bool = False
@@ -71,7 +78,7 @@ class Arguments:
     mediapipe: bool = False
     """Also measure MediaPipe's own landmarks on these crops."""
     freeze: bool = False
-    """Only write into assets/held_out.json the fingerprint of the hands of --held-out DIR."""
+    """Only write into the file of the held-out set the fingerprint of the hands of --held-out DIR."""
     hand_model: HandModelFile = None
     dataset: DatasetArguments = NOTHING_FOR_DATASETS
     as_json: AsJson = False
@@ -100,12 +107,14 @@ def _folder_title(path: Path) -> str:
     return f"{path} ({remark})" if remark else str(path)
 
 
-def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: bool = False) -> list[Crops]:
+def held_out_crops(
+    directory: Path, count: int | None, *, keep: bool, freezes: bool = False, version: int = GENERATOR_VERSION
+) -> list[Crops]:
     """Render the frozen crops, or the first ``count`` of both parts alike, and warn if they differ here."""
-    held_out = read_held_out()
+    held_out = read_held_out(held_out_file(version))
     crops = render_held_out(held_out, directory, held_out.count if count is None else count, keep=keep)
     if freezes:
-        freeze(held_out, directory)
+        freeze(held_out, directory, held_out_file(version))
     for message in label_warnings(held_out, crops, directory):
         logger.warning("%s", message)
     return crops
@@ -126,9 +135,16 @@ def _model(path: Chosen, arguments: Arguments) -> tuple[Predictor, HandTemplate]
     return predict, template
 
 
-def _answers(path: Chosen, crops: list[Crops], arguments: Arguments) -> Answers:
-    predict, template = _model(path, arguments)
-    return collect(crops, predict, template)
+def _inside(path: Chosen, template: HandTemplate) -> tuple[str, Predictor] | None:
+    """Return title and predictions of the network inside a model that it is compared with; None without one."""
+    if isinstance(path, ModelSpec):
+        name, file = path.family, path.file
+    else:
+        # Files of other families name no variant of AMVUR.
+        name, file = FIRST_FAMILY if path.suffix == ".onnx" else family_of_checkpoint(path).id, path
+    family = training_family(name) if name in trainable_families() else None
+    predict = None if family is None or family.inside is None else family.inside(file, template)
+    return None if family is None or predict is None else (family.inside_title, predict)
 
 
 def _image_name(title: str, taken: set[str]) -> str:
@@ -177,7 +193,8 @@ def _report(models: Sequence[Chosen], crops: list[Crops], arguments: Arguments) 
     uncertainty: dict[str, UncertaintyKind] = {}
     count = 0
     for path in models:
-        answers = _answers(path, crops, arguments)
+        predict, template = _model(path, arguments)
+        answers = collect(crops, predict, template)
         count, title = len(answers.std_m), _title(path, cards)
         cards[title], uncertainty[title] = card(answers), uncertainty_of(answers)
         rows = calibrate(answers) if arguments.calibration or arguments.plots else ()
@@ -185,6 +202,10 @@ def _report(models: Sequence[Chosen], crops: list[Crops], arguments: Arguments) 
             calibrations[title] = rows
         if arguments.plots and rows:
             _draw(_image_name(title, names), rows, arguments.plots)
+        if (inside := _inside(path, template)) is not None:
+            inner_title, inner_predict = f"{title}: {inside[0]}", inside[1]
+            answers = collect(crops, inner_predict, template)
+            cards[inner_title], uncertainty[inner_title] = card(answers), uncertainty_of(answers)
     mediapipe = mediapipe_by_part(crops, load_open_hand()) if arguments.mediapipe else None
     data = str(arguments.data or "the held-out set")
     return CardReport(count, data, cards, calibrations, mediapipe, uncertainty)
@@ -216,7 +237,7 @@ def _on_dataset(spec: Path, models: Sequence[Chosen], arguments: Arguments) -> N
 
 
 def run(arguments: Arguments) -> int:
-    """Print one table, a column a model, and whatever else was requested."""
+    """Print one table, a column a model and one for the prior-net inside ``final``, and whatever else was requested."""
     if arguments.freeze and arguments.held_out is None:
         raise HandvizError("--freeze needs --held-out DIR", ErrorCode.OPTION_CONFLICT)
     models = tuple(map(_chosen, arguments.models)) or shipped_models()
@@ -230,7 +251,11 @@ def run(arguments: Arguments) -> int:
         else:
             saved = arguments.held_out
             crops = held_out_crops(
-                saved or Path(temporary), arguments.count, keep=saved is not None, freezes=arguments.freeze
+                saved or Path(temporary),
+                arguments.count,
+                keep=saved is not None,
+                freezes=arguments.freeze,
+                version=arguments.generator,
             )
         if not arguments.freeze:
             found = _report(models, crops, arguments)

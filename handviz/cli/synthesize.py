@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from handviz.core.arguments import Count, Option, Seed, number
+from handviz.core.arguments import Count, Fraction, Option, Seed, number, whole
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path, make_folder
 from handviz.core.output import print_result
 from handviz.core.records import CROP_SIZE, KEYPOINT_PARENTS, FloatArray
 from handviz.data.synthetic.dataset import read_shard
-from handviz.data.synthetic.generator import Plan, render
-from handviz.evaluation.held_out import read_held_out
+from handviz.data.synthetic.generator import GENERATOR_VERSION, MODEL_SPACE_VERSION, NO_HAND, Plan, render
+from handviz.evaluation.held_out import held_out_seeds
 
 COLUMNS, ROWS = 8, 3
 
@@ -77,20 +77,25 @@ class Arguments:
     """Processes."""
     hidden: Annotated[tuple[float, float] | None, Option(metavar="LOW HIGH", read=_read_bounds, words="*")] = None
     """Only hands of which things hide LOW to HIGH (0..1) of what would be seen."""
+    no_hand: Fraction = NO_HAND
+    """Fraction of crops without a hand, 0 to 1."""
+    generator: Annotated[int, whole(MODEL_SPACE_VERSION, GENERATOR_VERSION)] = GENERATOR_VERSION
+    """Version of the generator; the former one renders hands of the open hand's space alone, and no crops without."""
     preview: Path | None = None
     """Also write a contact sheet (PNG) of the first samples."""
 
 
 def run(arguments: Arguments) -> int:
     """Render what is missing; an interrupted run continues at the next call."""
-    frozen = {part.seed: part.name for part in read_held_out().parts}
+    frozen = held_out_seeds()
     if arguments.seed in frozen:
         raise HandvizError(
             f"seed {arguments.seed} is that of the held-out {frozen[arguments.seed]}: choose another, "
             "or results would be those of hands that were trained or decided on",
             ErrorCode.OPTION_CONFLICT,
         )
-    plan = Plan(arguments.out, arguments.seed, arguments.count, arguments.hidden)
+    no_hand = arguments.no_hand if arguments.generator == GENERATOR_VERSION else 0.0
+    plan = Plan(arguments.out, arguments.seed, arguments.count, arguments.hidden, no_hand, arguments.generator)
     with tqdm(total=plan.count, unit="hand", smoothing=0.1) as bar:
         for done in render(plan, arguments.workers):
             bar.update(done)

@@ -221,6 +221,8 @@ class NetworkOutput:
     MediaPipe's points (``detection.crop.as_the_detector_marks_them``)."""
     presence: float = 0.0
     """Those heads' probability, 0 to 1, of a hand; 0 if the model has none."""
+    hand_probability: float = 1.0
+    """The model's own probability, 0 to 1, that the crop shows a hand; 1 if it does not predict it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,6 +49,8 @@ class Answers(SeenPoints):
     """(N, 20) likewise, by ``keypoints_visible``"""
     hidden_fraction: FloatArray
     """(N,) fraction of otherwise visible vertices that objects occlude"""
+    turns: FloatArray
+    """(N, 3, 3) true rotation of the hand times the inverse of the predicted one, in the crop's axes"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,13 @@ class Card:
     pa_mpvpe_mm: float
     f5: float
     f15: float
+    rotation_median_deg: float
+    """angle between predicted and true rotation of the hand"""
+    rotation_mean_deg: float
+    mpjpe_turned_mm: float
+    """MPJPE with the true rotation"""
+    mpjpe_turned_sized_mm: float
+    """that with the true size too: the root mean square distance of the keypoints from the wrist"""
     nll: float
     """nats per vertex coordinate, in cm"""
     coverage_50: float
@@ -133,6 +142,22 @@ def point_figures(points: SeenPoints) -> dict[str, float]:
     }
 
 
+def rotation_figures(answers: Answers) -> dict[str, float]:
+    """Return the card's errors of the rotation, and MPJPE with the true rotation, then with the true size too."""
+    cosines = (np.trace(answers.turns, axis1=1, axis2=2) - 1) / 2
+    angles_deg = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+    true_m = answers.true_keypoints_m
+    turned_m = answers.keypoints_m @ answers.turns.transpose(0, 2, 1)
+    own_size, true_size = (np.linalg.norm(points, axis=(1, 2)) for points in (turned_m, true_m))
+    sized_m = turned_m * (true_size / np.maximum(own_size, np.finfo(np.float32).tiny))[:, None, None]
+    return {
+        "rotation_median_deg": float(np.median(angles_deg)) if len(angles_deg) else math.nan,
+        "rotation_mean_deg": mean_or_nan(angles_deg),
+        "mpjpe_turned_mm": mean_or_nan(metrics.mpjpe_mm(turned_m, true_m)),
+        "mpjpe_turned_sized_mm": mean_or_nan(metrics.mpjpe_mm(sized_m, true_m)),
+    }
+
+
 def uncertainty_figures(offsets_m: FloatArray, std_m: FloatArray) -> dict[str, float]:
     """Return the card's numbers on the vertices' standard deviations (N, V, 3) and canonical offsets (N, V, 3)."""
     std, error = np.linalg.norm(std_m, axis=2), np.linalg.norm(offsets_m, axis=2)
@@ -178,6 +203,7 @@ def card(answers: Answers) -> Card:
         pa_mpjpe_visible_mm=by_part.visible,
         pa_mpjpe_hidden_mm=by_part.heavily_hidden,
         **point_figures(answers),
+        **rotation_figures(answers),
         **(_figures_of_std(answers) if has_std else NO_FIGURES_OF_STD),
     )
 
@@ -208,6 +234,10 @@ CARD_ROWS = (
     ("PA-MPVPE, mm", "pa_mpvpe_mm", "{:.2f}"),
     ("F@5 mm", "f5", "{:.3f}"),
     ("F@15 mm", "f15", "{:.3f}"),
+    ("rotation error, median, degrees", "rotation_median_deg", "{:.1f}"),
+    ("rotation error, mean, degrees", "rotation_mean_deg", "{:.1f}"),
+    ("MPJPE with the true rotation, mm", "mpjpe_turned_mm", "{:.2f}"),
+    ("MPJPE with the true rotation and size, mm", "mpjpe_turned_sized_mm", "{:.2f}"),
     ("nll, nats per coordinate (cm)", "nll", "{:.3f}"),
     *(
         (f"{percent} % interval covers, {points}", f"{prefix}coverage_{percent}", "{:.1%}")

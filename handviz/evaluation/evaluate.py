@@ -54,6 +54,7 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
         columns["vertices_m"].append(_seen(hand.vertices_m, hand.keypoints_m[0], hand.rotation))
         columns["true_keypoints_m"].append(_seen(true_keypoints, true_keypoints[0], rotation))
         columns["true_vertices_m"].append(_seen(truth, true_keypoints[0], rotation))
+        columns["turns"].append(rotation @ hand.rotation.T)
         columns["offsets_m"].append(hand.vertices_m - truth)
         columns["std_m"].append(_or_nan(hand.vertex_std_m, hand.vertices_m))
         columns["keypoint_offsets_m"].append((hand.keypoints_m - true_keypoints)[1:])
@@ -80,13 +81,8 @@ def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
     return family_of_checkpoint(directory).predictor_of(directory, template)
 
 
-def _first(shard: Shard, count: int) -> Shard:
-    labels = {name: values[:count] for name, values in shard.labels.items()}
-    return Shard(shard.images[:count], labels, shard.visible[:count], shard.visible_alone[:count])
-
-
 def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard]:
-    """Yield every crop of these folders up to their limits, shard by shard."""
+    """Yield every crop with a hand of the crops of these folders up to their limits, shard by shard."""
     for part in crops:
         check_hand_model(part.directory, template)
         left = np.inf if part.limit is None else part.limit
@@ -94,9 +90,11 @@ def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard
             if left <= 0:
                 break
             shard = read_shard(part.directory, number, template.vertex_count)
-            shard = shard if len(shard.visible) <= left else _first(shard, int(left))
+            shard = shard if len(shard.visible) <= left else shard.first(int(left))
             left -= len(shard.visible)
-            yield shard
+            hands = shard.of_hands()
+            if len(hands.visible):
+                yield hands
 
 
 def collect(crops: Sequence[Crops], predict: Predictor, template: HandTemplate) -> Answers:

@@ -1,4 +1,4 @@
-"""The frozen held-out crops: seeds in ``assets/held_out.json``, rendered where they are needed.
+"""The frozen held-out crops: seeds in ``assets/held_out.json`` and ``held_out_2.json``, rendered where needed.
 
 Nothing is trained on these seeds. The file also holds, to check that another machine renders the same hands, a digest
 of the first shard's labels of each part, and a few of its numbers for where rounding differs.
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.json_files import read_json
-from handviz.core.paths import HELD_OUT_FILE, RESTORE
+from handviz.core.paths import FORMER_HELD_OUT_FILE, HELD_OUT_FILE, RESTORE
 from handviz.core.process import usable_cores
 from handviz.core.records import FloatArray
 from handviz.data.synthetic import generator
@@ -76,9 +76,20 @@ class HeldOut:
         return sum(part.count for part in self.parts)
 
 
+def held_out_file(version: int = generator.GENERATOR_VERSION) -> Path:
+    """Return the file of the crops that were held out of a generator's version."""
+    return FORMER_HELD_OUT_FILE if version == generator.MODEL_SPACE_VERSION else HELD_OUT_FILE
+
+
 def read_held_out(path: Path = HELD_OUT_FILE) -> HeldOut:
     """Read the list of seeds; HandvizError if the file is missing or damaged."""
     return read_json(path, HeldOut, RESTORE)
+
+
+def held_out_seeds() -> dict[int, str]:
+    """Return the seeds of all held-out crops and the names of their parts: nothing is trained on them."""
+    versions = (generator.GENERATOR_VERSION, generator.MODEL_SPACE_VERSION)
+    return {part.seed: part.name for version in versions for part in read_held_out(held_out_file(version)).parts}
 
 
 def fractions(held_out: HeldOut, count: int) -> list[int]:
@@ -91,9 +102,9 @@ def fractions(held_out: HeldOut, count: int) -> list[int]:
     return [int(size) for size in np.diff(ends, prepend=0)]
 
 
-def plan(part: Part, directory: Path, count: int) -> generator.Plan:
-    """Return the generator's config for a part's first ``count`` crops."""
-    return generator.Plan(part.folder(directory), part.seed, count, hidden=part.hidden)
+def plan(part: Part, directory: Path, count: int, version: int) -> generator.Plan:
+    """Return the config of a generator's version for a part's first ``count`` crops."""
+    return generator.Plan(part.folder(directory), part.seed, count, hidden=part.hidden, version=version)
 
 
 def render_held_out(held_out: HeldOut, directory: Path, count: int, *, keep: bool = False) -> list[Crops]:
@@ -102,9 +113,10 @@ def render_held_out(held_out: HeldOut, directory: Path, count: int, *, keep: boo
     A folder that is kept gets whole shards, so that a smaller count never spoils those of a larger one. HandvizError if
     the generator is of another version, which renders other hands.
     """
-    if held_out.generator_version != generator.GENERATOR_VERSION:
+    version = held_out.generator_version
+    if version not in (generator.GENERATOR_VERSION, generator.MODEL_SPACE_VERSION):
         raise HandvizError(
-            f"the held-out set is of generator version {held_out.generator_version}, this is version "
+            f"the held-out set is of generator version {version}, this is version "
             f"{generator.GENERATOR_VERSION}: its crops cannot be rendered",
             ErrorCode.VERSION_MISMATCH,
         )
@@ -112,7 +124,7 @@ def render_held_out(held_out: HeldOut, directory: Path, count: int, *, keep: boo
     jobs = []
     for part, size in zip(held_out.parts, sizes, strict=True):
         whole = min(part.count, -(-size // generator.SHARD_SIZE) * generator.SHARD_SIZE)
-        jobs += [(plan(part, directory, whole if keep else size), size)] if size else []
+        jobs += [(plan(part, directory, whole if keep else size, version), size)] if size else []
     with tqdm(total=sum(job.count for job, _ in jobs), desc="rendering held-out hands", leave=False) as bar:
         for job, _ in jobs:
             for done in generator.render(job, usable_cores()):
@@ -160,7 +172,7 @@ def _only_rounded(scales: FloatArray, first_scales: Sequence[float]) -> bool:
     return 0 < len(first_scales) == len(found) and np.allclose(found, first_scales, rtol=SCALE_TOLERANCE)
 
 
-def freeze(held_out: HeldOut, directory: Path, path: Path = HELD_OUT_FILE) -> HeldOut:
+def freeze(held_out: HeldOut, directory: Path, path: Path) -> HeldOut:
     """Write the digests of the rendered first shards into the file; HandvizError if one is cut short."""
     parts = []
     for part in held_out.parts:

@@ -16,7 +16,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.json_files import parse_json
 from handviz.models.amvur.family import FAMILY
 from handviz.models.amvur.losses import LossConfig, WeakWeights
-from handviz.models.amvur.model import ModelConfig
+from handviz.models.amvur.model import PLAIN_FORM, ModelConfig
 from handviz.models.amvur.training_config import TrainConfig
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -121,7 +121,7 @@ def _recipe(path: Path, found: dict[str, Any]) -> Recipe:
             name=path.stem,
             dataset=str(found.get("dataset", "")),
             train=tables["train"],
-            model=_made(path, "model", ModelConfig, tables["model"]),
+            model=_made(path, "model", ModelConfig, {**PLAIN_FORM, **tables["model"]}),
             loss=replace(loss, weak=_made(path, "loss.weak", WeakWeights, weak)),
         )
     except TypeError as error:

@@ -29,7 +29,10 @@ ALIGNMENTS = ("root_", "procrustes_")
 """Of the official measures; crops have no camera, so nothing is compared in the camera frame."""
 STEPS_OF_IMAGES = 50
 """From one checkpoint to the next end to end: ten minutes of one core"""
-POINT_FIGURES = ("mpjpe_mm", "pa_mpjpe_mm", "pa_mpjpe_visible_mm", "pa_mpjpe_hidden_mm", "pa_mpvpe_mm", "f5", "f15")
+POINT_FIGURES = (
+    *("mpjpe_mm", "pa_mpjpe_mm", "pa_mpjpe_visible_mm", "pa_mpjpe_hidden_mm", "pa_mpvpe_mm", "f5", "f15"),
+    *("rotation_median_deg", "rotation_mean_deg", "mpjpe_turned_mm", "mpjpe_turned_sized_mm"),
+)
 """Numbers of the card that a mean without a variance has."""
 
 

@@ -20,7 +20,13 @@ from handviz.models.trunk import FEATURE_NAMES, TRUNK_KEY, feature_widths
 
 INPUT_NAME = "image"
 RIGHT_HAND, LANDMARKS, PRESENCE = "right_hand", "witness_m", "presence"
-OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {RIGHT_HAND: (), LANDMARKS: (KEYPOINT_COUNT, 3), PRESENCE: ()}
+HAND_PROBABILITY = "hand_probability"
+OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {
+    RIGHT_HAND: (),
+    LANDMARKS: (KEYPOINT_COUNT, 3),
+    PRESENCE: (),
+    HAND_PROBABILITY: (),
+}
 """Outputs that a network may lack, with their shapes without the batch."""
 VARIANT_KEY, FINGERPRINT_KEY, HAND_MODEL_KEY = "handviz.variant", "handviz.fingerprint", "handviz.hand_model"
 MODEL_KEY, INPUT_KEY, PROVIDES_KEY = "handviz.model", "handviz.input", "handviz.provides"

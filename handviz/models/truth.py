@@ -1,14 +1,18 @@
 """Ground truth of crops, as every family is trained on it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Ground truth of a batch of right hands in the wrist frame, and of their cameras."""
+    """Ground truth of a batch of right hands in the wrist frame, and of their cameras.
+
+    Of crops without a hand (``is_hand``) everything else is meaningless.
+    """
 
     vertices_cm: Tensor
     """(B, V, 3) canonical"""
@@ -20,6 +24,13 @@ class Truth:
     """(B,) half-sides of the crop a centimetre"""
     translation: Tensor
     """(B, 2) the wrist in the crop, half-sides"""
+    is_hand: Tensor = field(default=None)  # type: ignore[assignment]
+    """(B,) bool: whether the crop shows a hand; without it all do"""
+
+    def __post_init__(self) -> None:
+        if self.is_hand is None:
+            known = torch.ones(self.scale_per_cm.shape, dtype=torch.bool, device=self.scale_per_cm.device)
+            object.__setattr__(self, "is_hand", known)
 
 
 def in_crop(vertices_cm: Tensor, rotation: Tensor, scale_per_cm: Tensor, translation: Tensor) -> Tensor:

@@ -63,6 +63,11 @@ class TrainingFamily:
     that ``handviz calibrate`` can fit these"""
     remark: Callable[[dict[str, Any]], str] = _no_remark
     """What titles must say of a checkpoint by its notes, such as "weak"; empty: nothing"""
+    inside: Callable[[Path, HandTemplate], Predictor | None] | None = None
+    """The predictions of the network inside a checkpoint's folder or ONNX file that its error is compared with: None
+    for those without one"""
+    inside_title: str = ""
+    """What tables call that network"""
 
     @property
     def id(self) -> str:

@@ -21,6 +21,9 @@ from handviz.models.truth import Truth
 
 CROP_LABELS = ("rotation", "scale", "translation", "keypoints_crop")
 TRUTH_LABELS = ("pose", "shape", *CROP_LABELS)
+NEWER_LABELS = ("vertices", "is_hand")
+"""Labels of truth that folders of older generators lack: their meshes are those of pose and shape, all show a hand."""
+CHUNK = 512
 DECODERS = 8
 """Threads that decode images; OpenCV releases the interpreter's lock meanwhile."""
 Inputs = Any
@@ -65,16 +68,21 @@ def image_batch(images: np.ndarray) -> Tensor:
 
 @torch.no_grad()
 def truth_from_labels(labels: dict[str, np.ndarray], template: HandTemplate) -> Truth:
-    """Convert labels of the generator to truth in centimetres; vertices come from pose and shape."""
-    layer = HandLayer(template)
+    """Convert labels of the generator to truth in centimetres.
+
+    Vertices are the labels' own (N, V, 3), metres in the wrist frame, or without them those of pose and shape.
+    """
     columns = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in labels.items()}
-    parts = zip(columns["pose"].split(512), columns["shape"].split(512), strict=True)
+    if "vertices" in columns:
+        return truth_of_vertices(columns["vertices"] * CENTIMETRES_PER_METRE, columns)
+    layer = HandLayer(template)
+    parts = zip(columns["pose"].split(CHUNK), columns["shape"].split(CHUNK), strict=True)
     vertices = torch.cat([layer(pose, shape).vertices_m * CENTIMETRES_PER_METRE for pose, shape in parts])
     return truth_of_vertices(vertices, columns)
 
 
 def truth_of_vertices(vertices_cm: Tensor | np.ndarray, labels: Mapping[str, Tensor | np.ndarray]) -> Truth:
-    """Return the truth of canonical vertices (N, V, 3) and the labels in CROP_LABELS."""
+    """Return the truth of canonical vertices (N, V, 3), the labels in CROP_LABELS and, if it is there, ``is_hand``."""
     columns = {name: torch.as_tensor(labels[name], dtype=torch.float32) for name in CROP_LABELS}
     return Truth(
         vertices_cm=torch.as_tensor(vertices_cm, dtype=torch.float32),
@@ -82,13 +90,14 @@ def truth_of_vertices(vertices_cm: Tensor | np.ndarray, labels: Mapping[str, Ten
         rotation=columns["rotation"],
         scale_per_cm=columns["scale"] / CENTIMETRES_PER_METRE,
         translation=columns["translation"],
+        is_hand=torch.as_tensor(labels["is_hand"]).bool() if "is_hand" in labels else None,  # type: ignore[arg-type]
     )
 
 
 def truth_labels(directory: Path, shard: int) -> dict[str, np.ndarray]:
     """Read the labels that truth is made of; HandvizError names a file that holds other or broken numbers."""
     known = read_labels(directory, shard)
-    return {name: known[name] for name in TRUTH_LABELS}
+    return {name: known[name] for name in (*TRUTH_LABELS, *(name for name in NEWER_LABELS if name in known))}
 
 
 def needed_shards(
@@ -114,9 +123,22 @@ def needed_shards(
 
 
 def joined_truth(labels: Sequence[dict[str, np.ndarray]], count: int, template: HandTemplate) -> Truth:
-    """Return the truth of the first ``count`` samples of several shards."""
-    return truth_from_labels({name: np.concatenate([part[name] for part in labels])[:count] for name in TRUTH_LABELS},
-                             template)  # fmt: skip
+    """Return the truth of the first ``count`` samples of several shards.
+
+    Vertices that labels hold are taken out of them: of many crops they are too large to be in memory twice.
+    """
+    rows = {name: np.concatenate([part[name] for part in labels])[:count] for name in TRUTH_LABELS}
+    is_hand = np.concatenate([part.get("is_hand", np.ones(len(part["scale"]), bool)) for part in labels])[:count]
+    if not any("vertices" in part for part in labels):
+        return truth_from_labels(rows | {"is_hand": is_hand}, template)
+    vertices_cm = torch.empty((count, template.vertex_count, 3))
+    start = 0
+    for part in labels:
+        of_part = truth_from_labels(part, template).vertices_cm[: count - start]
+        part.pop("vertices", None)
+        vertices_cm[start : start + len(of_part)] = of_part
+        start += len(of_part)
+    return truth_of_vertices(vertices_cm, rows | {"is_hand": is_hand})
 
 
 @dataclass(frozen=True, eq=False)

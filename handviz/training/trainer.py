@@ -48,6 +48,8 @@ class Task(ABC):
     drop_last = True
     """Whether an epoch leaves out the samples that do not fill a batch"""
     processes: Processes = ALONE
+    total_steps = 1
+    """Of the whole training; the trainer sets it"""
     finished = False
     """Set by ``validate`` once no further step is of use"""
 
@@ -131,7 +133,7 @@ class Trainer:
         self.steps_per_epoch = count // self.batch_size if task.drop_last else -(-count // self.batch_size)
         if not self.steps_per_epoch:
             raise HandvizError(f"{task.config.source} holds {count} samples, fewer than a batch", ErrorCode.EMPTY_INPUT)
-        self.total_steps = self.steps_per_epoch * task.config.epochs
+        self.total_steps = task.total_steps = self.steps_per_epoch * task.config.epochs
 
     def batches(self) -> Iterator[Tensor]:
         """Yield the sample numbers of every remaining step, those of all processes together."""

@@ -32,7 +32,7 @@ from handviz.sources.source import open_source
 from handviz.training.trainer import Trainer
 from tests.errors import raises, wrong_usage
 
-SMALL = ModelConfig(variant="prior", feature_width=16, feature_layers=1, width=16, regressor_width=32)
+SMALL = ModelConfig(variant="prior", feature_width=16, feature_layers=1, width=16, regressor_width=32, camera="feature")
 RHO = 0.9
 
 

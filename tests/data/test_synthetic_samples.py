@@ -31,9 +31,8 @@ def labels(rendered_hands):
 
 @pytest.fixture(scope="module")
 def vertices(labels):
-    """Return canonical vertices (32, 778, 3), from pose and shape alone."""
-    pose, shape = (torch.from_numpy(labels[name]).float() for name in ("pose", "shape"))
-    return HandLayer(load_open_hand())(pose, shape).vertices_m.numpy().astype(np.float64)
+    """Return canonical vertices (32, 778, 3)."""
+    return labels["vertices"]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +72,8 @@ def test_every_sample_is_there_and_finite(rendered_hands, labels):
         "camera_matrix": (32, 3, 3),
         "crop_from_image": (32, 2, 3),
         "hidden_share": (32,),
+        "vertices": (32, 778, 3),
+        "is_hand": (32,),
     }
     assert all(np.isfinite(values).all() for values in labels.values())
     assert read_shard(rendered_hands, 1).images.shape == (16, 224, 224, 3)
@@ -119,13 +120,14 @@ def test_weak_perspective_is_close_to_the_true_keypoints(labels, keypoints):
 
 def test_weak_perspective_is_closer_for_far_hands():
     random, intrinsics = np.random.default_rng(6), Intrinsics(600.0, 320.0, 240.0)
-    hand, turn = ArmPoser().sample(random, 1)[0], pose.sample_view(random)
+    poser = ArmPoser()
+    hand, turn, hand_ids = poser.sample(random, 1)[0], pose.sample_view(random), poser.arm.hand_ids
     errors = []
     for distance_m in (0.3, 0.6, 1.2):
         position = np.array([0.05, -0.02, 1.0]) * distance_m
         points_px = project_points(hand.keypoints_m @ turn.T + position, intrinsics)
         camera = Camera(intrinsics, (640, 480), turn, position, crop_from_image_affine(points_px, "right"))
-        rows = {name: np.asarray(value)[None] for name, value in scene_labels(hand, camera).items()}
+        rows = {name: np.asarray(value)[None] for name, value in scene_labels(hand, camera, hand_ids).items()}
         errors.append(weak_perspective_error(rows, hand.keypoints_m[None]).mean())
     assert 1.8 < errors[0] / errors[1] < 2.8
     assert 1.8 < errors[1] / errors[2] < 2.4

@@ -32,6 +32,12 @@ SUPERVISED: Settings = {
     "model.conditioning": "rest",
     "model.attention": "full",
     "model.positions": "mesh",
+    # Section 3.3: tokens are F and a position, one cross-attention and one self-attention, then the two MLPs.
+    "model.embedding": False,
+    "model.blocks": 1,
+    "model.feed_forward": False,
+    # Supplement, Table 1: all camera parameters are regressed from F.
+    "model.camera": "feature",
     # Equations 3 to 6: sums, every likelihood and divergence at the weight 1, a prior of 1 cm², independent vertices, a
     # camera of which the mean alone counts. Algorithm 1 draws no samples.
     "loss.likelihood": "gaussian",
@@ -50,10 +56,15 @@ SUPERVISED: Settings = {
     "loss.camera_likelihood": 0.0,
     "loss.samples": 0,
     "loss.sample_loss": "likelihood",  # not read
+    "loss.likelihood_from": 0.0,
+    "loss.beta": 0.0,
     # Terms of ours.
     "loss.prior": 0.0,
     "loss.crop": 0.0,
     "loss.joints": 0.0,
+    "loss.rotation": 0.0,
+    "model.presence": False,
+    "loss.presence": 0.5,  # not read without the head
     # Not read: weights of weak training.
     "loss.weak.camera": 1.0,
     "loss.weak.keypoints": 0.05,

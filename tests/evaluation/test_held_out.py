@@ -18,6 +18,7 @@ from handviz.evaluation.evaluate import Crops
 from handviz.evaluation.held_out import (
     fractions,
     freeze,
+    held_out_file,
     label_warnings,
     labels_digest,
     read_held_out,
@@ -39,11 +40,12 @@ class FakePlan:
     seed: int
     count: int
     hidden: tuple[float, float] | None = None
+    version: int = 3
 
 
 @pytest.fixture
 def rendered(monkeypatch):
-    """Return the plans that the generator would render; it is of the set's version."""
+    """Return the plans that the generator would render."""
     plans = []
 
     def render(plan, workers):
@@ -52,15 +54,14 @@ def rendered(monkeypatch):
 
     monkeypatch.setattr(module.generator, "Plan", FakePlan)
     monkeypatch.setattr(module.generator, "render", render)
-    monkeypatch.setattr(module.generator, "GENERATOR_VERSION", read_held_out().generator_version)
     return plans
 
 
 def test_the_list_is_the_issues(held_out):
     assert held_out.count == 8000
     assert [(part.name, part.seed, part.count, part.hidden) for part in held_out.parts] == [
-        ("visible hands", 990001, 6000, (0.0, 0.5)),
-        ("heavily hidden", 990003, 2000, (0.5, 0.9)),
+        ("visible hands", 990011, 6000, (0.0, 0.5)),
+        ("heavily hidden", 990013, 2000, (0.5, 0.9)),
     ]
 
 
@@ -79,8 +80,18 @@ def test_every_part_is_rendered_with_its_seed_and_range(held_out, rendered, tmp_
     crops = render_held_out(held_out, tmp_path, 400)
     assert crops == [Crops(tmp_path / VISIBLE, 300), Crops(tmp_path / HIDDEN, 100)]
     assert rendered == [
-        FakePlan(tmp_path / VISIBLE, 990001, 300, (0.0, 0.5)),
-        FakePlan(tmp_path / HIDDEN, 990003, 100, (0.5, 0.9)),
+        FakePlan(tmp_path / VISIBLE, 990011, 300, (0.0, 0.5)),
+        FakePlan(tmp_path / HIDDEN, 990013, 100, (0.5, 0.9)),
+    ]
+
+
+def test_the_former_set_is_rendered_by_the_former_generator(rendered, tmp_path):
+    former = read_held_out(held_out_file(2))
+    assert former.generator_version == 2
+    render_held_out(former, tmp_path, 400)
+    assert rendered == [
+        FakePlan(tmp_path / VISIBLE, 990001, 300, (0.0, 0.5), 2),
+        FakePlan(tmp_path / HIDDEN, 990003, 100, (0.5, 0.9), 2),
     ]
 
 
@@ -129,7 +140,7 @@ def changed(change):
         changed(lambda entries: entries["parts"][0].update(hidden=[0.5, 0.1])),
         changed(lambda entries: entries["parts"][0].update(hidden=[0.5])),
         changed(lambda entries: entries["parts"][0].update(name="../elsewhere")),
-        changed(lambda entries: entries["parts"][0].update(seed=990003)),
+        changed(lambda entries: entries["parts"][0].update(seed=990013)),
         changed(lambda entries: entries["parts"][0].update(first_scales="x")),
     ],
 )
@@ -242,9 +253,10 @@ def test_a_folder_keeps_the_held_out_set(small_model, known_crops, tmp_path, cap
 
 def test_freezing_evaluates_nothing(known_crops, tmp_path, monkeypatch, capsys):
     frozen = []
-    monkeypatch.setattr(command, "freeze", lambda held_out, directory: frozen.append(directory))
+    monkeypatch.setattr(command, "freeze", lambda held_out, directory, path: frozen.append((directory, path.name)))
     assert main(["evaluate", "nowhere.onnx", "--held-out", str(tmp_path), "--freeze"]) == 0
-    assert frozen == [tmp_path]
+    assert main(["evaluate", "nowhere.onnx", "--held-out", str(tmp_path), "--freeze", "--generator", "2"]) == 0
+    assert frozen == [(tmp_path, "held_out.json"), (tmp_path, "held_out_2.json")]
     assert capsys.readouterr().out == ""
 
 

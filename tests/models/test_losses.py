@@ -10,7 +10,14 @@ from handviz.core.errors import ErrorCode
 from handviz.core.gaussian import gaussian_nll, rotation_from_6d, six_d_from_rotation
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.features import ImageFeatures
-from handviz.models.amvur.losses import LossConfig, crop_terms, l2_terms, squared_terms, supervised_terms
+from handviz.models.amvur.losses import (
+    LossConfig,
+    crop_terms,
+    l2_terms,
+    presence_terms,
+    squared_terms,
+    supervised_terms,
+)
 from handviz.models.amvur.model import VARIANTS, ModelConfig, ModelOutput, build_model
 from handviz.models.amvur.network import CameraOutput, PriorOutput, camera_vector
 from handviz.models.truth import Truth
@@ -338,7 +345,9 @@ def test_every_parameter_behind_the_feature_learns(open_hand_truth, variant):
     torch.nn.init.normal_(heads.camera.log_variance.weight, std=0.1)
     terms = squared_terms if variant == "prior" else supervised_terms
     regressor = torch.from_numpy(template.keypoint_regressor.copy())
-    loss = sum(terms(heads(random_features(model)), open_hand_truth, regressor, CONFIG).values())
+    output = heads(random_features(model))
+    present = presence_terms(output, open_hand_truth, CONFIG)
+    loss = sum((terms(output, open_hand_truth, regressor, CONFIG) | present).values())
     names, parameters = zip(*heads.named_parameters(), strict=True)
     still = [name for name, displacements in zip(names, moved_by(loss, *parameters), strict=True) if not displacements]
     assert still == []

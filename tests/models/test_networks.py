@@ -110,9 +110,9 @@ def test_a_checkpoint_holds_what_is_learnt_and_nothing_of_the_hand(template):
     parts = {variant: {".".join(name.split(".")[:2]) for name in state} for variant, state in names.items()}
     heads = {variant: {part for part in chosen if part.startswith("heads")} for variant, chosen in parts.items()}
     assert heads == {
-        "prior": {"heads.camera", "heads.prior", "heads.prior_log_variance"},
-        "amvur": {"heads.camera", "heads.amvur"},
-        "final": {"heads.camera", "heads.prior", "heads.amvur"},
+        "prior": {"heads.camera", "heads.prior", "heads.prior_log_variance", "heads.presence"},
+        "amvur": {"heads.camera", "heads.amvur", "heads.presence"},
+        "final": {"heads.camera", "heads.prior", "heads.amvur", "heads.presence"},
     }
     for state in names.values():
         assert not [name for name in state if "rest_" in name or "regressor" in name or "layer." in name]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays
 from handviz.core.records import CROP_SIZE, FloatArray
-from handviz.data.synthetic.generator import LABELS, images_file, labels_file, read_manifest
+from handviz.data.synthetic.generator import LABELS, TRUTH_LABELS, images_file, labels_file, read_manifest
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
 
@@ -27,11 +27,29 @@ class Shard:
     images: NDArray[np.uint8]
     """(N, 224, 224, 3) RGB"""
     labels: dict[str, FloatArray]
-    """arrays named in generator.LABELS"""
+    """arrays named in generator.LABELS, from version 3 on in TRUTH_LABELS too"""
     visible: NDArray[np.bool_]
     """(N, V)"""
     visible_alone: NDArray[np.bool_]
     """(N, V) without the objects in front of the hand"""
+
+    def first(self, count: int) -> "Shard":
+        """Return the first samples."""
+        return self._rows(slice(count))
+
+    def of_hands(self) -> "Shard":
+        """Return the samples that show a hand."""
+        return self._rows(shows_hand(self.labels))
+
+    def _rows(self, rows: slice | NDArray[np.bool_]) -> "Shard":
+        labels = {name: values[rows] for name, values in self.labels.items()}
+        return Shard(self.images[rows], labels, self.visible[rows], self.visible_alone[rows])
+
+
+def shows_hand(labels: dict[str, FloatArray]) -> NDArray[np.bool_]:
+    """Return which samples (N,) show a hand; all of a folder whose generator made no others."""
+    count = len(labels["scale"])
+    return np.asarray(labels["is_hand"] > 0) if "is_hand" in labels else np.ones(count, bool)
 
 
 def shard_numbers(directory: Path) -> list[int]:
@@ -75,12 +93,17 @@ def _shard_number(path: Path) -> int:
 
 
 def read_labels(directory: Path, shard: int) -> dict[str, FloatArray]:
-    """Return all label arrays of a shard, equally long; raises HandvizError if one is missing or damaged."""
+    """Return all label arrays of a shard, equally long; raises HandvizError if one is missing or damaged.
+
+    Folders of version 2 of the generator lack those of TRUTH_LABELS.
+    """
     path = labels_file(directory, shard)
     found = read_arrays(path, REMEDY)
-    _check_not_older(path, LABELS.keys() - found.keys())
+    # Folders of the last generator have neither of the two: their hands are those of pose and shape.
+    wanted = LABELS | TRUTH_LABELS if TRUTH_LABELS.keys() & found.keys() else LABELS
+    _check_not_older(path, wanted.keys() - found.keys())
     count = len(np.atleast_1d(found["scale"]))
-    for name, shape in LABELS.items():
+    for name, shape in wanted.items():
         values = found[name]
         if values.dtype.kind not in "fiu":
             raise HandvizError(f"{path}: {name} holds no numbers: {REMEDY}", ErrorCode.FILE_DAMAGED)
@@ -90,7 +113,7 @@ def read_labels(directory: Path, shard: int) -> dict[str, FloatArray]:
             )
         if not np.isfinite(values).all():
             raise HandvizError(f"{path}: {name} holds numbers that are not finite: {REMEDY}", ErrorCode.NOT_FINITE)
-    return {name: found[name] for name in LABELS}
+    return {name: found[name] for name in wanted}
 
 
 def _check_not_older(path: Path, lacking: set[str]) -> None:

@@ -25,13 +25,18 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import UNFINISHED, make_folder, read_arrays, write_arrays, write_files
 from handviz.core.json_files import Within, read_json
 from handviz.core.termination import follow_parent
+from handviz.data.synthetic.arm import Truth
 from handviz.data.synthetic.sample import render_samples
 from handviz.hand_models.open_hand import load_open_hand
 
 logger = logging.getLogger(__name__)
 SHARD_SIZE = 256
 MANIFEST = "manifest.json"
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
+MODEL_SPACE_VERSION = 2
+"""The generator whose hands all lie in the open hand's space: it is kept for the crops that were held out then."""
+NO_HAND = 0.1
+"""Fraction of crops without a hand, unless another is asked for."""
 LABELS: dict[str, tuple[int, ...]] = {
     "pose": (45,),  # axis-angle, radians
     "shape": (10,),  # standard deviations
@@ -46,6 +51,11 @@ LABELS: dict[str, tuple[int, ...]] = {
     "hidden_share": (),  # of the vertices visible of the hand alone, those that objects hide
 }
 """Names of the arrays and the shape of one sample."""
+TRUTH_LABELS: dict[str, tuple[int, ...]] = {
+    "vertices": (778, 3),  # metres, canonical: not those of pose and shape, which no hand model reaches
+    "is_hand": (),  # 0 where the crop shows none; its other labels mean nothing then
+}
+"""The same for what version 3 adds."""
 COLOURS = (("vertex_lit", "lit"), ("vertex_even", "even"))
 """Arrays (N, V, 3) uint8 beside the images, and the field of VertexColours that each holds."""
 
@@ -59,6 +69,15 @@ class Plan:
     count: int
     hidden: tuple[float, float] | None = None
     """bounds of hidden_fraction: the lower one belongs to the range, the upper one only if it is 1"""
+    no_hand: float = 0.0
+    """fraction of crops without a hand"""
+    version: int = GENERATOR_VERSION
+    """of the generator; MODEL_SPACE_VERSION renders the hands of the last one"""
+
+    @property
+    def labels(self) -> dict[str, tuple[int, ...]]:
+        """Arrays of a shard's labels and the shape of one sample."""
+        return LABELS if self.version == MODEL_SPACE_VERSION else LABELS | TRUTH_LABELS
 
     @property
     def shard_count(self) -> int:
@@ -110,10 +129,11 @@ def render_shard(plan: Plan, shard: int) -> int:
     """Render one shard and return its number of samples."""
     rng = np.random.default_rng([plan.seed, shard])
     samples, jpegs = [], []
-    for sample in render_samples(rng, plan.size_of(shard), plan.hidden):
+    truth: Truth = "model" if plan.version == MODEL_SPACE_VERSION else "rig"
+    for sample in render_samples(rng, plan.size_of(shard), plan.hidden, truth=truth, no_hand=plan.no_hand):
         jpegs.append(encode(sample.image, int(rng.integers(55, 96))))
         samples.append(sample._replace(image=sample.image[:0], mask=np.packbits(sample.mask)))
-    columns = {name: np.stack([sample.labels[name] for sample in samples]).astype(np.float32) for name in LABELS}
+    columns = {name: np.stack([sample.labels[name] for sample in samples]).astype(np.float32) for name in plan.labels}
     write_arrays(labels_file(plan.directory, shard), columns)
     ends = np.cumsum([len(data) for data in jpegs])
     write_arrays(
@@ -140,6 +160,7 @@ class Manifest:
     shard_size: Annotated[int, Within(ge=1)] | None = None
     hidden: tuple[float, float] | None = None
     hand_model: str | None = None
+    no_hand: float = 0.0
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -151,10 +172,10 @@ def _check_manifest(plan: Plan) -> None:
     """Write the manifest, with the latest count; HandvizError if the folder holds another seed or generator."""
     path = plan.directory / MANIFEST
     hand_model = load_open_hand().fingerprint
-    manifest = Manifest(GENERATOR_VERSION, plan.seed, plan.count, SHARD_SIZE, plan.hidden, hand_model)
+    manifest = Manifest(plan.version, plan.seed, plan.count, SHARD_SIZE, plan.hidden, hand_model, plan.no_hand)
     if path.is_file():
         found = read_manifest(path)
-        for key in ("generator_version", "seed", "hidden", "hand_model"):
+        for key in ("generator_version", "seed", "hidden", "hand_model", "no_hand"):
             there, here = getattr(found, key), getattr(manifest, key)
             if there != here:
                 raise HandvizError(

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.data.synthetic import look
-from handviz.data.synthetic.arm import PosedArm
+from handviz.data.synthetic.arm import PosedArm, Truth
 from handviz.data.synthetic.backgrounds import BackgroundBank
 from handviz.data.synthetic.develop import Curve, Tone, camera_faults, crevices, develop, exposure, sample_curve
+from handviz.data.synthetic.no_hand import surfaces_without_hand
 from handviz.data.synthetic.scene import SceneMaker, hidden_fraction, inside_image, labels, visible_vertices
 from handviz.data.synthetic.viewpoint import Camera, sample_camera
 from handviz.rendering.studio import HandStudio, open_studio
@@ -23,7 +24,7 @@ THING_TRIES, HAND_TRIES = 8, 50
 BORDER_FRACTION, BORDER_LARGEST = 0.10, 0.25
 """How often the image's border is shown where the crop reaches beyond it, and the largest fraction outside."""
 MAX_HIDDEN = 0.9
-_maker: SceneMaker | None = None
+_makers: dict[Truth, SceneMaker] = {}
 
 
 # Colours of all vertices of a rendered hand, hidden ones included.
@@ -97,7 +98,8 @@ class _Drawn(NamedTuple):
     studio: StudioImage
     image: NDArray[np.float32]
     """(224, 224, 3) over its background"""
-    light: VertexLight
+    light: VertexLight | None
+    """None where there is no hand"""
     curve: Curve
 
 
@@ -114,13 +116,13 @@ class _Scene(NamedTuple):
     hidden_fraction: float
 
 
-def scene_maker() -> SceneMaker:
+def scene_maker(truth: Truth = "model") -> SceneMaker:
     """Return this process's scene maker; each process has its own, as OpenGL contexts do not survive a fork."""
-    global _maker
-    if _maker is None:
+    if truth not in _makers:
         cv2.setNumThreads(1)
-        _maker = SceneMaker(open_studio(look.textures()))
-    return _maker
+        studio = next((maker.studio for maker in _makers.values()), None) or open_studio(look.textures())
+        _makers[truth] = SceneMaker(studio, truth)
+    return _makers[truth]
 
 
 def within(fraction: float, bounds: tuple[float, float] | None) -> bool:
@@ -140,13 +142,13 @@ def shown_part(rng: np.random.Generator, camera: Camera) -> NDArray[np.float32] 
 
 def _scene(
     rng: np.random.Generator,
+    maker: SceneMaker,
     hand: PosedArm,
     camera: Camera,
     inside: NDArray[np.float32] | None,
     bounds: tuple[float, float] | None,
 ) -> _Scene | None:
     """Return surfaces within the bounds of hidden_fraction, or None if no attempt met them."""
-    maker = scene_maker()
     arm = maker.hand_surface(rng, hand, camera)
     points = hand.vertices_m[maker.poser.arm.hand_ids] @ camera.camera_from_wrist.T + camera.wrist_camera_m
     alone: NDArray[np.bool_] | None = None
@@ -165,12 +167,19 @@ def _scene(
 
 
 def _image(
-    rng: np.random.Generator, scene: _Scene, camera: Camera, centre_m: NDArray[np.floating], bank: BackgroundBank
+    rng: np.random.Generator,
+    maker: SceneMaker,
+    surfaces: list[Surface],
+    camera: Camera,
+    centre_m: NDArray[np.floating],
+    bank: BackgroundBank,
+    *,
+    is_hand: bool = True,
 ) -> _Drawn:
     """Draw a scene and develop it over a background."""
-    maker, lights = scene_maker(), look.sample_lights(rng, centre_m)
-    drawn = maker.draw(scene.surfaces, lights, camera)
-    light = bake(maker.studio, scene.surfaces[0], lights, maker.poser.arm.hand_ids)
+    lights = look.sample_lights(rng, centre_m)
+    drawn = maker.draw(surfaces, lights, camera)
+    light = bake(maker.studio, surfaces[0], lights, maker.poser.arm.hand_ids) if is_hand else None
     px_per_m = camera.intrinsics.focal_px / centre_m[2] * np.sqrt(np.linalg.det(camera.crop_from_image[:, :2]))
     fraction = crevices(drawn, float(px_per_m), float(rng.uniform(0.35, 0.8)))
     behind, gain = bank.take(rng), exposure(drawn, rng)
@@ -178,29 +187,49 @@ def _image(
     return _Drawn(drawn, develop(drawn, behind, curve, fraction), light, curve)
 
 
+def _centre_m(hand: PosedArm, camera: Camera) -> FloatArray:
+    """Return the middle (3,) of a hand in camera axes, at which lights are directed."""
+    return np.asarray(camera.camera_from_wrist @ hand.keypoints_m[9] * 0.9 + camera.wrist_camera_m)
+
+
 def _sample(
-    rng: np.random.Generator, hand: PosedArm, bank: BackgroundBank, bounds: tuple[float, float] | None
+    rng: np.random.Generator,
+    maker: SceneMaker,
+    hand: PosedArm,
+    bank: BackgroundBank,
+    bounds: tuple[float, float] | None,
 ) -> Sample | None:
     """Return one crop, or None if no set of objects hid the wanted fraction."""
     camera = sample_camera(rng, hand.keypoints_m)
     inside = shown_part(rng, camera)
-    scene = _scene(rng, hand, camera, inside, bounds)
+    scene = _scene(rng, maker, hand, camera, inside, bounds)
     if scene is None:
         return None
-    centre_m = camera.camera_from_wrist @ hand.keypoints_m[9] * 0.9 + camera.wrist_camera_m
-    drawn = _image(rng, scene, camera, centre_m, bank)
+    drawn = _image(rng, maker, scene.surfaces, camera, _centre_m(hand, camera), bank)
     image, tone = camera_faults(drawn.image, rng)
     label = drawn.studio.label[::SUPERSAMPLING, ::SUPERSAMPLING]
     mask = (np.abs(label.astype(int) - round(TARGET * 255)) < 20).astype(np.uint8)
     if inside is not None:
         image *= inside[..., None].astype(np.uint8)
         mask *= inside.astype(np.uint8)
-    known = labels(hand, camera) | {"hidden_share": np.array(scene.hidden_fraction)}
+    known = labels(hand, camera, maker.poser.arm.hand_ids) | {"hidden_share": np.array(scene.hidden_fraction)}
+    assert drawn.light is not None
     assert image.shape == (CROP_SIZE, CROP_SIZE, 3)
     visible, alone = scene.visible, scene.visible_alone
     if visible is None or alone is None:
         visible = alone = visible_vertices(drawn.studio.depth_m, scene.points_camera_m, camera, inside)
     return Sample(known, image, mask, visible, alone, colours(drawn.light, drawn.curve, tone))
+
+
+def _sample_without_hand(rng: np.random.Generator, maker: SceneMaker, hand: PosedArm, bank: BackgroundBank) -> Sample:
+    """Return one crop without a hand; ``hand`` is where one would be."""
+    surfaces, camera = surfaces_without_hand(rng, maker, hand, sample_camera(rng, hand.keypoints_m))
+    drawn = _image(rng, maker, surfaces, camera, _centre_m(hand, camera), bank, is_hand=False)
+    image, _ = camera_faults(drawn.image, rng)
+    ids = maker.poser.arm.hand_ids
+    nothing, black = np.zeros(len(ids), bool), np.zeros((len(ids), 3), np.uint8)
+    known = labels(hand, camera, ids) | {"hidden_share": np.zeros(()), "is_hand": np.zeros(())}
+    return Sample(known, image, np.zeros(image.shape[:2], np.uint8), nothing, nothing, VertexColours(black, black))
 
 
 def _never_within(bounds: tuple[float, float] | None) -> str:
@@ -209,17 +238,30 @@ def _never_within(bounds: tuple[float, float] | None) -> str:
     return f"objects never hide between {bounds[0]} and {bounds[1]} of a hand: choose wider bounds"
 
 
-def render_samples(rng: np.random.Generator, count: int, hidden: tuple[float, float] | None = None) -> Iterator[Sample]:
-    """Yield random samples whose hidden fraction is within the bounds; raises HandvizError if hardly any hand is."""
-    maker = scene_maker()
+def render_samples(
+    rng: np.random.Generator,
+    count: int,
+    hidden: tuple[float, float] | None = None,
+    *,
+    truth: Truth = "model",
+    no_hand: float = 0.0,
+) -> Iterator[Sample]:
+    """Yield random samples whose hidden fraction is within the bounds, a fraction of them without a hand.
+
+    Raises HandvizError if hardly any hand is within the bounds.
+    """
+    maker = scene_maker(truth)
     bank = BackgroundBank(int(rng.integers(0, 2**63)))
     for hand in maker.poser.sample(rng, count):
         own = np.random.default_rng(rng.integers(0, 2**63))
-        sample = _sample(own, hand, bank, hidden)
+        if no_hand and own.random() < no_hand:
+            yield _sample_without_hand(own, maker, hand, bank)
+            continue
+        sample = _sample(own, maker, hand, bank, hidden)
         for _ in range(HAND_TRIES):
             if sample is not None:
                 break
-            sample = _sample(own, maker.poser.sample(own, 1)[0], bank, hidden)
+            sample = _sample(own, maker, maker.poser.sample(own, 1)[0], bank, hidden)
         if sample is None:
             raise HandvizError(_never_within(hidden), ErrorCode.BAD_VALUE)
         yield sample

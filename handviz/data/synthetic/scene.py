@@ -8,7 +8,7 @@ from handviz.core.geometry import apply_affine, project_points
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.data.labels import PlacedHand, placed_labels
 from handviz.data.synthetic import look, pose
-from handviz.data.synthetic.arm import ArmPoser, PosedArm, object_transform
+from handviz.data.synthetic.arm import ArmPoser, PosedArm, Truth, object_transform
 from handviz.data.synthetic.things import ThingMaker
 from handviz.data.synthetic.viewpoint import Camera
 from handviz.rendering.studio import HandStudio, clip_from_camera
@@ -23,9 +23,9 @@ HELD, PASSING, OTHER_HAND, RING, WATCH, CLUTTER = 0.27, 0.13, 0.13, 0.16, 0.16, 
 class SceneMaker:
     """Maker of scenes of arms, objects and light; draws with one studio."""
 
-    def __init__(self, studio: HandStudio) -> None:
-        self.studio = studio
-        self.poser = ArmPoser()
+    def __init__(self, studio: HandStudio, truth: Truth = "model") -> None:
+        self.studio, self.truth = studio, truth
+        self.poser = ArmPoser(truth)
         self._things = ThingMaker(self.poser)
         arm = self.poser.arm
         self._along_arm = arm.vertices_m[:, 1]
@@ -74,6 +74,16 @@ class SceneMaker:
             found += make.clutter(rng, camera)
         return found
 
+    def body(
+        self, rng: np.random.Generator, position: FloatArray, size_m: tuple[float, float], label: float
+    ) -> Surface:
+        """Return any body with a random rotation at a position (3,) in camera axes."""
+        return self._things.body(rng, position, size_m, label)
+
+    def clutter(self, rng: np.random.Generator, camera: Camera) -> list[Surface]:
+        """Return bodies behind the hand."""
+        return self._things.clutter(rng, camera)
+
     def draw(self, surfaces: list[Surface], lights: Lights, camera: Camera) -> StudioImage:
         """Draw through the crop's camera."""
         return self.studio.draw(surfaces, lights, clip_from_camera(camera.crop_from_image, camera.matrix))
@@ -119,8 +129,9 @@ def hidden_fraction(visible: NDArray[np.bool_], visible_alone: NDArray[np.bool_]
     return float((visible_alone & ~visible).sum() / seen) if seen else 0.0
 
 
-def labels(hand: PosedArm, camera: Camera) -> dict[str, FloatArray]:
-    """Return the labels that need no image (see generator.LABELS)."""
+def labels(hand: PosedArm, camera: Camera, hand_ids: NDArray[np.int32]) -> dict[str, FloatArray]:
+    """Return the labels that need no image (see generator.LABELS and TRUTH_LABELS); ``hand_ids`` (V,) of the arm."""
     placed = PlacedHand(hand.keypoints_m, camera.camera_from_wrist, camera.wrist_camera_m)
     known = placed_labels(placed, camera.intrinsics, camera.crop_from_image)
-    return {"pose": hand.pose, "shape": hand.shape} | known
+    vertices = hand.vertices_m[hand_ids]
+    return {"pose": hand.pose, "shape": hand.shape, "vertices": vertices, "is_hand": np.ones(())} | known

@@ -175,8 +175,8 @@ def _metadata(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def _attention_names(model: onnx.ModelProto, path: Path, black: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the names of the softmaxes (1, heads, T, 21) and (1, heads, T, T), found by their shapes for the inputs
-    of a black image.
+    """Return the names of the softmaxes (1, heads, T, 21) and (1, heads, T, T) of the last block, found by their
+    shapes for the inputs of a black image.
 
     The softmaxes of the joint features have 22 tokens: only the AMVUR head has more rows than joints.
     """
@@ -189,9 +189,9 @@ def _attention_names(model: onnx.ModelProto, path: Path, black: Mapping[str, Any
     wide = {name: shape[2:] for name, shape in shapes.items() if len(shape) == 4 and shape[2] > KEYPOINT_COUNT + 1}
     to_joints = [name for name, (_, keys) in wide.items() if keys == KEYPOINT_COUNT]
     to_tokens = [name for name, (rows, keys) in wide.items() if keys == rows]
-    if len(to_joints) != 1 or len(to_tokens) != 1:
+    if not to_joints or not to_tokens:
         raise HandvizError(NEITHER.format(name=path.name), ErrorCode.MODEL_FOREIGN)
-    return to_joints[0], to_tokens[0]
+    return to_joints[-1], to_tokens[-1]
 
 
 def _with_outputs(model: onnx.ModelProto, names: list[str] | tuple[str, ...]) -> bytes:

@@ -5,10 +5,11 @@ the landmark network (``mediapipe_landmarks.onnx``) and is the same in several m
 """
 
 import hashlib
+import json
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.family import FAMILY
 from handviz.models.amvur.features import PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS, ImageFeatures
 from handviz.models.amvur.model import Cached, HandModel, ModelConfig
+from handviz.models.onnx_contract import HAND_PROBABILITY
 from handviz.models.onnx_file import (
     INPUT_NAME,
     add_metadata,
@@ -45,6 +47,8 @@ from handviz.models.trunk import FEATURE_NAMES, TRUNK_INPUTS, TRUNK_KEY
 
 logger = logging.getLogger(__name__)
 MAX_DIFFERENCE_CM = 1e-4
+CONFIG_KEY = "handviz.config"
+"""Metadata: the fields of ``ModelConfig`` as JSON; files of before have none."""
 HEADS = "heads."
 """Beginning of the names of the weights behind the trunk."""
 
@@ -59,6 +63,7 @@ class ExportedHand(NamedTuple):
     rotation: Tensor
     scale: Tensor
     translation: Tensor
+    hand_probability: Tensor | None = None
 
 
 class ExportOutput(NamedTuple):
@@ -74,10 +79,19 @@ class ExportOutput(NamedTuple):
     right_hand: Tensor
     landmarks_m: Tensor
     presence: Tensor
+    hand_probability: Tensor | None = None
 
 
-OUTPUT_NAMES = tuple({"landmarks_m": "witness_m"}.get(name, name) for name in ExportOutput._fields)
-"""The fields as an ONNX file names them: its contract keeps the names of version 0.1."""
+OUTPUT_NAMES = tuple(
+    {"landmarks_m": "witness_m"}.get(name, name) for name in ExportOutput._fields if name != HAND_PROBABILITY
+)
+"""The fields as an ONNX file names them, but the last: its contract keeps the names of version 0.1."""
+
+
+def output_names(model: HandModel, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return these names of a file's outputs, and that of the presence head if the model has one."""
+    own = tuple(name for name in names if name != HAND_PROBABILITY)
+    return own if model.heads.presence is None else (*own, HAND_PROBABILITY)
 
 
 class ExportHeads(nn.Module):
@@ -108,6 +122,7 @@ class ExportHeads(nn.Module):
             rotation=output.camera.rotation,
             scale=output.camera.scale / METRES_PER_CENTIMETRE,
             translation=output.camera.translation,
+            hand_probability=None if output.hand_logit is None else output.hand_logit.sigmoid(),
         )
 
 
@@ -118,10 +133,11 @@ class ExportModel(ExportHeads):
         cached = self.model.cached(as_floats(image))
         hand, landmarks = self.of_cached(cached), cached.landmarks
         return ExportOutput(
-            *hand,
+            *hand[:-1],
             right_hand=torch.ones_like(hand.scale) if landmarks is None else landmarks[:, RIGHT_HAND_NUMBER],
             landmarks_m=torch.zeros_like(hand.keypoints_m) if landmarks is None else _world_m(landmarks),
             presence=torch.zeros_like(hand.scale) if landmarks is None else landmarks[:, PRESENCE_NUMBER],
+            hand_probability=hand.hand_probability,
         )
 
     def of_cached(self, cached: Cached) -> ExportedHand:
@@ -217,6 +233,7 @@ def _entries(config: ModelConfig, metadata: ExportMetadata) -> dict[str, str]:
         "handviz.samples_seen": str(metadata.samples_seen),
         "handviz.evidence": config.features,
         "handviz.supervision": metadata.supervision,
+        CONFIG_KEY: json.dumps(asdict(config)),
         "handviz.vertex_correlation": f"{metadata.std.vertex_correlation:g}",
         "handviz.vertex_variance_scale": f"{metadata.std.vertex_variance_scale:g}",
         "handviz.keypoint_variance_scale": f"{metadata.std.keypoint_variance_scale:g}",
@@ -236,15 +253,16 @@ def largest_difference_cm(
         if names == set(FEATURE_NAMES):
             inputs = run_trunk(trunk, exported.model, images)
             expected: ExportedHand | ExportOutput = exported.of_cached(exported.model.cached(as_floats(images)))
-            outputs = session.run(list(ExportedHand._fields), inputs)
+            outputs = session.run(list(output_names(exported.model, ExportedHand._fields)), inputs)
         else:
             images = as_bytes(images) if session.get_inputs()[0].type == "tensor(uint8)" else images
             expected = exported(images)
-            outputs = session.run(list(OUTPUT_NAMES), {INPUT_NAME: images.numpy()})
-    found = dict(zip(expected._fields, outputs, strict=True))
+            outputs = session.run(list(output_names(exported.model, OUTPUT_NAMES)), {INPUT_NAME: images.numpy()})
+    # The last field, the hand's probability, may be missing.
+    found = dict(zip(output_names(exported.model, expected._fields), outputs, strict=True))
     # By how many centimetres a unit moves points at a decimetre from the wrist.
     units = dict.fromkeys(found, 100.0) | dict.fromkeys(("rotation", "translation"), 10.0)
-    units |= dict.fromkeys(("scale", "right_hand", "presence"), 1.0)
+    units |= dict.fromkeys(("scale", "right_hand", "presence", HAND_PROBABILITY), 1.0)
     # Python's max would ignore NaN.
     return float(np.max([np.abs(found[name] - getattr(expected, name).numpy()).max() * units[name] for name in found]))
 
@@ -275,9 +293,9 @@ def export_onnx(
             features = model.features
             shapes = {"feature": (features.feature_size,), "joints": (KEYPOINT_COUNT, features.joint_width)}
             heads = ExportHeads(model, template, metadata.std).eval()
-            write_onnx(heads, part, ExportedHand._fields, shapes)
+            write_onnx(heads, part, output_names(model, ExportedHand._fields), shapes)
         else:
-            write_onnx(exported, part, OUTPUT_NAMES, kind=torch.uint8)
+            write_onnx(exported, part, output_names(model, OUTPUT_NAMES), kind=torch.uint8)
         store_as_half(part)
         add_metadata(part, template, entries | ({TRUNK_KEY: fingerprint} if is_heads else {}))
 

@@ -10,6 +10,7 @@ those that every new module has.
 """
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ from handviz.core.records import CROP_SIZE
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import (
+    CONFIG_KEY,
     HEADS,
     CalibrationMetadata,
     ExportMetadata,
@@ -36,7 +38,14 @@ from handviz.models.amvur.export import (
     largest_difference_cm,
     trunk_fingerprint,
 )
-from handviz.models.amvur.model import HandModel, ModelConfig, build_model, current_weight_name
+from handviz.models.amvur.model import (
+    PLAIN_FORM,
+    HandModel,
+    ModelConfig,
+    build_model,
+    config_from_saved,
+    current_weight_name,
+)
 from handviz.models.amvur.network import TokenLinear, VertexAttention
 from handviz.models.shared import trunk_file
 from handviz.models.trunk import TRUNK_KEY
@@ -212,7 +221,9 @@ def _metadata(entries: Mapping[str, str]) -> ExportMetadata:
 
 
 def _config(entries: Mapping[str, str], named: Mapping[str, NDArray[np.floating]]) -> ModelConfig:
-    """Return the network's config from the file's metadata and the shapes of its weights."""
+    """Return the network's config: the file's own, of older files from other metadata and the shapes of weights."""
+    if CONFIG_KEY in entries:
+        return config_from_saved(json.loads(entries[CONFIG_KEY]))
     tokens, _, width = entries["handviz.tokens"].partition(" x ")
     layers = {match[1] for name in named if (match := re.match(r"features\.layers\.(\d+)\.", name))}
     query = named.get("features.query")
@@ -228,6 +239,7 @@ def _config(entries: Mapping[str, str], named: Mapping[str, NDArray[np.floating]
         feature_width=default.feature_width if query is None else query.shape[2],
         feature_layers=len(layers) or default.feature_layers,
         regressor_width=named["heads.camera.hidden.0.weight"].shape[0],
+        **PLAIN_FORM,
     )
 
 

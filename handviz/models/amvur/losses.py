@@ -6,6 +6,7 @@ A term is the mean over its coordinates or, as printed, their sum (``LossConfig.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -21,11 +22,13 @@ from handviz.core.gaussian import (
     keypoints_from_vertices,
     sample_correlated,
 )
+from handviz.models.amvur.loss_parts import Fit, fixed_camera, fixed_mean, presence_error, rotation_error
 from handviz.models.amvur.model import ModelOutput, Variant
 from handviz.models.amvur.network import CameraOutput, camera_vector
 from handviz.models.truth import Truth, in_crop
 
 VARIANCES = ("projected", "labels")
+LIKELIHOODS = ("gaussian", "l2")
 REDUCTIONS = ("mean", "sum")
 SAMPLE_LOSSES = ("likelihood", "distance")
 
@@ -129,7 +132,7 @@ class LossConfig:
     """Distance of the joints that the "joints" features predict in the crop: ours."""
     vertex_correlation: float = 0.95
     """Assumed between errors of the vertices that a keypoint is computed from (0: independent, as in the paper)."""
-    likelihood: str = "gaussian"
+    likelihood: Annotated[str, Option(choices=LIKELIHOODS)] = "gaussian"
     """Of AMVUR: "l2" trains the mean alone, by squared errors (supplement, Table 3)."""
     reduction: str = "mean"
     """Of a term over the coordinates of a crop: "mean", or the paper's "sum", in which 2,334 of vertices stand against
@@ -144,6 +147,14 @@ class LossConfig:
     sample_loss: str = "likelihood"
     """Of the draws: "likelihood", a draw in the mean's place; "distance", absolute errors of drawn vertices and squared
     errors of drawn joints in place of the likelihood."""
+    likelihood_from: float = 0.0
+    """Fraction of the steps in which squared errors train AMVUR's means, the likelihood their variances alone: ours."""
+    beta: float = 0.0
+    """Exponent of the beta-likelihood (Seitzer et al. 2022), from 0, the paper's likelihood, to 1: ours."""
+    rotation: Annotated[float, Option("rotation-weight")] = 0.0
+    """Of the distance by which the camera's rotation displaces the true palm, cm: ours."""
+    presence: Annotated[float, Option("presence-weight")] = 0.5
+    """Of the cross-entropy of the hand's probability, in models that predict it: ours."""
     weak: Annotated[WeakWeights, Option(metavar="NAME=VALUE ...", read=weights_from, words="*")] = field(
         default_factory=WeakWeights
     )
@@ -152,17 +163,32 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         self._check_names()
-        if self.samples < 0:
-            raise HandvizError("loss samples must be 0 or more", ErrorCode.BAD_VALUE)
+        self._check_ranges()
         if self.samples and self.likelihood == "l2":
             raise HandvizError(
                 'loss samples draw from a Gaussian, which likelihood "l2" does not have: leave one of them out',
                 ErrorCode.OPTION_CONFLICT,
             )
 
+    def _check_ranges(self) -> None:
+        if self.samples < 0:
+            raise HandvizError("loss samples must be 0 or more", ErrorCode.BAD_VALUE)
+        for name in ("likelihood_from", "beta"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise HandvizError(f"loss {name} is {getattr(self, name)}, it must lie in [0, 1]", ErrorCode.BAD_VALUE)
+        for name in ("rotation", "presence"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise HandvizError(
+                    f"loss {name} is {getattr(self, name)}, it must be a number from 0 on", ErrorCode.BAD_VALUE
+                )
+
+    def fit_at(self, progress: float) -> Fit:
+        """Return how Gaussians are fitted after this fraction, 0 to 1, of a training's steps."""
+        return Fit(progress < self.likelihood_from, self.beta)
+
     def _check_names(self) -> None:
         for name, allowed in (
-            ("likelihood", ("gaussian", "l2")),
+            ("likelihood", LIKELIHOODS),
             ("reduction", REDUCTIONS),
             ("sample_loss", SAMPLE_LOSSES),
         ):
@@ -170,8 +196,9 @@ class LossConfig:
                 raise HandvizError(f"loss {name} is {value!r}; there are {', '.join(allowed)}", ErrorCode.UNKNOWN_NAME)
 
 
-LossTerms = Callable[[ModelOutput, Truth, Tensor, LossConfig, torch.Generator | None], dict[str, Tensor]]
-"""(output, truth, regressor (21, V), config, generator of draws) -> every weighted term by name."""
+LossTerms = Callable[[ModelOutput, Truth, Tensor, LossConfig, torch.Generator | None, float], dict[str, Tensor]]
+"""(output, truth, regressor (21, V), config, generator of draws, fraction of the steps taken) -> every weighted term by
+name."""
 
 
 def reduced(values: Tensor, config: LossConfig) -> Tensor:
@@ -203,6 +230,8 @@ def crop_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: Los
     terms = {}
     if config.crop:
         terms["crop"] = config.crop * CENTIMETRES_PER_HALF_SIDE * (mine - true).abs().mean()
+    if config.rotation:
+        terms["rotation"] = config.rotation * rotation_error(camera, truth, regressor)
     if config.joints and output.joints_crop is not None:
         depth = (regressor @ true)[..., 2:]
         joints = torch.cat([truth.keypoints_crop, depth], dim=2)
@@ -224,16 +253,18 @@ def supervised_terms(
     regressor: Tensor,
     config: LossConfig,
     generator: torch.Generator | None = None,
+    progress: float = 1.0,
 ) -> dict[str, Tensor]:
     """Return every weighted term by name; ``regressor`` (21, V); ``generator``, on the device of ``output``, draws
-    samples."""
+    samples; ``progress``: fraction of the steps taken."""
     if config.likelihood == "l2":
         return l2_terms(output, truth, regressor, config)
     true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
+    fit = config.fit_at(progress)
     terms = (
-        sampled_terms(output, truth, regressor, config, generator)
+        sampled_terms(output, truth, regressor, config, fit, generator)
         if config.samples
-        else likelihood_terms(output, truth, regressor, config)
+        else likelihood_terms(output, truth, regressor, config, fit)
     )
     terms["camera"] = config.camera * camera_error(output.camera, true_camera, config)
     if output.prior is not None and output.prior.vertices_cm is not output.mean_cm:
@@ -241,27 +272,39 @@ def supervised_terms(
     return terms | crop_terms(output, truth, regressor, config)
 
 
-def likelihood_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
-    """Return the likelihoods of vertices, 3D joints and 2D joints (eqs. 3, 5, 6, first terms)."""
-    keypoints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, config.vertex_correlation)
-    image = seen_gaussian(keypoints, output.camera, config)
-    of_vertices = gaussian_nll(truth.vertices_cm, output.mean_cm, output.log_variance)
-    of_keypoints = gaussian_nll(regressor @ truth.vertices_cm, *keypoints)
+def likelihood_terms(
+    output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig, fit: Fit
+) -> dict[str, Tensor]:
+    """Return the likelihoods of vertices, 3D joints and 2D joints (eqs. 3, 5, 6, first terms), or squares first."""
+    camera, term = output.camera, partial(fit.term, reduce=partial(reduced, config=config))
+    vertices = Gaussian(output.mean_cm, output.log_variance)
+    keypoints = keypoints_from_vertices(*vertices, regressor, config.vertex_correlation)
+    image = seen_gaussian(keypoints, camera, config)
+    fixed_image = seen_gaussian(fixed_mean(keypoints), fixed_camera(camera), config)
+    true_keypoints = regressor @ truth.vertices_cm
+    of_image = term(
+        truth.keypoints_crop, image, fixed_image, of_squares=IMAGE_SQUARES, unit_cm=CENTIMETRES_PER_HALF_SIDE
+    )
     return {
-        "vertices": config.vertices * reduced(of_vertices, config),
-        "keypoints": config.keypoints * reduced(of_keypoints, config),
-        "image": config.image * reduced(gaussian_nll(truth.keypoints_crop, *image), config),
+        "vertices": config.vertices * term(truth.vertices_cm, vertices, fixed_mean(vertices)),
+        "keypoints": config.keypoints * term(true_keypoints, keypoints, fixed_mean(keypoints)),
+        "image": config.image * of_image,
     }
 
 
 def sampled_terms(
-    output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig, generator: torch.Generator | None
+    output: ModelOutput,
+    truth: Truth,
+    regressor: Tensor,
+    config: LossConfig,
+    fit: Fit,
+    generator: torch.Generator | None,
 ) -> dict[str, Tensor]:
     """Return the terms of vertices and joints on draws of the vertices and J = B V of each draw, averaged over draws.
 
     A draw in the mean's place adds half a nat a coordinate to the likelihood, and noise to its gradient.
     """
-    terms_of = likelihood_terms if config.sample_loss == "likelihood" else distance_terms
+    terms_of = partial(likelihood_terms, fit=fit) if config.sample_loss == "likelihood" else distance_terms
     draws = []
     for _ in range(config.samples):
         drawn = sample_correlated(output.mean_cm, output.log_variance, config.vertex_correlation, generator)
@@ -334,10 +377,11 @@ def squared_terms(
     regressor: Tensor,
     config: LossConfig,
     generator: torch.Generator | None = None,
+    progress: float = 1.0,
 ) -> dict[str, Tensor]:
     """Return the terms of Algorithm 5 (prior-net alone): squared errors, and the fit of the one standard deviation.
 
-    Nothing is drawn: ``generator`` is there for the signature of ``LossTerms``.
+    Nothing is drawn, and nothing changes during training: ``generator`` and ``progress`` are there for ``LossTerms``.
     """
     of_image = image_squares(output, truth, regressor, config)
     true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
@@ -378,6 +422,13 @@ def _distance(output: ModelOutput, regressor: Tensor, config: LossConfig) -> Ten
         mine, priors = (image_points(mesh, output.camera, regressor) for mesh in meshes)
         total = total + config.kl_image * IMAGE_SQUARES * reduced((mine - priors).square(), config)
     return total
+
+
+def presence_terms(output: ModelOutput, truth: Truth, config: LossConfig) -> dict[str, Tensor]:
+    """Return the term of the presence head, of all crops; none for a model without it."""
+    if output.hand_logit is None or not config.presence:
+        return {}
+    return {"presence": config.presence * presence_error(output.hand_logit, truth)}
 
 
 def loss_terms(variant: Variant) -> LossTerms:

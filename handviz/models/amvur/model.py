@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import torch
@@ -11,6 +12,7 @@ from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.features import GlobalFeatures, ImageFeatures, JointFeatures, LandmarkHead
+from handviz.models.amvur.joint_camera import JointCameraNet
 from handviz.models.amvur.network import (
     Amvur,
     CameraNet,
@@ -44,9 +46,18 @@ BEFORE_FEATURES = {"features": "global"}
 """Values for checkpoints of the first weights, which do not name their features."""
 
 
+PRESENCE_WIDTH = 64
+CAMERAS = ("joints", "feature")
+PLAIN_FORM: Mapping[str, Any] = MappingProxyType(
+    {"embedding": False, "blocks": 1, "feed_forward": False, "camera": "feature", "presence": False}
+)
+"""The paper's decoder and camera net: also of files and recipes that do not name these fields of ``ModelConfig``."""
+
+
 def config_from_saved(saved: Mapping[str, Any]) -> "ModelConfig":
     """Return the config that a checkpoint of this version or an older one holds; TypeError for unknown fields."""
-    return ModelConfig(**BEFORE_FEATURES | {FORMER_FIELDS.get(name, name): value for name, value in saved.items()})
+    named = {FORMER_FIELDS.get(name, name): value for name, value in saved.items()}
+    return ModelConfig(**{**BEFORE_FEATURES, **PLAIN_FORM, **named})
 
 
 def current_weight_name(saved: str) -> str:
@@ -81,6 +92,17 @@ class ModelConfig:
     heads: int = 4
     regressor_width: int = 512
     """Of the prior-net's and the camera net's MLPs."""
+    embedding: bool = True
+    """Whether AMVUR's tokens have learnt numbers of their own beside their positions; the paper's have none."""
+    blocks: int = 1
+    """Attention blocks of AMVUR: vertices attend to joints, then to each other; the paper has one."""
+    feed_forward: bool = True
+    """Whether a block of AMVUR ends with a feed-forward layer; the paper's has none."""
+    camera: Annotated[str, Option(choices=CAMERAS)] = "joints"
+    """Start of the camera net: "joints", ours, the palm of the joints predicted in the crop (needs features "joints");
+    "feature", the paper's, regresses all from the feature."""
+    presence: bool = True
+    """Whether the heads also predict the probability that the crop shows a hand."""
 
     @property
     def has_landmark_head(self) -> bool:
@@ -96,6 +118,7 @@ class ModelConfig:
             ("features", FEATURES),
             ("attention", ("full", "self", "dense")),
             ("positions", ("mesh", "index")),
+            ("camera", CAMERAS),
         ):
             if getattr(self, name) not in allowed:
                 raise HandvizError(
@@ -107,12 +130,12 @@ class ModelConfig:
             )
         widths = (self.width, self.feature_width)
         sizes_fit = all(8 <= width <= 4096 for width in (*widths, self.regressor_width))
-        layers_fit = 1 <= self.feature_layers <= 12
+        layers_fit = 1 <= self.feature_layers <= 12 and 1 <= self.blocks <= 12
         if not sizes_fit or not layers_fit or self.heads < 1 or any(width % self.heads for width in widths):
             raise HandvizError(
                 f"model width {self.width} and feature_width {self.feature_width} must lie in 8..4096 and be "
                 f"multiples of heads {self.heads}, regressor_width {self.regressor_width} in 8..4096, "
-                f"feature_layers {self.feature_layers} in 1..12",
+                f"feature_layers {self.feature_layers} and blocks {self.blocks} in 1..12",
                 ErrorCode.BAD_VALUE,
             )
 
@@ -120,6 +143,11 @@ class ModelConfig:
     def on_base(self) -> bool:
         """Whether AMVUR starts from the prior-net's mesh."""
         return self.variant == "final" and self.conditioning == "prior"
+
+    @property
+    def camera_from_joints(self) -> bool:
+        """Whether the camera net starts from joints, which only "joints" features predict."""
+        return self.camera == "joints" and self.features == "joints"
 
 
 VertexNet = VertexAttention | DenseVertices
@@ -138,6 +166,8 @@ class ModelOutput(NamedTuple):
     """None in ``amvur``."""
     joints_crop: Tensor | None = None
     """(B, 21, 3) joints that the features predict, crop half-sides; None for "global" features."""
+    hand_logit: Tensor | None = None
+    """(B,) of the probability that the crop shows a hand; None for models that do not predict it."""
 
 
 class Cached(NamedTuple):
@@ -185,9 +215,15 @@ class HandModel(nn.Module):
 class VariantHeads(nn.Module):
     """Everything after the features."""
 
-    def __init__(self, camera: CameraNet, prior: PriorNet | None, amvur: VertexNet | None) -> None:
+    def __init__(
+        self,
+        camera: CameraNet | JointCameraNet,
+        prior: PriorNet | None,
+        amvur: VertexNet | None,
+        presence: nn.Module | None = None,
+    ) -> None:
         super().__init__()
-        self.camera, self.prior, self.amvur = camera, prior, amvur
+        self.camera, self.prior, self.amvur, self.presence = camera, prior, amvur, presence
         # The standard deviation of a prior-net on its own: one number for every coordinate, ln cm².
         self.prior_log_variance = nn.Parameter(torch.zeros(())) if amvur is None else None
 
@@ -195,15 +231,19 @@ class VariantHeads(nn.Module):
         feature = features.feature
         camera = self.camera(feature)
         prior = None if self.prior is None else self.prior(feature)
+        mean, log_variance = self._mesh(features, prior)
+        logit = None if self.presence is None else self.presence(feature).float().squeeze(1)
+        return ModelOutput(mean, log_variance, camera, prior, features.joints_crop, logit)
+
+    def _mesh(self, features: ImageFeatures, prior: PriorOutput | None) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance (B, V, 3) of the vertices, in cm and ln cm²."""
         if self.amvur is None:
             assert prior is not None
             assert self.prior_log_variance is not None
-            log_variance = self.prior_log_variance.expand_as(prior.vertices_cm)
-            return ModelOutput(prior.vertices_cm, log_variance, camera, prior, features.joints_crop)
+            return prior.vertices_cm, self.prior_log_variance.expand_as(prior.vertices_cm)
         # Detached, so that only the prior's own losses train it.
         base = prior.vertices_cm.detach() if prior is not None and self.amvur.on_base else None
-        mean, log_variance = self.amvur(feature, base, features.joints)
-        return ModelOutput(mean, log_variance, camera, prior, features.joints_crop)
+        return self.amvur(features.feature, base, features.joints)
 
 
 def _make_features(
@@ -231,7 +271,14 @@ def _make_vertex_net(
     if config.attention == "dense":
         return DenseVertices(size, template, width=config.width)
     settings = TokenSettings(
-        config.width, config.heads, config.tokens == "coarse", config.on_base, config.positions == "index"
+        config.width,
+        config.heads,
+        config.tokens == "coarse",
+        config.on_base,
+        config.positions == "index",
+        config.embedding,
+        config.blocks,
+        config.feed_forward,
     )
     if config.attention == "self":
         return VertexAttention(size, template, settings)
@@ -245,5 +292,12 @@ def build_model(config: ModelConfig, template: HandTemplate) -> HandModel:
     size = features.feature_size
     prior = None if config.variant == "amvur" else PriorNet(size, config.regressor_width, template)
     amvur = None if config.variant == "prior" else _make_vertex_net(config, features, template)
-    heads = VariantHeads(CameraNet(size, config.regressor_width), prior, amvur)
-    return HandModel(backbone, features, landmark_head, heads)
+    camera = (
+        JointCameraNet(size, config.regressor_width, template)
+        if config.camera_from_joints
+        else CameraNet(size, config.regressor_width)
+    )
+    presence = None
+    if config.presence:
+        presence = nn.Sequential(nn.Linear(size, PRESENCE_WIDTH), nn.GELU(), nn.Linear(PRESENCE_WIDTH, 1))
+    return HandModel(backbone, features, landmark_head, VariantHeads(camera, prior, amvur, presence))

@@ -42,6 +42,12 @@ class TokenSettings:
     """Start from a base mesh, not from the rest pose."""
     by_index: bool = False
     """Tokens carry their index instead of a position on the mesh (experiments B and C)."""
+    embedding: bool = False
+    """Every token also has numbers of its own, which are learnt."""
+    blocks: int = 1
+    """Attention blocks; the first one is the paper's."""
+    feed_forward: bool = False
+    """Every block ends with a feed-forward layer."""
 
     def __post_init__(self) -> None:
         assert not (self.on_base and self.by_index), "a base mesh tells tokens where they are"
@@ -57,6 +63,46 @@ class TokenLinear(nn.Module):
 
     def forward(self, feature: Tensor, positions: Tensor) -> Tensor:
         return self.of_feature(feature)[:, None] + self.of_position(positions)
+
+
+class FeedForward(nn.Module):
+    """Tokens (B, T, W) plus an MLP of their normalised values, of twice the width."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.before = nn.LayerNorm(width)
+        self.layers = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens + self.layers(self.before(tokens))
+
+
+class DecoderBlock(nn.Module):
+    """A further block: vertices (B, T, W) attend to joints (B, 21, W), then to each other; residual, normalised first.
+
+    ``crosses``: whether there are joints to attend to; ``feed_forward``: whether a feed-forward layer follows.
+    """
+
+    def __init__(self, width: int, heads: int, *, crosses: bool, feed_forward: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before_self = nn.LayerNorm(width)
+        self.self_query_key_value, self.after_self = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.feed_forward = FeedForward(width) if feed_forward else None
+        self.cross_query: nn.Linear | None = None
+        if crosses:
+            self.before_cross, self.before_joints = nn.LayerNorm(width), nn.LayerNorm(width)
+            self.cross_query, self.cross_key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
+            self.after_cross = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, joints: Tensor | None) -> Tensor:
+        if self.cross_query is not None and joints is not None:
+            key, value = self.cross_key_value(self.before_joints(joints)).chunk(2, dim=2)
+            query = self.cross_query(self.before_cross(tokens))
+            tokens = tokens + self.after_cross(attention(query, key, value, self.heads))
+        query, key, value = self.self_query_key_value(self.before_self(tokens)).chunk(3, dim=2)
+        tokens = tokens + self.after_self(attention(query, key, value, self.heads))
+        return tokens if self.feed_forward is None else self.feed_forward(tokens)
 
 
 class AmvurOutput(NamedTuple):
@@ -82,6 +128,8 @@ class VertexAttention(nn.Module):
     keypoint_regressor: Tensor
     token_ids: Tensor
     lift: Tensor | None
+    crosses = False
+    """Whether vertices attend to joints."""
 
     def __init__(self, feature_size: int, template: HandTemplate, settings: TokenSettings) -> None:
         super().__init__()
@@ -95,6 +143,12 @@ class VertexAttention(nn.Module):
         self.self_query_key_value = nn.Linear(width, 3 * width)
         self.before_output = nn.LayerNorm(width)
         self.mean, self.log_variance = _output_layers(width, 3), _output_layers(width, 3)
+        self.feed_forward = FeedForward(width) if settings.feed_forward else None
+        self.more_blocks = nn.ModuleList(
+            DecoderBlock(width, settings.heads, crosses=self.crosses, feed_forward=settings.feed_forward)
+            for _ in range(settings.blocks - 1)
+        )
+        self.embedding = _embedding(self.rest_tokens.shape[1], width) if settings.embedding else None
 
     def _register_mesh(self, template: HandTemplate, coarse: bool) -> None:
         vertices = _rest_cm(template)
@@ -118,14 +172,20 @@ class VertexAttention(nn.Module):
             joints = torch.cat([joints.expand(batch, -1, -1), joints_of_base], dim=2)
         return vertices / CENTIMETRES_PER_DECIMETRE, joints / CENTIMETRES_PER_DECIMETRE
 
-    def _tokens(self, feature: Tensor, vertices: Tensor, joints: Tensor, joints_seen: Tensor | None) -> Tensor:
-        """Return the vertices' tokens (B, T, width) before self-attention."""
-        return self.vertex_primary(feature, vertices)
+    def _tokens(
+        self, feature: Tensor, vertices: Tensor, joints: Tensor, joints_seen: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the vertices' tokens (B, T, width) before self-attention, and what more blocks attend to."""
+        return _with_embedding(self.vertex_primary(feature, vertices), self.embedding), None
 
     def forward(self, feature: Tensor, base_cm: Tensor | None = None, joints_seen: Tensor | None = None) -> AmvurOutput:
-        tokens = self._tokens(feature, *self._positions(base_cm), joints_seen)
+        tokens, joints = self._tokens(feature, *self._positions(base_cm), joints_seen)
         query, key, value = self.self_query_key_value(self.before_self(tokens)).chunk(3, dim=2)
-        tokens = self.before_output(tokens + attention(query, key, value, self.heads))
+        tokens = tokens + attention(query, key, value, self.heads)
+        tokens = tokens if self.feed_forward is None else self.feed_forward(tokens)
+        for block in self.more_blocks:
+            tokens = block(tokens, joints)
+        tokens = self.before_output(tokens)
         offset = self._all_vertices(self.mean(tokens).float())
         log_variance = self._all_vertices(self.log_variance(tokens).float())
         start = self.rest_cm if base_cm is None else base_cm
@@ -140,8 +200,10 @@ class Amvur(VertexAttention):
     """The paper's form: cross-attention from vertices to joints, then self-attention between vertices.
 
     With ``joint_width`` the joints' keys and values also come from their features (B, 21, joint_width), not from F and
-    p alone.
+    p alone. The blocks after the first attend to the joints' values in it.
     """
+
+    crosses = True
 
     def __init__(
         self, feature_size: int, template: HandTemplate, settings: TokenSettings, joint_width: int = 0
@@ -152,15 +214,24 @@ class Amvur(VertexAttention):
         self.cross_key = TokenLinear(feature_size, self.position_size, width)
         self.cross_value = TokenLinear(feature_size, self.position_size, width)
         self.of_joint = nn.Linear(joint_width, 2 * width, bias=False) if joint_width else None
+        count = self.rest_keypoints.shape[1]
+        self.query_embedding, self.key_embedding, self.value_embedding = (
+            _embedding(number, width) if settings.embedding else None
+            for number in (self.rest_tokens.shape[1], count, count)
+        )
 
-    def _tokens(self, feature: Tensor, vertices: Tensor, joints: Tensor, joints_seen: Tensor | None) -> Tensor:
+    def _tokens(
+        self, feature: Tensor, vertices: Tensor, joints: Tensor, joints_seen: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         key, value = self.cross_key(feature, joints), self.cross_value(feature, joints)
         if self.of_joint is not None:
             assert joints_seen is not None
             more_key, more_value = self.of_joint(joints_seen).chunk(2, dim=2)
             key, value = key + more_key, value + more_value
-        crossed = attention(self.cross_query(feature, vertices), key, value, self.heads)
-        return self.vertex_primary(feature, vertices) + crossed
+        key, value = _with_embedding(key, self.key_embedding), _with_embedding(value, self.value_embedding)
+        query = _with_embedding(self.cross_query(feature, vertices), self.query_embedding)
+        crossed = attention(query, key, value, self.heads)
+        return _with_embedding(self.vertex_primary(feature, vertices), self.embedding) + crossed, value
 
 
 class DenseVertices(nn.Module):
@@ -197,6 +268,15 @@ def index_waves(tokens: Tensor) -> Tensor:
 
 def _rest_cm(template: HandTemplate) -> Tensor:
     return torch.tensor(template.vertices_m, dtype=torch.float32) * CENTIMETRES_PER_METRE
+
+
+def _embedding(count: int, width: int) -> nn.Parameter:
+    """Return numbers (1, T, width) that a token has beside its position, small at first."""
+    return nn.Parameter(torch.randn(1, count, width) * 0.02)
+
+
+def _with_embedding(tokens: Tensor, embedding: Tensor | None) -> Tensor:
+    return tokens if embedding is None else tokens + embedding
 
 
 def _output_layers(width: int, numbers: int) -> nn.Sequential:

@@ -15,10 +15,14 @@ from torch import Tensor, nn
 
 from handviz.core import metrics
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.gaussian import Gaussian
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.losses import loss_terms
+from handviz.models.amvur.from_onnx import read_onnx
+from handviz.models.amvur.inner_prior import inner_prior
+from handviz.models.amvur.loss_parts import terms_of_hands
+from handviz.models.amvur.losses import loss_terms, presence_terms
 from handviz.models.amvur.memory import channels_last
-from handviz.models.amvur.model import Cached, HandModel, build_model
+from handviz.models.amvur.model import Cached, HandModel, ModelOutput, build_model
 from handviz.models.amvur.training_augmentation import (
     TrueLandmarks,
     drawn_styles,
@@ -169,6 +173,13 @@ class AmvurTask(RunTask):
         if self.config.tail_rate == 0 and not self.config.start_from and self.config.model.features == "joints":
             logger.warning("nothing before the heads trains, and without --start-from its features are random")
 
+    def load(self, directory: Path) -> tuple[nn.Module, object, dict[str, Any]]:
+        """Return the network, its config and the notes of a checkpoint, or of a file that ``export`` wrote."""
+        if directory.suffix != ".onnx":
+            return super().load(directory)
+        found = read_onnx(directory, self.template)
+        return found.model, found.config, {"samples_seen": found.metadata.samples_seen}
+
     def check_resumable(self, saved: nn.Module, checkpoint: Path) -> None:
         """Raise HandvizError unless cached maps and features are those that the run started with."""
         assert isinstance(saved, HandModel)
@@ -192,20 +203,30 @@ class AmvurTask(RunTask):
                 )
 
     def loss_terms(self, ids: Tensor, step: int) -> dict[str, Tensor]:
-        """Return the weighted terms of this process's part of a batch."""
+        """Return the weighted terms of this process's part of a batch; all but the presence's of hands alone."""
         config = self.config
         inputs, truth = self._batch(ids, step)
         output = self.parallel(inputs)
+        present = presence_terms(output, truth, config.loss)
         # Different draws in every step and process.
         seed = (config.seed * 1_000_037 + step) * self.processes.count + self.processes.rank
         generator = torch.Generator(self.regressor.device).manual_seed(seed)
         if config.supervision == "full":
-            return loss_terms(config.model.variant)(output, truth, self.regressor, config.loss, generator)
+            terms, progress = loss_terms(config.model.variant), step / self.total_steps
+
+            def supervised(output: ModelOutput, truth: Truth) -> dict[str, Tensor]:
+                return terms(output, truth, self.regressor, config.loss, generator, progress)
+
+            return terms_of_hands(supervised, output, truth, self.regressor) | present
         camera = None
         if self.camera_prior is not None:
             camera = self.camera_prior.of(self.processes.own_part(ids), inputs)
-        priors = WeakPriors(camera, self.pose_prior)
-        return weak_terms(output, only_keypoints(truth), self.regressor, config.loss, generator, priors)
+
+        def weak(output: ModelOutput, truth: Truth, camera: Gaussian | None) -> dict[str, Tensor]:
+            priors = WeakPriors(camera, self.pose_prior)
+            return weak_terms(output, only_keypoints(truth), self.regressor, config.loss, generator, priors)
+
+        return terms_of_hands(weak, output, truth, self.regressor, camera) | present
 
     def _batch(self, ids: Tensor, step: int) -> tuple[Inputs, Truth]:
         """Return this process's part of a batch; its landmarks' errors depend on seed and step alone."""
@@ -242,19 +263,21 @@ def only_keypoints(truth: Truth) -> Truth:
 @torch.no_grad()
 def validation_errors(model: HandModel, samples: Samples, regressor: Tensor) -> dict[str, float]:
     """Return PA-MPJPE and mean vertex error (mm, canonical), root of the mean variance (mm), mean 2D error (% of the
-    crop).
+    crop); of models with a presence head also the percentage of crops that it judges rightly.
 
     Hands whose 3D truth is nan count in the third alone; without any other the errors are nan.
     """
     model.eval()
     network = FromInputs(model)
-    columns: dict[str, list[Tensor]] = {"pa": [], "error": [], "variance": [], "image": []}
+    columns: dict[str, list[Tensor]] = {"pa": [], "error": [], "variance": [], "image": [], "presence": []}
     for ids in torch.arange(len(samples)).split(128):
         inputs, truth = (to_device(part, regressor.device) for part in samples.batch(ids))
         output = network(inputs)
-        columns["variance"].append(output.log_variance.exp().sum(2).mean(1))
+        columns["variance"].append(output.log_variance.exp().sum(2).mean(1)[truth.is_hand])
+        if output.hand_logit is not None:
+            columns["presence"].append(((output.hand_logit > 0) == truth.is_hand).float())
         mine, true = (regressor @ vertices for vertices in (output.mean_cm, truth.vertices_cm))
-        known = torch.isfinite(true).all(dim=2).all(dim=1)
+        known = torch.isfinite(true).all(dim=2).all(dim=1) & truth.is_hand
         columns["pa"].append(_aligned_errors_mm(mine[known], true[known]))
         columns["error"].append((output.mean_cm - truth.vertices_cm).norm(dim=2).mean(1)[known])
         camera = output.camera
@@ -262,13 +285,14 @@ def validation_errors(model: HandModel, samples: Samples, regressor: Tensor) -> 
         found = in_crop(output.mean_cm, camera.rotation, camera.scale, camera.translation)
         columns["image"].append((wanted - found)[..., :2].norm(dim=2).mean(1)[known])
     model.train()
-    mean = {name: float(torch.cat(parts).mean()) for name, parts in columns.items()}
-    return {
+    mean = {name: float(torch.cat(parts).mean()) for name, parts in columns.items() if parts}
+    errors = {
         "pa_mpjpe_mm": mean["pa"],
         "vertex_error_mm": mean["error"] * 10,
         "std_mm": mean["variance"] ** 0.5 * 10,
         "image_error_percent": mean["image"] * 50,
     }
+    return errors | ({"presence_percent": mean["presence"] * 100} if "presence" in mean else {})
 
 
 def _aligned_errors_mm(mine_cm: Tensor, true_cm: Tensor) -> Tensor:
@@ -289,4 +313,6 @@ TRAINING = TrainingFamily(
     options=tuple(item.name for item in fields(TrainConfig) if item.name not in UNUSUAL),
     is_calibrated=True,
     remark=remark_of,
+    inside=inner_prior,
+    inside_title="prior-net inside",
 )

@@ -12,6 +12,7 @@ from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 from handviz.detection.crop import as_the_detector_marks_them
 from handviz.models.amvur.features import LANDMARK_NUMBERS
 from handviz.models.truth import Truth, in_crop
+from handviz.training.samples import take
 
 MIN_STD = 1e-4
 NUMBERS = 3 * KEYPOINT_COUNT
@@ -103,7 +104,19 @@ def _marked(keypoints: Tensor) -> Tensor:
 
 
 def true_landmarks(landmarks: Tensor, truth: Truth, regressor: Tensor) -> TrueLandmarks:
-    """Return the landmarks (N, 128) that a landmark head without error would give; ``regressor`` (21, V)."""
+    """Return the landmarks (N, 128) that a landmark head without error would give; ``regressor`` (21, V).
+
+    Of crops without a hand there are none, so the head's own stay.
+    """
+    is_hand = truth.is_hand
+    whole, error = landmarks.clone(), torch.zeros(len(landmarks))
+    if bool(is_hand.any()):
+        whole[is_hand], error[is_hand] = _without_error(landmarks[is_hand], take(truth, is_hand), regressor)
+    return TrueLandmarks(whole, error)
+
+
+def _without_error(landmarks: Tensor, truth: Truth, regressor: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the true landmarks (N, 128) of crops that all show a hand, and the head's errors (N,) in mm."""
     keypoints = regressor @ truth.vertices_cm
     seen = _marked(in_crop(keypoints, truth.rotation, truth.scale_per_cm, truth.translation))
     screen = torch.cat([_marked(truth.keypoints_crop), seen[..., 2:] - seen[:, :1, 2:]], dim=2)
@@ -117,7 +130,7 @@ def true_landmarks(landmarks: Tensor, truth: Truth, regressor: Tensor) -> TrueLa
     parts = [screen.flatten(1), world.flatten(1) * DECIMETRES_PER_METRE, landmarks[:, 2 * NUMBERS :]]
     whole = torch.cat(parts, dim=1)
     assert whole.shape[1] == LANDMARK_NUMBERS
-    return TrueLandmarks(whole, torch.from_numpy(error).float())
+    return whole, torch.from_numpy(error).float()
 
 
 def with_errors_of_photographs(

@@ -13,13 +13,15 @@ from handviz.core.json_files import Within, check_value
 from handviz.core.paths import model_file
 from handviz.core.records import NetworkOutput
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, ExportModel, ExportOutput, export_onnx
+from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, ExportModel, export_onnx
 from handviz.models.amvur.model import HandModel, ModelConfig, build_model, config_from_saved, current_weight_name
 from handviz.training.checkpoint import Architecture, load_network, read_metadata, variance_scales
 from handviz.training.families import ExportedFile, Predictor
 from handviz.training.samples import image_batch
 
 ARCHITECTURE = Architecture("amvur", build_model, config_from_saved, current_weight_name)
+NUMBERS = ("scale", "right_hand", "presence", "hand_probability")
+"""Fields of ``NetworkOutput`` that are one number."""
 BATCH = 16
 """Crops per call of a network."""
 
@@ -66,16 +68,22 @@ def remark_of(notes: dict[str, Any]) -> str:
 def predictor(directory: Path, template: HandTemplate) -> Predictor:
     """Return the predictions of the module that is exported; HandvizError if the folder is not a checkpoint."""
     model, _, notes = load_checkpoint(directory, template)
-    exported = ExportModel(model, template, calibration_metadata(notes)).eval()
+    return predictor_of(model, template, calibration_metadata(notes))
+
+
+def predictor_of(model: HandModel, template: HandTemplate, calibration: CalibrationMetadata) -> Predictor:
+    """Return the predictions of a network as it is exported."""
+    exported = ExportModel(model, template, calibration).eval()
 
     @torch.no_grad()
     def predict(images: NDArray[np.uint8]) -> list[NetworkOutput]:
         hands = []
         for start in range(0, len(images), BATCH):
             output = exported(image_batch(images[start : start + BATCH]))
-            for row in zip(*(part.numpy() for part in output), strict=True):
-                fields = dict(zip(ExportOutput._fields, row, strict=True))
-                numbers = {name: float(fields[name]) for name in ("scale", "right_hand", "presence")}
+            parts = {name: part.numpy() for name, part in output._asdict().items() if part is not None}
+            for row in zip(*parts.values(), strict=True):
+                fields = dict(zip(parts, row, strict=True))
+                numbers = {name: float(fields[name]) for name in NUMBERS if name in fields}
                 hands.append(NetworkOutput(**fields | numbers))
         return hands
 

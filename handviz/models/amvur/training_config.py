@@ -18,6 +18,13 @@ from handviz.training.config import RunConfig
 Supervision = Literal["full", "weak"]
 SUPERVISIONS: tuple[Supervision, ...] = get_args(Supervision)
 
+MODEL_OPTIONS = (
+    *("variant", "backbone", "tokens", "conditioning", "features", "width"),
+    *("embedding", "blocks", "feed_forward", "camera", "presence"),
+)
+LOSS_OPTIONS = ("image", "weak", "likelihood", "likelihood_from", "beta", "rotation", "presence")
+"""Fields of the network's and the loss's configuration that are options."""
+
 
 @dataclass(frozen=True)
 class TrainConfig(RunConfig):
@@ -26,10 +33,8 @@ class TrainConfig(RunConfig):
     LASTING: ClassVar[tuple[str, ...]] = (*RunConfig.LASTING, "supervision")
     LASTING_PARTS: ClassVar[tuple[str, ...]] = (*RunConfig.LASTING_PARTS, "landmark_noise", "style_noise")
     FORMER_PARTS: ClassVar[Mapping[str, str]] = MappingProxyType({"landmark_noise": "witness_noise"})
-    model: Annotated[ModelConfig, Only("variant", "backbone", "tokens", "conditioning", "features", "width")] = field(
-        default_factory=ModelConfig
-    )
-    loss: Annotated[LossConfig, Only("image", "weak")] = field(default_factory=LossConfig)
+    model: Annotated[ModelConfig, Only(*MODEL_OPTIONS)] = field(default_factory=ModelConfig)
+    loss: Annotated[LossConfig, Only(*LOSS_OPTIONS)] = field(default_factory=LossConfig)
     _: KW_ONLY
     supervision: Supervision = "full"
     """"full": all of the truth; "weak": 2D joints alone (models/amvur/weak_losses.py)."""
@@ -56,7 +61,7 @@ class TrainConfig(RunConfig):
     backbone_weights: Path | None = None
     """torchvision's file of ImageNet weights to start the backbone from (models/backbones/imagenet_backbones.py)."""
     start_from: tuple[Path, ...] = ()
-    """Checkpoints of any variants whose matching weights to start from; later ones win."""
+    """Checkpoints or ONNX files of any variants whose matching weights to start from; later ones win."""
     recipe: str = ""
     """Name of the recipe of these settings (evaluation/recipes.py); empty: none."""
 

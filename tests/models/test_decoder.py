@@ -1,0 +1,175 @@
+"""The decoder's options beyond the paper's plain form, by hand in numpy; the camera net that starts from the joints."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from torch import nn
+
+from handviz.core.errors import ErrorCode
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.amvur.joint_camera import JointCameraNet
+from handviz.models.amvur.model import PLAIN_FORM, ModelConfig, build_model, config_from_saved
+from handviz.models.amvur.network import Amvur, DecoderBlock, TokenSettings, VertexAttention
+from tests.errors import raises
+
+WIDTH, HEADS, FEATURE = 16, 4, 11
+SMALL = ModelConfig(width=16, regressor_width=16, feature_width=16, feature_layers=1)
+
+
+def randomised(net: nn.Module) -> nn.Module:
+    torch.manual_seed(3)
+    for weight in net.parameters():
+        nn.init.normal_(weight, std=0.4)
+    return net.double().eval()
+
+
+def linear(x: np.ndarray, layer: nn.Linear) -> np.ndarray:
+    return x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+
+
+def normalised(x: np.ndarray, layer: nn.LayerNorm) -> np.ndarray:
+    centred = x - x.mean(-1, keepdims=True)
+    unit = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + layer.eps)
+    return unit * layer.weight.detach().numpy() + layer.bias.detach().numpy()
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def attended(query: np.ndarray, key: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Attention of one sample, head by head and token by token."""
+    size = WIDTH // HEADS
+    out = np.zeros_like(query)
+    for head in range(HEADS):
+        own = slice(head * size, (head + 1) * size)
+        for row in range(len(query)):
+            scores = np.array([query[row, own] @ one[own] for one in key]) / math.sqrt(size)
+            weights = np.exp(scores - scores.max())
+            out[row, own] = weights / weights.sum() @ value[:, own]
+    return out
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("crosses", [True, False])
+@pytest.mark.parametrize("feed_forward", [True, False])
+def test_a_block_is_cross_attention_self_attention_and_feed_forward(crosses: bool, feed_forward: bool) -> None:
+    block = randomised(DecoderBlock(WIDTH, HEADS, crosses=crosses, feed_forward=feed_forward))
+    tokens, joints = torch.randn(1, 5, WIDTH).double(), torch.randn(1, 21, WIDTH).double()
+    x, seen = tokens[0].numpy(), joints[0].numpy()
+    if crosses:
+        both = linear(normalised(seen, block.before_joints), block.cross_key_value)
+        query = linear(normalised(x, block.before_cross), block.cross_query)
+        x = x + linear(attended(query, both[:, :WIDTH], both[:, WIDTH:]), block.after_cross)
+    three = linear(normalised(x, block.before_self), block.self_query_key_value)
+    x = x + linear(attended(three[:, :WIDTH], three[:, WIDTH : 2 * WIDTH], three[:, 2 * WIDTH :]), block.after_self)
+    if feed_forward:
+        hidden = gelu(linear(normalised(x, block.feed_forward.before), block.feed_forward.layers[0]))
+        x = x + linear(hidden, block.feed_forward.layers[2])
+    np.testing.assert_allclose(block(tokens, joints if crosses else None)[0].numpy(), x, rtol=1e-9, atol=1e-9)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [Amvur, VertexAttention])
+def test_without_options_it_is_the_paper_s_form_to_the_bit(kind: type[VertexAttention]) -> None:
+    """The whole of the plain form written down again, in the order of its operations."""
+    torch.manual_seed(0)
+    net = kind(FEATURE, load_open_hand(), TokenSettings(WIDTH, HEADS, coarse=True)).eval()
+    names = {name.split(".")[0] for name in net.state_dict()}
+    assert not names & {"embedding", "query_embedding", "key_embedding", "more_blocks", "feed_forward"}
+    feature = torch.randn(2, FEATURE)
+    vertices, joints = net.rest_tokens / 10, net.rest_keypoints / 10
+
+    def dot_product(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        parts = [part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in (query, key, value)]
+        return nn.functional.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+
+    tokens = net.vertex_primary(feature, vertices)
+    if kind is Amvur:
+        key, value = net.cross_key(feature, joints), net.cross_value(feature, joints)
+        tokens = tokens + dot_product(net.cross_query(feature, vertices), key, value)
+    three = net.self_query_key_value(net.before_self(tokens)).chunk(3, dim=2)
+    tokens = net.before_output(tokens + dot_product(*three))
+    found = net(feature)
+    assert torch.equal(found.mean_cm, net.rest_cm + net.lift @ net.mean(tokens))
+    assert torch.equal(found.log_variance, (net.lift @ net.log_variance(tokens)).clamp(-9, 4))
+
+
+@torch.no_grad()
+def test_an_embedding_tells_tokens_of_the_same_place_apart() -> None:
+    """Vertices and joints all in one place: without an embedding their answers are one."""
+    for embedding in (False, True):
+        torch.manual_seed(0)
+        net = Amvur(FEATURE, load_open_hand(), TokenSettings(WIDTH, HEADS, coarse=True, embedding=embedding)).eval()
+        net.rest_tokens.zero_()
+        net.rest_keypoints.zero_()
+        offsets = net(torch.randn(1, FEATURE)).mean_cm - net.rest_cm
+        spread = (offsets - offsets[:, :1]).abs().max()
+        assert spread > 1e-4 if embedding else spread < 1e-5
+
+
+def test_a_file_that_does_not_name_the_options_has_none_of_them() -> None:
+    old = config_from_saved({"variant": "final", "features": "joints", "width": 16})
+    assert {name: getattr(old, name) for name in PLAIN_FORM} == dict(PLAIN_FORM)
+    names = set(build_model(old, load_open_hand()).heads.state_dict())
+    assert "camera.mean.weight" in names
+    assert not [name for name in names if "embedding" in name or "feed_forward" in name or "presence" in name]
+
+
+@pytest.mark.parametrize("change", [{"blocks": 0}, {"blocks": 13}, {"camera": "none"}])
+def test_a_decoder_that_is_none_is_said(change: dict[str, object]) -> None:
+    with raises(ErrorCode.BAD_VALUE, ErrorCode.UNKNOWN_NAME):
+        replace(SMALL, **change)
+
+
+@torch.no_grad()
+def test_the_camera_of_true_joints_needs_no_correction() -> None:
+    """The rest pose seen by a known camera: rotation, scale and translation come out of the joints alone."""
+    template, count = load_open_hand(), 20
+    net = JointCameraNet(FEATURE + 63, WIDTH, template)
+    nn.init.zeros_(net.correction.weight)
+    keypoints_cm = 100 * template.keypoint_regressor @ template.vertices_m
+    turns = Rotation.random(count, random_state=0).as_matrix()
+    scales, places = np.linspace(0.05, 0.12, count), np.random.default_rng(0).normal(0, 0.2, (count, 2))
+    seen = scales[:, None, None] * (keypoints_cm @ turns.transpose(0, 2, 1))
+    seen[..., :2] += places[:, None]
+    feature = torch.cat([torch.randn(count, FEATURE), torch.from_numpy(seen).float().flatten(1)], dim=1)
+    camera = net(feature)
+    np.testing.assert_allclose(camera.rotation.numpy(), turns, atol=1e-4)
+    np.testing.assert_allclose(camera.scale.numpy(), scales, rtol=1e-4)
+    wrist = (scales[:, None, None] * (keypoints_cm[:1] @ turns.transpose(0, 2, 1)))[:, 0, :2] + places
+    np.testing.assert_allclose(camera.translation.numpy(), wrist, atol=1e-4)
+    np.testing.assert_allclose(camera.mean[:, :6].numpy(), np.concatenate([turns[..., 0], turns[..., 1]], 1), atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_camera_s_correction_turns_in_the_palm_s_frame() -> None:
+    net = JointCameraNet(FEATURE + 63, WIDTH, load_open_hand())
+    nn.init.zeros_(net.correction.weight)
+    feature = torch.randn(3, FEATURE + 63)
+    before = net(feature)
+    turn = Rotation.from_euler("x", 30, degrees=True).as_matrix()
+    net.correction.bias.copy_(torch.from_numpy(np.concatenate([turn[:, 0], turn[:, 1], [0.1, 0.2, -0.3]])).float())
+    after = net(feature)
+    np.testing.assert_allclose(after.rotation.numpy(), before.rotation.numpy() @ turn, atol=1e-5)
+    np.testing.assert_allclose(after.scale.numpy(), before.scale.numpy() * math.exp(0.1), rtol=1e-5)
+    np.testing.assert_allclose((after.translation - before.translation).numpy(), [[0.2, -0.3]] * 3, atol=1e-6)
+    torch.testing.assert_close(torch.linalg.det(after.rotation), torch.ones(3))
+
+
+@torch.no_grad()
+def test_joints_in_one_point_give_finite_numbers() -> None:
+    camera = JointCameraNet(FEATURE + 63, WIDTH, load_open_hand())(torch.zeros(2, FEATURE + 63))
+    assert all(torch.isfinite(part).all() for part in camera)
+
+
+@torch.no_grad()
+def test_the_heads_give_the_net_the_joints_of_the_features() -> None:
+    """The last numbers of the feature are the predicted joints, which exported heads get in no other way."""
+    model = build_model(SMALL, load_open_hand()).eval()
+    seen = model.seen(model.cached(torch.rand(2, 3, 224, 224)))
+    torch.testing.assert_close(seen.feature[:, -63:], seen.joints_crop.flatten(1), rtol=0, atol=0)
