@@ -41,6 +41,10 @@ class Train:
         Only(
             "data",
             "run",
+            "model",
+            "meshes",
+            "backbone_from",
+            "backbone_weights",
             "validation",
             "epochs",
             "batch_size",

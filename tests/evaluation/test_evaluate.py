@@ -13,12 +13,15 @@ from handviz.__main__ import main
 from handviz.cli import evaluate as command
 from handviz.core.errors import ErrorCode
 from handviz.core.metrics import pa_mpjpe_mm
+from handviz.core.paths import MODELS, model_file
 from handviz.core.records import NetworkOutput
 from handviz.data.synthetic.dataset import read_shard
 from handviz.evaluation.card import CARD_ROWS, card, card_table, means_by_part
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, keypoints_visible, mediapipe_by_part
+from handviz.models.amvur.inner_prior import inner_prior
+from handviz.models.amvur.training_checkpoint import load_checkpoint
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
-from handviz.training.samples import truth_from_labels
+from handviz.training.samples import image_batch, truth_from_labels
 from tests.errors import raises, wrong_usage
 
 HANDS = 32
@@ -69,6 +72,27 @@ def test_a_perfect_answer_has_no_error(card_of, perfect):
     assert found.nll == pytest.approx(np.log(0.5 * np.sqrt(2 * np.pi)), abs=1e-6)
     assert found.std_mm == pytest.approx(5 * np.sqrt(3))
     assert found.hidden_over_visible == pytest.approx(1)
+
+
+def test_the_rotation_s_error_is_its_angle_and_nothing_else(card_of, perfect):
+    """Half of the hands turned by 10 degrees about any axis, half by 30, all of them 1.2 times as large."""
+    turns = [Rotation.from_rotvec(np.radians(10 if row % 2 else 30) * np.eye(3)[row % 3]) for row in range(HANDS)]
+    found = card_of(
+        [
+            replace(
+                hand,
+                rotation=turn.as_matrix() @ hand.rotation,
+                keypoints_m=1.2 * hand.keypoints_m,
+                vertices_m=1.2 * hand.vertices_m,
+            )
+            for hand, turn in zip(perfect, turns, strict=True)
+        ]
+    )
+    assert (found.rotation_median_deg, found.rotation_mean_deg) == pytest.approx((20, 20), abs=0.05)
+    size_mm = [1000 * np.linalg.norm(hand.keypoints_m - hand.keypoints_m[0], axis=1).mean() for hand in perfect]
+    assert found.mpjpe_turned_mm == pytest.approx(0.2 * np.mean(size_mm), rel=1e-4)
+    assert found.mpjpe_turned_sized_mm == pytest.approx(0, abs=1e-3)
+    assert found.mpjpe_mm > found.mpjpe_turned_mm
 
 
 def test_a_shift_does_not_count_where_the_wrist_is_the_origin(card_of, perfect):
@@ -276,11 +300,26 @@ def test_the_command_prints_the_same_for_a_checkpoint_and_its_onnx_file(small_mo
     assert main(["evaluate", *models, "--data", str(rendered_hands)]) == 0
     text = capsys.readouterr().out
     assert f"32 crops of {rendered_hands}" in text
-    assert f"| | final | {small_model.checkpoint} |" in text
-    of_onnx, of_checkpoint = columns(text)
+    inner = "prior-net inside"
+    assert f"| | final | final: {inner} | {small_model.checkpoint} | {small_model.checkpoint}: {inner} |" in text
+    of_onnx, inside_onnx, of_checkpoint, inside_checkpoint = columns(text)
     assert len(of_onnx) == len(CARD_ROWS)
     np.testing.assert_allclose(of_onnx, of_checkpoint, atol=0.11)
+    np.testing.assert_allclose(inside_onnx, inside_checkpoint, atol=0.11)
     assert of_onnx[0] > 1
+    assert abs(of_onnx[4] - inside_onnx[4]) > 1, "AMVUR's random layers displace the prior-net's mesh"
+
+
+@torch.no_grad()
+def test_the_prior_net_inside_answers_with_its_own_mesh_and_the_same_camera(small_model, shards, template):
+    images = shards[0].images[:2]
+    model, _, _ = load_checkpoint(small_model.checkpoint, template)
+    output = model.eval()(image_batch(images))
+    for path in (small_model.checkpoint, small_model.onnx):
+        for row, hand in enumerate(inner_prior(path, template)(images)):
+            np.testing.assert_allclose(100 * hand.vertices_m, output.prior.vertices_cm[row].numpy(), atol=2e-2)
+            np.testing.assert_allclose(hand.rotation, output.camera.rotation[row].numpy(), atol=2e-3)
+    assert inner_prior(model_file("prior", MODELS), template) is None
 
 
 def test_both_predictors_agree_on_a_crop(small_model, shards, template):

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ from handviz.core.records import CROP_SIZE, Detection, HandCrop
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, ExportModel, export_onnx
 from handviz.models.amvur.from_onnx import NOT_IN_FILE, read_onnx
-from handviz.models.amvur.model import VARIANTS, ModelConfig, build_model
+from handviz.models.amvur.model import PLAIN_FORM, VARIANTS, ModelConfig, build_model
 from handviz.models.reconstructor import OnnxReconstructor
 from tests.errors import raises
 
@@ -31,11 +32,14 @@ def test_a_shipped_file_becomes_the_module_that_answers_as_the_program_does(vari
     assert exported.config.variant == variant
     assert np.abs(found.vertices_m[0].numpy() - hand.vertices_m).max() < 1e-6
     assert np.abs(found.vertex_std_m[0].numpy() - hand.vertex_std_m).max() < 1e-6
+    assert (found.hand_probability, hand.hand_probability) == (None, 1.0), "files of before have no presence head"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [{}, {"variant": "amvur"}])
-def test_every_weight_comes_back(change: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change", [dict(PLAIN_FORM), {"variant": "amvur"}, {"blocks": 2}, {"heads": 2, "conditioning": "rest"}]
+)
+def test_every_weight_comes_back(change: dict[str, Any], tmp_path: Path) -> None:
     template, config = load_open_hand(), replace(SMALL, **change)
     torch.manual_seed(1)
     model = build_model(config, template)
@@ -46,7 +50,7 @@ def test_every_weight_comes_back(change: dict[str, str], tmp_path: Path) -> None
     export_onnx(model, config, template, path, ExportMetadata("abc", 7, CalibrationMetadata(0.9, 1.5, 2.0)))
     found = read_onnx(path, template)
     assert found.metadata == ExportMetadata("abc", 7, CalibrationMetadata(0.9, 1.5, 2.0))
-    assert found.config.variant == config.variant
+    assert found.config == config
     for name, value in found.model.state_dict().items():
         if name not in NOT_IN_FILE:
             torch.testing.assert_close(value, model.state_dict()[name], rtol=0, atol=1e-5, msg=name)

@@ -90,7 +90,7 @@ def repeated(output: ModelOutput, truth: Truth, count: int) -> tuple[ModelOutput
 
 def as_final(output: ModelOutput, truth: Truth, regressor: Tensor, **changes: object) -> dict[str, Tensor]:
     """Return the supervised terms of ``final`` with some fields of the default config changed."""
-    return supervised_terms(output, truth, regressor, replace(LossConfig(), **changes), generator())  # type: ignore[arg-type]
+    return supervised_terms(output, truth, regressor, replace(LossConfig(), **changes), generator=generator())  # type: ignore[arg-type]
 
 
 # The default form is that of the shipped training.
@@ -126,9 +126,9 @@ def test_the_default_losses_are_those_of_the_shipped_training(
 ) -> None:
     alone = output._replace(prior=output.prior._replace(vertices_cm=output.mean_cm))  # type: ignore[union-attr]
     found = {
-        "final": loss_terms("final")(output, truth, regressor, LossConfig(), None),
-        "prior": loss_terms("prior")(alone, truth, regressor, LossConfig(), None),
-        "l2": loss_terms("final")(output, truth, regressor, LossConfig(likelihood="l2"), None),
+        "final": loss_terms("final")(output, truth, regressor, LossConfig(), 1.0, None),
+        "prior": loss_terms("prior")(alone, truth, regressor, LossConfig(), 1.0, None),
+        "l2": loss_terms("final")(output, truth, regressor, LossConfig(likelihood="l2"), 1.0, None),
     }
     for form, terms in found.items():
         assert values(terms) == pytest.approx(SHIPPED[form], rel=1e-11), form
@@ -279,7 +279,7 @@ def test_squared_terms_are_sums_too(output: ModelOutput, truth: Truth, regressor
     assert output.prior is not None
     alone = output._replace(prior=output.prior._replace(vertices_cm=output.mean_cm))
     mean, total = (
-        loss_terms("prior")(alone, truth, regressor, LossConfig(reduction=kind), None) for kind in ("mean", "sum")
+        loss_terms("prior")(alone, truth, regressor, LossConfig(reduction=kind), 1.0, None) for kind in ("mean", "sum")
     )
     for name, count in (COORDINATES | {"deviation": 3 * VERTICES}).items():
         torch.testing.assert_close(total[name], count * mean[name])
@@ -343,7 +343,7 @@ def test_eq_4_is_the_camera_s_squares_alone(output: ModelOutput, truth: Truth, r
     true = torch.cat([six_d_from_rotation(truth.rotation), log_scale, truth.translation], dim=1)
     expected = (output.camera.mean - true).square().sum() / BATCH
     for terms in (loss_terms("final"), loss_terms("prior")):
-        found = terms(output, truth, regressor, config, None)["camera"]
+        found = terms(output, truth, regressor, config, 1.0, None)["camera"]
         torch.testing.assert_close(found, expected)
         (of_variance,) = torch.autograd.grad(found, output.camera.log_variance, retain_graph=True)
         assert not of_variance.any()
@@ -366,7 +366,7 @@ def test_a_draw_in_the_mean_s_place_costs_half_a_nat(
     config = LossConfig(image=1.0, vertex_correlation=rho, camera_variance=False)
     exact = supervised_terms(output, truth, regressor, config)
     many = repeated(output, truth, DRAWS)
-    drawn = supervised_terms(*many, regressor, replace(config, samples=2), generator())
+    drawn = supervised_terms(*many, regressor, replace(config, samples=2), generator=generator())
     for name in ("vertices", "keypoints", "image"):
         assert drawn[name].item() == pytest.approx(exact[name].item() + 0.5, abs=0.03), name
 
@@ -376,7 +376,7 @@ def test_the_distance_of_draws_is_the_folded_normal_s_mean_and_the_square_with_i
     output: ModelOutput, truth: Truth, regressor: Tensor
 ) -> None:
     config = LossConfig(image=1.0, samples=1, sample_loss="distance", vertex_correlation=0.6)
-    found = supervised_terms(*repeated(output, truth, 2 * DRAWS), regressor, config, generator())
+    found = supervised_terms(*repeated(output, truth, 2 * DRAWS), regressor, config, generator=generator())
     error, std = output.mean_cm - truth.vertices_cm, torch.exp(0.5 * output.log_variance)
     folded = std * math.sqrt(2 / math.pi) * torch.exp(-0.5 * (error / std).square())
     folded = folded + error * (1 - 2 * Normal(0.0, 1.0).cdf(-error / std))
@@ -396,7 +396,8 @@ def test_draws_are_the_generator_s_and_move_mean_and_variance(
     for kind in ("likelihood", "distance"):
         config = LossConfig(samples=2, sample_loss=kind)
         first, again, other = (
-            supervised_terms(output, truth, regressor, config, generator(seed))["vertices"] for seed in (1, 1, 2)
+            supervised_terms(output, truth, regressor, config, generator=generator(seed))["vertices"]
+            for seed in (1, 1, 2)
         )
         assert first.item() == again.item() != other.item()
         for gradient in torch.autograd.grad(first, (mean, spread)):
@@ -409,13 +410,13 @@ def test_draws_are_the_generator_s_and_move_mean_and_variance(
 def test_the_prior_net_alone_is_trained_by_squared_errors(output: ModelOutput, truth: Truth, regressor: Tensor) -> None:
     """Algorithm 5; AMVUR's variance has no part in it, and its likelihood is not that of ``final``."""
     spread = output.log_variance.requires_grad_()
-    squares = loss_terms("prior")(output, truth, regressor, LossConfig(), None)["vertices"]
+    squares = loss_terms("prior")(output, truth, regressor, LossConfig(), 1.0, None)["vertices"]
     torch.testing.assert_close(squares, (output.mean_cm - truth.vertices_cm).square().mean())
     assert not squares.requires_grad or torch.autograd.grad(squares, spread, allow_unused=True)[0] is None
     nll = -Normal(output.mean_cm, torch.exp(0.5 * spread)).log_prob(truth.vertices_cm).mean()
     variants: tuple[Variant, ...] = ("amvur", "final")
     for variant in variants:
-        found = loss_terms(variant)(output, truth, regressor, LossConfig(), None)["vertices"]
+        found = loss_terms(variant)(output, truth, regressor, LossConfig(), 1.0, None)["vertices"]
         torch.testing.assert_close(found, nll)
 
 
@@ -449,7 +450,7 @@ def test_trunk_and_heads_are_trained_together(variant: Variant, term: str, featu
         # By the prior-net's part of it alone.
         output = output._replace(mean_cm=output.mean_cm.detach(), log_variance=output.log_variance.detach())
     regressor = torch.from_numpy(template.keypoint_regressor.copy())
-    found = loss_terms(variant)(output, truth, regressor, LossConfig(), None)[term]
+    found = loss_terms(variant)(output, truth, regressor, LossConfig(), 1.0, None)[term]
     trunk = [*model.backbone.last_depthwise.parameters(), *model.features.parameters()]
     gradients = torch.autograd.grad(found, trunk, allow_unused=True)
     assert any(gradient is not None and gradient.any() for gradient in gradients[:1]), "backbone"

@@ -77,9 +77,9 @@ def test_the_beta_likelihood_weighs_every_coordinate_by_its_variance(beta: float
 def test_the_likelihood_starts_at_its_step() -> None:
     output, truth = answer(small_model()), hands(*[True] * BATCH)
     early = LossConfig(likelihood_from=0.7)
-    before = supervised_terms(output, truth, REGRESSOR, early, progress=0.699)
-    after = supervised_terms(output, truth, REGRESSOR, early, progress=0.7)
-    plain = supervised_terms(output, truth, REGRESSOR, LossConfig(), progress=0.0)
+    before = supervised_terms(output, truth, REGRESSOR, early, 0.699)
+    after = supervised_terms(output, truth, REGRESSOR, early, 0.7)
+    plain = supervised_terms(output, truth, REGRESSOR, LossConfig(), 0.0)
     assert {name: term.item() for name, term in after.items()} == {name: term.item() for name, term in plain.items()}
     differing = {name for name in before if before[name].item() != after[name].item()}
     assert differing == {"vertices", "keypoints", "image"}
@@ -92,8 +92,7 @@ def test_before_the_likelihood_no_mean_learns_from_a_variance() -> None:
         model = small_model(variant="amvur")
         output = answer(model)
         output = output._replace(log_variance=output.log_variance + shift)
-        config, truth = LossConfig(likelihood_from=1.0), hands(*[True] * BATCH)
-        terms = supervised_terms(output, truth, REGRESSOR, config, progress=0.0)
+        terms = supervised_terms(output, hands(*[True] * BATCH), REGRESSOR, LossConfig(likelihood_from=1.0), 0.0)
         of_mean = [*model.heads.amvur.mean.parameters(), *model.heads.camera.correction.parameters()]
         found.append(gradients(terms["vertices"] + terms["keypoints"] + terms["image"], *of_mean))
     for one, other in zip(*found, strict=True):
@@ -110,7 +109,7 @@ def test_terms_are_of_crops_with_a_hand_alone(variant: str) -> None:
     terms = loss_terms(variant)
 
     def of(output: ModelOutput, truth: Truth) -> dict[str, torch.Tensor]:
-        return terms(output, truth, REGRESSOR, config, None, 0.0)
+        return terms(output, truth, REGRESSOR, config, 0.0)
 
     found = terms_of_hands(of, output, broken, REGRESSOR)
     chosen = answer(small_model(variant=variant))
@@ -134,7 +133,7 @@ def test_a_batch_without_any_hand_costs_nothing_and_pushes_nothing(variant: str)
     truth.vertices_cm.fill_(torch.nan)
 
     def of(output: ModelOutput, truth: Truth) -> dict[str, torch.Tensor]:
-        return loss_terms(variant)(output, truth, REGRESSOR, config, None, 0.0)
+        return loss_terms(variant)(output, truth, REGRESSOR, config, 0.0)
 
     terms = terms_of_hands(of, output, truth, REGRESSOR)
     usual = of(output, hands(*[True] * BATCH))

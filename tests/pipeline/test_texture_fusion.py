@@ -11,12 +11,13 @@ import torch
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import TEXTURE_NAME
-from handviz.core.records import Detection, Frame, HandCrop
+from handviz.core.records import CROP_SIZE, Detection, Frame, HandCrop
 from handviz.data.synthetic import generator
 from handviz.data.synthetic.dataset import read_shard
 from handviz.detection.crop import crop_hand, points_in_crop
 from handviz.models.reconstructor import OnnxReconstructor
 from handviz.models.texture.network import Copying, TextureConfig, TextureNet, TextureOutput, sampled
+from handviz.models.texture.rasterise import NOTHING
 from handviz.models.texture.training import TextureLoss, at_pixels, texture_terms
 from handviz.models.texture.training_samples import load_texture_samples, mesh_points, missed
 from handviz.pipeline import pipeline as pipeline_module
@@ -125,7 +126,7 @@ def test_meshes_miss_by_as_much_as_said_and_the_same_every_time(template):
     assert 0.01 < np.sqrt((first[..., :2] ** 2).mean()) < 0.04
 
 
-def test_pixels_lie_in_their_triangles_on_the_hand(samples, batch, template):
+def test_pixels_lie_in_their_triangles_on_the_hand(texture_hands, batch, template):
     faces = torch.tensor(template.faces).long()
     drawn, image, is_there = at_pixels(batch.points, batch, faces)
     place = torch.stack([batch.pixel % 224, batch.pixel // 224], 2) + 0.5
@@ -133,6 +134,10 @@ def test_pixels_lie_in_their_triangles_on_the_hand(samples, batch, template):
     torch.testing.assert_close(drawn[..., :2][is_there], (place / 112 - 1)[is_there], atol=2e-3, rtol=0)
     rows = torch.arange(16)[:, None]
     torch.testing.assert_close(image, batch.image[rows, :, batch.pixel // 224, batch.pixel % 224])
+    with np.load(generator.images_file(texture_hands, 0)) as columns:
+        mask = np.unpackbits(columns["mask_bits"], axis=1)[:, : 224 * 224].astype(bool)
+    assert mask[rows, batch.pixel][batch.triangle >= 0].all(), "nothing in front of the hand, no background"
+    assert not mask.all(1).any()
     assert (batch.seen <= batch.is_open).all()
     assert 0.05 < batch.seen.mean() < 0.6
 
@@ -150,17 +155,44 @@ def test_hands_rendered_before_vertices_had_colours_are_refused(texture_hands, t
 # The loss.
 
 
+def known_output(batch, shift=0.0):
+    """Return the true colours, brighter by ``shift``, and the true visibility."""
+    return TextureOutput(batch.lit + shift, batch.even + shift, (batch.seen * 2 - 1) * 9)
+
+
+def photometric(output, batch, faces):
+    return texture_terms(output, batch, faces, TextureLoss())["photometric"].item()
+
+
+def with_fewer_pixels(batch, count):
+    """Return the batch as of hands that cover only so many pixels: the rest of the list names none."""
+    few = torch.arange(batch.pixel.shape[1]) < count
+    return batch._replace(
+        pixel=torch.where(few, batch.pixel, 0), triangle=torch.where(few, batch.triangle, NOTHING)
+    )  # fmt: skip
+
+
 def test_true_colours_cost_least_and_only_seen_pixels_count(batch, template):
     faces = torch.tensor(template.faces).long()
-    logits = (batch.seen * 2 - 1) * 9
-    terms = {}
-    for name, shift in (("true", 0.0), ("brighter", 0.1)):
-        output = TextureOutput(batch.lit + shift, batch.even + shift, logits)
-        terms[name] = texture_terms(output, batch, faces, TextureLoss())
+    terms = {
+        name: texture_terms(known_output(batch, shift), batch, faces, TextureLoss())
+        for name, shift in (("true", 0.0), ("brighter", 0.1), ("darker", -0.1))
+    }
     assert terms["true"]["lit_hidden"] == terms["true"]["even"] == 0
     assert terms["true"]["seen"] < 1e-3
-    assert terms["brighter"]["lit_hidden"] == pytest.approx(TextureLoss().lit_hidden * (0.1 + 10 * 0.01), abs=1e-4)
-    assert terms["true"]["photometric"] < terms["brighter"]["photometric"]
+    for name in ("brighter", "darker"):
+        assert terms[name]["lit_hidden"] == pytest.approx(TextureLoss().lit_hidden * (0.1 + 10 * 0.01), abs=1e-4)
+        assert terms["true"]["photometric"] < terms[name]["photometric"]
+    # Pixels that the mask leaves out change nothing, whatever is there: those that no list names, and the first
+    # pixel, which the rest of a short list names together with no triangle.
+    few, output = with_fewer_pixels(batch, 20), known_output(batch, 0.1)
+    listed = torch.zeros(len(few.image), CROP_SIZE**2, dtype=torch.bool)
+    listed.scatter_(1, few.pixel[:, :20], few.triangle[:, :20] >= 0)
+    assert not listed[:, 0].any()
+    painted = torch.where(listed.view(-1, 1, CROP_SIZE, CROP_SIZE), few.image, 1 - few.image)
+    wanted = photometric(output, few, faces)
+    assert photometric(output, few._replace(image=painted), faces) == wanted
+    assert photometric(output, few._replace(image=1 - few.image), faces) != pytest.approx(wanted, rel=0.01)
 
 
 # The file.

@@ -4,13 +4,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from handviz.core.errors import ErrorCode
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.models.amvur.training_cache import load_cached
-from handviz.training.samples import load_images, needed_shards
+from handviz.models.truth import Truth
+from handviz.training.samples import joined_truth, load_images, needed_shards, take, to_device, truth_from_labels
 from tests.errors import raises
 
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, feature_width=16, feature_layers=1)
@@ -48,3 +51,30 @@ def test_images_stop_at_the_limit_too(uncached):
     assert len(load_images((uncached,), load_open_hand(), 16)) == 16
     with raises(ErrorCode.FILE_DAMAGED, match="shard_00001_pictures"):
         load_images((uncached,), load_open_hand(), 17)
+
+
+def test_vertices_of_the_labels_are_the_truth_and_else_those_of_pose_and_shape(rendered_hands):
+    template = load_open_hand()
+    _, (first, second) = needed_shards((rendered_hands,), None)
+    plain = joined_truth([dict(first), dict(second)], 20, template)
+    own = np.random.default_rng(0).normal(size=(16, template.vertex_count, 3)).astype(np.float32)
+    is_hand = np.arange(16) % 2 == 0
+    found = joined_truth([dict(first), dict(second) | {"vertices": own, "is_hand": is_hand}], 20, template)
+    torch.testing.assert_close(found.vertices_cm[:16], plain.vertices_cm[:16])
+    np.testing.assert_allclose(found.vertices_cm[16:].numpy(), 100 * own[:4], rtol=1e-6)
+    assert found.is_hand.tolist() == [True] * 16 + is_hand[:4].tolist()
+    assert plain.is_hand.dtype == torch.bool
+    assert plain.is_hand.all()
+    torch.testing.assert_close(found.rotation, plain.rotation)
+    alone = truth_from_labels(dict(second) | {"vertices": own, "is_hand": is_hand}, template)
+    assert alone.is_hand.tolist() == is_hand.tolist()
+
+
+def test_rows_and_copies_keep_which_crops_show_a_hand():
+    known = torch.tensor([True, False, True])
+    truth = Truth(
+        torch.zeros(3, 1, 3), torch.zeros(3, 21, 2), torch.zeros(3, 3, 3), torch.ones(3), torch.zeros(3, 2), known
+    )
+    assert take(truth, torch.tensor([1, 2])).is_hand.tolist() == [False, True]
+    assert to_device(truth, torch.device("cpu")).is_hand.tolist() == known.tolist()
+    assert take(replace(truth, is_hand=None), torch.tensor([0])).is_hand.tolist() == [True]

@@ -1,16 +1,27 @@
-"""Training of the texture net: it learns, resumes, starts from other weights and says what it lacks."""
+"""Training of the texture net: it learns, resumes, starts from other weights, takes meshes and says what it lacks."""
 
 import dataclasses
+import shutil
 
+import numpy as np
 import pytest
 import torch
 
 from handviz.core.errors import ErrorCode
+from handviz.data.synthetic.dataset import read_shard
 from handviz.models.texture.network import TextureConfig
-from handviz.models.texture.training import TextureLoss, TextureTask, TextureTrainConfig, load_texture_checkpoint
+from handviz.models.texture.training import (
+    TextureLoss,
+    TextureTask,
+    TextureTrainConfig,
+    at_pixels,
+    load_texture_checkpoint,
+)
+from handviz.models.texture.training_samples import MeshSource, load_texture_samples, prepared_file
 from handviz.training.trainer import Run
 from tests.errors import raises
 from tests.small_trainings import assert_same
+from tests.tiny_network import constant_hand, write_network
 
 pytestmark = pytest.mark.slow
 
@@ -86,3 +97,70 @@ def test_what_is_watched_is_signal_to_noise_of_pixels_and_vertices(config, templ
 def test_too_few_samples_are_said(config, template):
     with raises(ErrorCode.EMPTY_INPUT):
         texture_run(dataclasses.replace(config, batch_size=9), template)
+
+
+# Meshes of a trained model.
+
+
+@pytest.fixture
+def hands(rendered_hands, tmp_path):
+    """Return a copy of the rendered hands, beside whose images meshes may be prepared."""
+    return shutil.copytree(rendered_hands, tmp_path / "hands")
+
+
+def test_meshes_are_those_of_the_model_that_is_named(hands, template, tmp_path):
+    """The model says the same hand for every crop, so that its mesh is known."""
+    hand = constant_hand()
+    model = write_network(tmp_path / "final.onnx", hand=hand)
+    samples = load_texture_samples((hands,), template, 16, model)
+    wanted = hand["scale"] * hand["vertices_m"] @ hand["rotation"].T
+    wanted[:, :2] += hand["translation"]
+    points = samples.columns["points"].astype(np.float64)
+    np.testing.assert_allclose(points, np.broadcast_to(wanted, points.shape), atol=2e-3)
+    batch = samples.batch(torch.arange(16))
+    assert (batch.seen <= batch.is_open).all()
+    drawn, _, is_there = at_pixels(batch.points, batch, torch.tensor(template.faces).long())
+    place = torch.stack([batch.pixel % 224, batch.pixel // 224], 2) + 0.5
+    torch.testing.assert_close(drawn[..., :2][is_there], (place / 112 - 1)[is_there], atol=2e-3, rtol=0)
+
+
+def test_what_was_prepared_with_other_meshes_is_not_taken(hands, template, tmp_path):
+    first, second = (
+        write_network(tmp_path / f"{number}.onnx", hand=constant_hand() | {"scale": np.array(scale)})
+        for number, scale in enumerate((8.0, 9.0))
+    )
+    sources = [None, *(MeshSource.load(path, template) for path in (first, second))]
+    assert len({prepared_file(hands, 0, template, source) for source in sources}) == 3
+    small, large = (load_texture_samples((hands,), template, 4, path) for path in (first, second))
+    ratio = np.ptp(large.columns["points"][0, :, 0]) / np.ptp(small.columns["points"][0, :, 0])
+    assert ratio == pytest.approx(9 / 8, rel=1e-2)
+
+
+def test_a_checkpoint_and_its_file_give_the_same_meshes(small_model, rendered_hands, template):
+    images = read_shard(rendered_hands, 0).images[:3]
+    one, other = (MeshSource.load(path, template).points(images) for path in small_model)
+    assert one.shape == (3, 778, 3)
+    np.testing.assert_allclose(one, other, atol=2e-3)
+
+
+def test_a_model_that_does_not_fit_is_refused(template, tmp_path):
+    with raises(ErrorCode.MODEL_MISMATCH, match="112"):
+        MeshSource.load(write_network(tmp_path / "small.onnx", size_px=112), template)
+    with raises(ErrorCode.MODEL_MISSING):
+        MeshSource.load(tmp_path / "none.onnx", template)
+    with raises(ErrorCode.FILE_MISSING):
+        MeshSource.load(tmp_path, template)
+
+
+def test_a_run_takes_the_meshes_and_goes_on_with_the_same(config, hands, template, tmp_path):
+    first, second = (write_network(tmp_path / f"{number}.onnx") for number in range(2))
+    config = dataclasses.replace(config, data=(hands,), validation=hands, meshes=first)
+    run = texture_run(config, template)
+    wanted = load_texture_samples((hands,), template, 1, first).columns["points"]
+    for samples in (run.task.samples, run.task.validation):
+        np.testing.assert_array_equal(samples.columns["points"], np.broadcast_to(wanted, (len(samples), 778, 3)))
+    losses(run, 1)
+    run.save()
+    for other in (second, None):
+        with raises(ErrorCode.FOLDER_TAKEN, match="meshes"):
+            texture_run(dataclasses.replace(config, meshes=other), template).resume()

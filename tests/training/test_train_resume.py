@@ -28,6 +28,24 @@ def test_going_on_is_the_straight_run_to_the_bit(config, template):
         assert_same(one, other)
 
 
+def test_going_on_is_the_straight_run_where_the_likelihood_comes_later(config, template):
+    """The schedule depends on the step: squares until the third of four steps, before and after the stop."""
+    config = replace(config, loss=replace(config.loss, likelihood_from=0.7, beta=0.5, rotation=1.0))
+    straight = amvur_run(config, template)
+    losses = run_steps(straight)
+    stopped = amvur_run(replace(config, run=config.run / "resumed"), template)
+    first = run_steps(stopped, 2)
+    stopped.save()
+    resumed = amvur_run(stopped.task.config, template)
+    resumed.resume()
+    assert first + run_steps(resumed) == losses
+    assert_same(resumed.task.network.state_dict(), straight.task.network.state_dict())
+    plain = amvur_run(
+        replace(config, run=config.run / "plain", loss=replace(config.loss, likelihood_from=0.0)), template
+    )
+    assert run_steps(plain, 1) != losses[:1]
+
+
 def test_going_on_in_the_middle_of_an_epoch_takes_the_other_samples(config, template):
     trainer = amvur_run(config, template)
     whole = list(trainer.batches())

@@ -1,5 +1,7 @@
 """Landmarks whose errors are made as large as on photographs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -87,3 +89,14 @@ def test_only_the_fraction_is_moved_and_the_seed_decides(truth, regressor):
     assert torch.equal(moved(1), moved(1))
     assert not torch.equal(moved(1), moved(2))
     assert torch.equal(moved(1)[:, 2 * NUMBERS :], predicted[:, 2 * NUMBERS :])
+
+
+def test_landmarks_of_a_crop_without_a_hand_stay_as_they_are(truth, regressor):
+    landmarks = landmarks_with_error(truth, regressor, 0.1)
+    known = torch.arange(COUNT) % 2 == 0
+    whole = true_landmarks(landmarks, truth, regressor)
+    found = true_landmarks(landmarks, replace(truth, is_hand=known), regressor)
+    torch.testing.assert_close(found.landmarks[~known], landmarks[~known], rtol=0, atol=0)
+    assert (found.error_mm[~known] == 0).all()
+    torch.testing.assert_close(found.landmarks[known], whole.landmarks[known])
+    torch.testing.assert_close(found.error_mm[known], whole.error_mm[known])

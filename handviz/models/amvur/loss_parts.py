@@ -24,6 +24,11 @@ SMALLEST_CM2 = 1e-8
 """Under the root, whose slope at zero is infinite."""
 
 
+def reduced_by(reduction: str, values: Tensor) -> Tensor:
+    """Return the mean of the numbers (B, ...) of a batch, or the mean over crops of each crop's "sum"."""
+    return values.mean() if reduction == "mean" else values.flatten(1).sum(dim=1).mean()
+
+
 @dataclass(frozen=True)
 class Fit:
     """How a Gaussian is fitted to the truth at one step of a training."""
@@ -32,29 +37,25 @@ class Fit:
     """Train the mean by squared errors and the variance alone by the likelihood."""
     beta: float = 0.0
     """Exponent of the beta-likelihood: every coordinate's likelihood times its own variance (cm²) to this power."""
+    reduction: str = "mean"
+    """Over the coordinates of a crop: "mean" or "sum"."""
 
     def term(
-        self,
-        true: Tensor,
-        found: Gaussian,
-        fixed: Gaussian,
-        *,
-        of_squares: float = 1.0,
-        unit_cm: float = 1.0,
-        reduce: Callable[[Tensor], Tensor] = torch.mean,
+        self, true: Tensor, found: Gaussian, fixed: Gaussian, *, of_squares: float = 1.0, unit_cm: float = 1.0
     ) -> Tensor:
-        """Return the mean of the terms of all coordinates, or what ``reduce`` makes of them (B, ...).
+        """Return the terms of all coordinates, reduced.
 
         ``fixed``: the same Gaussian as a function of the variances alone; ``of_squares``: weight of squared errors;
         ``unit_cm``: centimetres in a unit of the coordinates.
         """
         if self.squares_first:
-            return of_squares * reduce((found.mean - true).square()) + reduce(gaussian_nll(true, *fixed))
+            squares = of_squares * reduced_by(self.reduction, (found.mean - true).square())
+            return squares + reduced_by(self.reduction, gaussian_nll(true, *fixed))
         likelihood = gaussian_nll(true, *found)
         if self.beta:
             log_variance_cm2 = found.log_variance.detach() + 2 * math.log(unit_cm)
             likelihood = likelihood * torch.exp(self.beta * log_variance_cm2)
-        return reduce(likelihood)
+        return reduced_by(self.reduction, likelihood)
 
 
 def fixed_mean(found: Gaussian) -> Gaussian:

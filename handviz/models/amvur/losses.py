@@ -6,7 +6,6 @@ A term is the mean over its coordinates or, as printed, their sum (``LossConfig.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from typing import Annotated
 
 import torch
@@ -22,7 +21,7 @@ from handviz.core.gaussian import (
     keypoints_from_vertices,
     sample_correlated,
 )
-from handviz.models.amvur.loss_parts import Fit, fixed_camera, fixed_mean, presence_error, rotation_error
+from handviz.models.amvur.loss_parts import Fit, fixed_camera, fixed_mean, presence_error, reduced_by, rotation_error
 from handviz.models.amvur.model import ModelOutput, Variant
 from handviz.models.amvur.network import CameraOutput, camera_vector
 from handviz.models.truth import Truth, in_crop
@@ -111,7 +110,7 @@ class LossConfig:
     keypoints: float = 1.0
     image: Annotated[float, Option("image-weight")] = 0.5
     """Of the 2D keypoints."""
-    camera: float = 2.0
+    camera: Annotated[float, Option("camera-weight")] = 2.0
     kl: float = 0.1
     """Of KL(AMVUR || prior-net) in ``final``; at 1 every variance goes halfway to 1 cm² (docs/research/method.md)."""
     kl_vertices: float = 1.0
@@ -128,12 +127,20 @@ class LossConfig:
     crop: float = 1.5
     """Distance of vertices in the crop, depth included: ours. It leaves out the absolute size, which one image does not
     determine and which makes most of the canonical error."""
-    joints: float = 1.0
+    joints: Annotated[float, Option("joints-weight")] = 1.0
     """Distance of the joints that the "joints" features predict in the crop: ours."""
     vertex_correlation: float = 0.95
     """Assumed between errors of the vertices that a keypoint is computed from (0: independent, as in the paper)."""
     likelihood: Annotated[str, Option(choices=LIKELIHOODS)] = "gaussian"
     """Of AMVUR: "l2" trains the mean alone, by squared errors (supplement, Table 3)."""
+    likelihood_from: float = 0.0
+    """Fraction of the steps in which squared errors train AMVUR's means, the likelihood their variances alone: ours."""
+    beta: float = 0.0
+    """Exponent of the beta-likelihood (Seitzer et al. 2022), from 0, the paper's likelihood, to 1: ours."""
+    rotation: Annotated[float, Option("rotation-weight")] = 0.0
+    """Of the distance by which the camera's rotation displaces the true palm, cm: ours."""
+    presence: Annotated[float, Option("presence-weight")] = 0.5
+    """Of the cross-entropy of the hand's probability, in models that predict it: ours."""
     reduction: str = "mean"
     """Of a term over the coordinates of a crop: "mean", or the paper's "sum", in which 2,334 of vertices stand against
     42 of 2D joints. Our own terms ``crop`` and ``joints`` are means either way."""
@@ -147,14 +154,6 @@ class LossConfig:
     sample_loss: str = "likelihood"
     """Of the draws: "likelihood", a draw in the mean's place; "distance", absolute errors of drawn vertices and squared
     errors of drawn joints in place of the likelihood."""
-    likelihood_from: float = 0.0
-    """Fraction of the steps in which squared errors train AMVUR's means, the likelihood their variances alone: ours."""
-    beta: float = 0.0
-    """Exponent of the beta-likelihood (Seitzer et al. 2022), from 0, the paper's likelihood, to 1: ours."""
-    rotation: Annotated[float, Option("rotation-weight")] = 0.0
-    """Of the distance by which the camera's rotation displaces the true palm, cm: ours."""
-    presence: Annotated[float, Option("presence-weight")] = 0.5
-    """Of the cross-entropy of the hand's probability, in models that predict it: ours."""
     weak: Annotated[WeakWeights, Option(metavar="NAME=VALUE ...", read=weights_from, words="*")] = field(
         default_factory=WeakWeights
     )
@@ -163,16 +162,13 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         self._check_names()
-        self._check_ranges()
+        if self.samples < 0:
+            raise HandvizError("loss samples must be 0 or more", ErrorCode.BAD_VALUE)
         if self.samples and self.likelihood == "l2":
             raise HandvizError(
                 'loss samples draw from a Gaussian, which likelihood "l2" does not have: leave one of them out',
                 ErrorCode.OPTION_CONFLICT,
             )
-
-    def _check_ranges(self) -> None:
-        if self.samples < 0:
-            raise HandvizError("loss samples must be 0 or more", ErrorCode.BAD_VALUE)
         for name in ("likelihood_from", "beta"):
             if not 0 <= getattr(self, name) <= 1:
                 raise HandvizError(f"loss {name} is {getattr(self, name)}, it must lie in [0, 1]", ErrorCode.BAD_VALUE)
@@ -184,7 +180,7 @@ class LossConfig:
 
     def fit_at(self, progress: float) -> Fit:
         """Return how Gaussians are fitted after this fraction, 0 to 1, of a training's steps."""
-        return Fit(progress < self.likelihood_from, self.beta)
+        return Fit(progress < self.likelihood_from, self.beta, self.reduction)
 
     def _check_names(self) -> None:
         for name, allowed in (
@@ -196,14 +192,14 @@ class LossConfig:
                 raise HandvizError(f"loss {name} is {value!r}; there are {', '.join(allowed)}", ErrorCode.UNKNOWN_NAME)
 
 
-LossTerms = Callable[[ModelOutput, Truth, Tensor, LossConfig, torch.Generator | None, float], dict[str, Tensor]]
-"""(output, truth, regressor (21, V), config, generator of draws, fraction of the steps taken) -> every weighted term by
+LossTerms = Callable[[ModelOutput, Truth, Tensor, LossConfig, float, torch.Generator | None], dict[str, Tensor]]
+"""(output, truth, regressor (21, V), config, fraction of the steps taken, generator of draws) -> every weighted term by
 name."""
 
 
 def reduced(values: Tensor, config: LossConfig) -> Tensor:
     """Return a term of the numbers (B, ...) of a batch: their mean, or the mean over crops of each crop's sum."""
-    return values.mean() if config.reduction == "mean" else values.flatten(1).sum(dim=1).mean()
+    return reduced_by(config.reduction, values)
 
 
 def image_gaussian(keypoints: Gaussian, camera: CameraOutput) -> Gaussian:
@@ -252,11 +248,13 @@ def supervised_terms(
     truth: Truth,
     regressor: Tensor,
     config: LossConfig,
-    generator: torch.Generator | None = None,
     progress: float = 1.0,
+    generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """Return every weighted term by name; ``regressor`` (21, V); ``generator``, on the device of ``output``, draws
-    samples; ``progress``: fraction of the steps taken."""
+    """Return every weighted term by name; ``regressor`` (21, V).
+
+    ``progress``: fraction of the steps taken; ``generator``, on the device of ``output``, draws samples.
+    """
     if config.likelihood == "l2":
         return l2_terms(output, truth, regressor, config)
     true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
@@ -275,19 +273,18 @@ def supervised_terms(
 def likelihood_terms(
     output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig, fit: Fit
 ) -> dict[str, Tensor]:
-    """Return the likelihoods of vertices, 3D joints and 2D joints (eqs. 3, 5, 6, first terms), or squares first."""
-    camera, term = output.camera, partial(fit.term, reduce=partial(reduced, config=config))
-    vertices = Gaussian(output.mean_cm, output.log_variance)
+    """Return the likelihoods of vertices, 3D joints and 2D joints (eqs. 3, 5, 6, first terms)."""
+    vertices, camera = Gaussian(output.mean_cm, output.log_variance), output.camera
     keypoints = keypoints_from_vertices(*vertices, regressor, config.vertex_correlation)
     image = seen_gaussian(keypoints, camera, config)
     fixed_image = seen_gaussian(fixed_mean(keypoints), fixed_camera(camera), config)
-    true_keypoints = regressor @ truth.vertices_cm
-    of_image = term(
+    of_image = fit.term(
         truth.keypoints_crop, image, fixed_image, of_squares=IMAGE_SQUARES, unit_cm=CENTIMETRES_PER_HALF_SIDE
     )
+    true_keypoints = regressor @ truth.vertices_cm
     return {
-        "vertices": config.vertices * term(truth.vertices_cm, vertices, fixed_mean(vertices)),
-        "keypoints": config.keypoints * term(true_keypoints, keypoints, fixed_mean(keypoints)),
+        "vertices": config.vertices * fit.term(truth.vertices_cm, vertices, fixed_mean(vertices)),
+        "keypoints": config.keypoints * fit.term(true_keypoints, keypoints, fixed_mean(keypoints)),
         "image": config.image * of_image,
     }
 
@@ -304,11 +301,15 @@ def sampled_terms(
 
     A draw in the mean's place adds half a nat a coordinate to the likelihood, and noise to its gradient.
     """
-    terms_of = partial(likelihood_terms, fit=fit) if config.sample_loss == "likelihood" else distance_terms
     draws = []
     for _ in range(config.samples):
         drawn = sample_correlated(output.mean_cm, output.log_variance, config.vertex_correlation, generator)
-        draws.append(terms_of(output._replace(mean_cm=drawn), truth, regressor, config))
+        of_draw = output._replace(mean_cm=drawn)
+        draws.append(
+            likelihood_terms(of_draw, truth, regressor, config, fit)
+            if config.sample_loss == "likelihood"
+            else distance_terms(of_draw, truth, regressor, config)
+        )
     return {name: torch.stack([terms[name] for terms in draws]).mean() for name in draws[0]}
 
 
@@ -376,12 +377,13 @@ def squared_terms(
     truth: Truth,
     regressor: Tensor,
     config: LossConfig,
-    generator: torch.Generator | None = None,
     progress: float = 1.0,
+    generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
     """Return the terms of Algorithm 5 (prior-net alone): squared errors, and the fit of the one standard deviation.
 
-    Nothing is drawn, and nothing changes during training: ``generator`` and ``progress`` are there for ``LossTerms``.
+    Nothing is drawn and nothing changes with the steps: ``progress`` and ``generator`` are there for the signature of
+    ``LossTerms``.
     """
     of_image = image_squares(output, truth, regressor, config)
     true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
@@ -411,6 +413,13 @@ def l2_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossC
     return terms
 
 
+def presence_terms(output: ModelOutput, truth: Truth, config: LossConfig) -> dict[str, Tensor]:
+    """Return the term of the presence head, of all crops; none for a model without it."""
+    if output.hand_logit is None or not config.presence:
+        return {}
+    return {"presence": config.presence * presence_error(output.hand_logit, truth)}
+
+
 def _distance(output: ModelOutput, regressor: Tensor, config: LossConfig) -> Tensor:
     """Return the squared distances of AMVUR's mean from the prior-net's mesh in the weights of the divergences."""
     assert output.prior is not None
@@ -422,13 +431,6 @@ def _distance(output: ModelOutput, regressor: Tensor, config: LossConfig) -> Ten
         mine, priors = (image_points(mesh, output.camera, regressor) for mesh in meshes)
         total = total + config.kl_image * IMAGE_SQUARES * reduced((mine - priors).square(), config)
     return total
-
-
-def presence_terms(output: ModelOutput, truth: Truth, config: LossConfig) -> dict[str, Tensor]:
-    """Return the term of the presence head, of all crops; none for a model without it."""
-    if output.hand_logit is None or not config.presence:
-        return {}
-    return {"presence": config.presence * presence_error(output.hand_logit, truth)}
 
 
 def loss_terms(variant: Variant) -> LossTerms:

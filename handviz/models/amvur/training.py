@@ -207,15 +207,15 @@ class AmvurTask(RunTask):
         config = self.config
         inputs, truth = self._batch(ids, step)
         output = self.parallel(inputs)
-        present = presence_terms(output, truth, config.loss)
         # Different draws in every step and process.
         seed = (config.seed * 1_000_037 + step) * self.processes.count + self.processes.rank
         generator = torch.Generator(self.regressor.device).manual_seed(seed)
+        present = presence_terms(output, truth, config.loss)
         if config.supervision == "full":
             terms, progress = loss_terms(config.model.variant), step / self.total_steps
 
             def supervised(output: ModelOutput, truth: Truth) -> dict[str, Tensor]:
-                return terms(output, truth, self.regressor, config.loss, generator, progress)
+                return terms(output, truth, self.regressor, config.loss, progress, generator)
 
             return terms_of_hands(supervised, output, truth, self.regressor) | present
         camera = None

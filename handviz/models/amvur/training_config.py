@@ -22,7 +22,10 @@ MODEL_OPTIONS = (
     *("variant", "backbone", "tokens", "conditioning", "features", "width"),
     *("embedding", "blocks", "feed_forward", "camera", "presence"),
 )
-LOSS_OPTIONS = ("image", "weak", "likelihood", "likelihood_from", "beta", "rotation", "presence")
+LOSS_OPTIONS = (
+    *("image", "weak", "likelihood", "likelihood_from", "beta"),
+    *("camera", "joints", "rotation", "presence"),
+)
 """Fields of the network's and the loss's configuration that are options."""
 
 

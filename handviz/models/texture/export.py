@@ -20,6 +20,7 @@ from handviz.models.onnx_file import (
     write_onnx,
 )
 from handviz.models.texture.network import TextureNet
+from handviz.models.texture.paper_form import PaperTextureNet
 
 OUTPUT_NAMES = ("vertex_rgb", "vertex_albedo", "vertex_visible")
 MAX_DIFFERENCE = 1e-3
@@ -29,7 +30,7 @@ MAX_DIFFERENCE = 1e-3
 class ExportTexture(nn.Module):
     """Image (B, 3, 224, 224), points (B, V, 3), open (B, V) -> the outputs of ``OUTPUT_NAMES``, all in [0, 1]."""
 
-    def __init__(self, network: TextureNet) -> None:
+    def __init__(self, network: TextureNet | PaperTextureNet) -> None:
         super().__init__()
         self.network = network
 
@@ -38,7 +39,9 @@ class ExportTexture(nn.Module):
         return found.rgb.clamp(0.0, 1.0), found.even.clamp(0.0, 1.0), torch.sigmoid(found.seen_logit)
 
 
-def export_texture(network: TextureNet, template: HandTemplate, path: Path, entries: dict[str, str]) -> float:
+def export_texture(
+    network: TextureNet | PaperTextureNet, template: HandTemplate, path: Path, entries: dict[str, str]
+) -> float:
     """Write the file and return the largest difference from PyTorch; HandvizError if it is above 1e-3.
 
     ``entries`` go into the file's metadata. Weights are rounded to float16, in place, which halves the file.

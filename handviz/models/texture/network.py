@@ -1,5 +1,5 @@
 """The texture net: colours of all vertices from the image at each projected vertex and from the rest of the hand
-(paper, section 3.4).
+(paper, section 3.4), in our form; the paper's is in ``paper_form.py``.
 
 As in the paper, every vertex samples a shallow map of the backbone (equation 11), is joined with a global feature and
 its position on the rest pose, and attends to the other vertices (equation 10). Ours: it also samples the image itself
@@ -12,16 +12,24 @@ rest.
 
 import itertools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from handviz.core.arguments import Option
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.units import DECIMETRES_PER_METRE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.network import TokenLinear, attention
 from handviz.models.backbones.mediapipe_hand import InvertedBottleneck, load_mediapipe_hand
+from handviz.models.backbones.registry import BACKBONES
+
+Form = Literal["ours", "paper"]
+FORMS: tuple[Form, ...] = get_args(Form)
+PAPER_WIDTH, PAPER_BACKBONE = 512, "resnet50"
+"""Width of AMVUR's attention in the supplement's Table 1, which states none for the texture's; the backbone of it."""
 
 STEM_CHANNELS = (24, 24, 40)
 """Channels of MediaPipe's maps at 112, 56 and 28 pixels."""
@@ -42,9 +50,45 @@ class TextureConfig:
     """The configuration that a checkpoint is rebuilt from."""
 
     width: int = 96
+    """Of the tokens; in the paper's form of queries, keys and the MLP's hidden layer."""
     heads: int = 4
     layers: int = 2
-    """Of self-attention among the coarse vertices."""
+    """Of self-attention: in our form among the coarse vertices, in the paper's one among all."""
+    form: Annotated[Form, Option(choices=FORMS)] = "ours"
+    """"paper": equations 10 to 12 as printed, one colour a vertex, learnt from the image alone; "ours": more inputs,
+    copied colours, a colour in uniform light and visibility."""
+    backbone: Annotated[str | None, Option(choices=tuple(BACKBONES))] = None
+    """Backbone of the paper's form, resnet50 without it; ours has MediaPipe's first blocks."""
+
+    @classmethod
+    def paper(cls, backbone: str | None = None) -> "TextureConfig":
+        """Return the paper's configuration, on its own backbone unless another is named."""
+        return cls(PAPER_WIDTH, heads=1, layers=1, form="paper", backbone=backbone or PAPER_BACKBONE)
+
+    @classmethod
+    def from_options(cls, **values: Any) -> "TextureConfig":
+        """Return the config of options: with the paper's form go its sizes."""
+        return cls.paper(values["backbone"]) if values["form"] == "paper" else cls(**values)
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (("form", self.form, FORMS), ("backbone", self.backbone, (None, *BACKBONES))):
+            if value not in allowed:
+                raise HandvizError(
+                    f"the texture net's {name} is {value!r}: choose one of {', '.join(filter(None, allowed))}",
+                    ErrorCode.UNKNOWN_NAME,
+                )
+        if (self.form == "paper") != (self.backbone is not None):
+            raise HandvizError(
+                "the texture net's paper form has a backbone, and ours none of its own: "
+                "give --backbone together with --form paper",
+                ErrorCode.OPTION_CONFLICT,
+            )
+        if self.form == "paper" and (self.heads, self.layers) != (1, 1):
+            raise HandvizError(
+                f"the texture net's paper form has one layer of one head, not {self.layers} of {self.heads}: "
+                "set both to 1",
+                ErrorCode.OPTION_CONFLICT,
+            )
 
 
 class TextureOutput(NamedTuple):

@@ -1,14 +1,15 @@
-"""Training of the texture net (paper, Algorithm 4): hand, camera and the backbone's first blocks are fixed.
+"""Training of the texture net (paper, Algorithm 4): hand and camera are fixed; of our form the first blocks too.
 
-The truth is twofold: the image, at pixels that the mesh covers and the mask marks as hand (equation 12), and the known
-colours of all vertices, including those that no image shows.
+The truth of our form is twofold: the image, at pixels that the mesh covers and the mask marks as hand (equation 12),
+and the known colours of all vertices, including those that no image shows. The paper's form learns from the image
+alone.
 """
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import onnxruntime
@@ -16,23 +17,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from handviz.core.arguments import Only
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.json_files import check_value
 from handviz.core.paths import TEXTURE_NAME
 from handviz.core.records import CROP_SIZE
 from handviz.hand_models.template import HandTemplate
+from handviz.models.backbones.imagenet_backbones import load_torchvision_weights
 from handviz.models.onnx_file import IMAGE_SHAPE, INPUT_NAME
 from handviz.models.texture.export import export_texture
 from handviz.models.texture.network import STEM_CHANNELS, TextureConfig, TextureMaps, TextureNet, TextureOutput
+from handviz.models.texture.paper_form import PaperTextureNet, build_texture_net
 from handviz.models.texture.rasterise import barycentrics
 from handviz.models.texture.training_samples import DARKEST_SHOWN, TextureBatch, TextureSamples, load_texture_samples
 from handviz.training.cache import fast_session
 from handviz.training.checkpoint import Architecture, load_network, read_metadata
 from handviz.training.config import RunConfig
 from handviz.training.distributed import Device, Processes
-from handviz.training.families import ExportedFile, TrainingFamily, train_family
+from handviz.training.families import ExportedFile, TrainingFamily, family_of_checkpoint, train_family
 from handviz.training.trainer import RunTask, parameter_group
 
 MAX_VALIDATION_SAMPLES = 512
+Distance = Literal["mixed", "l2"]
 REMEDY = "use another checkpoint"
 
 
@@ -46,14 +52,21 @@ class TextureLoss:
     lit_hidden: float = 0.7
     even: float = 0.7
     seen: float = 0.05
+    distance: Distance = "mixed"
+    """Of two colours: "mixed" is ours, "l2" equation 12's Euclidean norm."""
+
+
+PAPER_LOSS = TextureLoss(photometric=1.0, lit_seen=0.0, lit_hidden=0.0, even=0.0, seen=0.0, distance="l2")
+"""Equation 12 alone."""
 
 
 @dataclass(frozen=True)
 class TextureTrainConfig(RunConfig):
     """Settings of a run."""
 
+    LASTING: ClassVar[tuple[str, ...]] = (*RunConfig.LASTING, "meshes")
     data: tuple[Path, ...]
-    model: TextureConfig = field(default_factory=TextureConfig)
+    model: Annotated[TextureConfig, Only("form", "backbone")] = field(default_factory=TextureConfig)
     loss: TextureLoss = field(default_factory=TextureLoss)
     _: KW_ONLY
     batch_size: int = 32
@@ -63,6 +76,29 @@ class TextureTrainConfig(RunConfig):
     device: Device = "cpu"
     start_from: Path | None = None
     """Checkpoint of a texture net, perhaps of other sizes, whose matching weights to start from."""
+    meshes: Path | None = None
+    """Checkpoint's folder or ONNX file of a trained model, on whose meshes to train (Algorithm 4); without it on true
+    ones with a network's errors."""
+    backbone_from: Path | None = None
+    """Checkpoint of a trained model whose backbone the paper's form starts from (Algorithm 4)."""
+    backbone_weights: Path | None = None
+    """torchvision's file of ImageNet weights to start the paper's form's backbone from."""
+
+    @classmethod
+    def from_options(cls, **values: Any) -> "TextureTrainConfig":
+        """Return the config of options: with the paper's form goes its loss."""
+        if values["model"].form == "paper":
+            values["loss"] = PAPER_LOSS
+        return cls(**values)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = [name for name in ("backbone_from", "backbone_weights") if getattr(self, name) is not None]
+        if given and self.model.form != "paper":
+            raise HandvizError(
+                f"training: {given[0]} is for the paper's form; ours has MediaPipe's first blocks, which do not train",
+                ErrorCode.OPTION_CONFLICT,
+            )
 
 
 def at_pixels(colours: Tensor, batch: TextureBatch, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,9 +115,14 @@ def at_pixels(colours: Tensor, batch: TextureBatch, faces: Tensor) -> tuple[Tens
     return drawn, image, (batch.triangle >= 0) & is_shown
 
 
-def colour_error(found: Tensor, true: Tensor) -> Tensor:
-    """Return the error (...) of colours (..., 3): absolute, which preserves edges, plus 10 x squared, as in PSNR."""
+def colour_error(found: Tensor, true: Tensor, distance: Distance = "mixed") -> Tensor:
+    """Return the error (...) of colours (..., 3).
+
+    "mixed": absolute, which preserves edges, plus 10 x squared, as in PSNR; "l2": the norm in equation 12.
+    """
     difference = found - true
+    if distance == "l2":
+        return torch.linalg.vector_norm(difference, dim=-1)
     return (difference.abs() + 10 * difference.square()).mean(-1)
 
 
@@ -91,18 +132,22 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def texture_terms(output: TextureOutput, batch: TextureBatch, faces: Tensor, config: TextureLoss) -> dict[str, Tensor]:
-    """Return every weighted loss term by name."""
+    """Return every weighted loss term by name, but those of weight 0."""
+
+    def error(found: Tensor, true: Tensor) -> Tensor:
+        return colour_error(found, true, config.distance)
+
     drawn, image, is_there = at_pixels(output.rgb, batch, faces)
-    lit = colour_error(output.rgb, batch.lit)
+    lit = error(output.rgb, batch.lit)
     terms = {
-        "photometric": config.photometric * weighted_mean(colour_error(drawn, image), is_there.float()),
-        "lit_seen": config.lit_seen * weighted_mean(lit, batch.seen),
-        "lit_hidden": config.lit_hidden * weighted_mean(lit, 1 - batch.seen),
-        "even": config.even * colour_error(output.even, batch.even).mean(),
+        "photometric": weighted_mean(error(drawn, image), is_there.float()),
+        "lit_seen": weighted_mean(lit, batch.seen),
+        "lit_hidden": weighted_mean(lit, 1 - batch.seen),
+        "even": error(output.even, batch.even).mean(),
+        "seen": functional.binary_cross_entropy_with_logits(output.seen_logit, batch.seen),
     }
-    if config.seen:
-        terms["seen"] = config.seen * functional.binary_cross_entropy_with_logits(output.seen_logit, batch.seen)
-    return terms
+    weights = {name: getattr(config, name) for name in terms}
+    return {name: weights[name] * term for name, term in terms.items() if weights[name]}
 
 
 class _Stem(nn.Module):
@@ -124,33 +169,54 @@ def stem_session() -> onnxruntime.InferenceSession:
 
 def _config_from_saved(saved: Mapping[str, Any]) -> TextureConfig:
     """Return the config that a checkpoint holds; TypeError for unknown fields."""
-    return TextureConfig(**check_value(dict(saved), dict[str, int], "the config of the checkpoint", REMEDY))
+    values = check_value(dict(saved), dict[str, int | str | None], "the config of the checkpoint", REMEDY)
+    # Those from before there were forms name none, and are of ours.
+    return TextureConfig(**cast(dict[str, Any], values))
 
 
-ARCHITECTURE = Architecture("texture", TextureNet, _config_from_saved)
+ARCHITECTURE = Architecture("texture", build_texture_net, _config_from_saved)
 
 
 class TextureTask(RunTask):
     """One training of the texture net."""
 
     config: TextureTrainConfig
-    network: TextureNet
+    network: TextureNet | PaperTextureNet
     samples: TextureSamples
     architecture = ARCHITECTURE
 
     def __init__(self, config: TextureTrainConfig, template: HandTemplate) -> None:
         self.config, self.template, self.model_config = config, template, config.model
         torch.manual_seed(config.seed)
-        self.network = TextureNet(config.model, template)
+        self.network = build_texture_net(config.model, template)
+        self._start_backbone()
         if config.start_from is not None:
             self.start_from(config.start_from)
-        self.samples = load_texture_samples(config.data, template, config.limit)
+        self.samples = load_texture_samples(config.data, template, config.limit, config.meshes)
         self.validation: TextureSamples | None = None
         if config.validation is not None:
-            self.validation = load_texture_samples((config.validation,), template, MAX_VALIDATION_SAMPLES)
+            sources = (config.validation,)
+            self.validation = load_texture_samples(sources, template, MAX_VALIDATION_SAMPLES, config.meshes)
         self.faces = torch.tensor(template.faces).long()
         trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.groups = [parameter_group(trainable, config.rate)]
+
+    def _start_backbone(self) -> None:
+        """Take over the weights that the config names; nothing for our form, which has none of its own."""
+        if not isinstance(self.network, PaperTextureNet):
+            return
+        own, weights, source = self.network.backbone, self.config.backbone_weights, self.config.backbone_from
+        if weights is not None:
+            load_torchvision_weights(own, weights)
+        if source is not None:
+            network, _, _ = family_of_checkpoint(source).load(source, self.template)
+            found = getattr(network, "backbone", None)
+            if not isinstance(found, type(own)):
+                raise HandvizError(
+                    f"{source} has no backbone {self.config.model.backbone}: choose another checkpoint or --backbone",
+                    ErrorCode.MODEL_MISMATCH,
+                )
+            own.load_state_dict(found.state_dict())
 
     def loss_terms(self, ids: Tensor, step: int) -> dict[str, Tensor]:
         """Return the weighted terms of a batch."""
@@ -158,6 +224,8 @@ class TextureTask(RunTask):
         return texture_terms(self._output(batch), batch, self.faces, self.config.loss)
 
     def _output(self, batch: TextureBatch) -> TextureOutput:
+        if isinstance(self.network, PaperTextureNet):
+            return self.network(batch.image, batch.points, batch.is_open)
         maps = [torch.from_numpy(found) for found in stem_session().run(None, {INPUT_NAME: batch.image.numpy()})]
         return self.network.from_stem(batch.image, maps, batch.points, batch.is_open)
 
@@ -197,7 +265,7 @@ def train_texture(config: TextureTrainConfig, template: HandTemplate) -> Path:
 
 def load_texture_checkpoint(
     directory: Path, template: HandTemplate
-) -> tuple[TextureNet, TextureConfig, dict[str, Any]]:
+) -> tuple[TextureNet | PaperTextureNet, TextureConfig, dict[str, Any]]:
     """Return network, config and notes; HandvizError for a foreign, damaged or mismatching checkpoint."""
     return load_network(directory, template, ARCHITECTURE)
 
@@ -209,6 +277,7 @@ def export(checkpoint: Path, template: HandTemplate, model_dir: Path) -> Exporte
         "handviz.commit": read_metadata(checkpoint).get("commit", "unknown"),
         "handviz.samples_seen": str(notes.get("samples_seen", 0)),
         "handviz.tokens": f"{config.layers} layers x {config.width}",
+        "handviz.form": config.form,
     }
     path = model_dir / TEXTURE_NAME
     return ExportedFile(path, export_texture(network, template, path, entries), "of a colour")

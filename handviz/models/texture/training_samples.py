@@ -1,4 +1,7 @@
-"""Rendered hands for the texture net: meshes with a network's errors, visibility, covered pixels and true colours."""
+"""Rendered hands for the texture net: meshes, visibility, covered pixels and true colours.
+
+The meshes are the true ones with errors as a network makes them, or those of a trained model (Algorithm 4).
+"""
 
 import hashlib
 import logging
@@ -16,14 +19,18 @@ from tqdm import tqdm
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays, write_arrays
-from handviz.core.records import CROP_SIZE, FloatArray
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, Detection, FloatArray, HandCrop, NetworkOutput
 from handviz.core.visibility import DEPTH_TOLERANCE, self_visible
 from handviz.data.synthetic.dataset import REMEDY, bits, decode, jpeg_parts
 from handviz.data.synthetic.generator import images_file
+from handviz.detection.crop import points_in_crop
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.hand_models.template import HandTemplate
+from handviz.models.reconstructor import OnnxReconstructor
 from handviz.models.texture.rasterise import NOTHING, nearest_triangles
 from handviz.models.truth import in_crop
+from handviz.training.checkpoint import WEIGHTS
+from handviz.training.families import Predictor, family_of_checkpoint
 from handviz.training.samples import DECODERS, image_batch, needed_shards, truth_from_labels
 
 logger = logging.getLogger(__name__)
@@ -32,6 +39,8 @@ PIXELS = 256
 MAX_MOVE, SHIFT, LOG_SCALE = 0.05, 0.015, 0.02
 """Errors of meshes: of every keypoint up to so many crop half-sides (standard deviation), of the whole, of its size."""
 RASTER_BATCH = 32
+MODEL_BATCH = 16
+"""Crops per call of a model whose meshes are taken."""
 OF_COLOURS = "was rendered before vertices had colours: run the same synthesize again"
 DARKEST_SHOWN = 4 / 255
 """Pixels without a brighter channel are outside the image."""
@@ -75,6 +84,43 @@ def mesh_points(labels: dict[str, np.ndarray], template: HandTemplate) -> FloatA
     return in_crop(truth.vertices_cm, truth.rotation, truth.scale_per_cm, truth.translation).numpy()
 
 
+@dataclass(frozen=True)
+class MeshSource:
+    """A trained model whose meshes of the images take the place of the true ones."""
+
+    predict: Predictor
+    digest: str
+    """Of its weights, for the names of what is prepared with them"""
+
+    @classmethod
+    def load(cls, path: Path, template: HandTemplate) -> "MeshSource":
+        """Load a checkpoint's folder or an ONNX file; HandvizError if it is neither, or of another hand model."""
+        if path.is_dir():
+            return cls(family_of_checkpoint(path).predictor_of(path, template), _file_digest(path / WEIGHTS))
+        model = OnnxReconstructor(path, template=template)
+        if model.size_px != CROP_SIZE:
+            raise HandvizError(
+                f"{path} takes crops of {model.size_px} pixels, rendered ones have {CROP_SIZE}: choose another model",
+                ErrorCode.MODEL_MISMATCH,
+            )
+        unknown = Detection("right", 1.0, np.zeros((KEYPOINT_COUNT, 2)))
+
+        def predict(images: NDArray[np.uint8]) -> list[NetworkOutput]:
+            return model.reconstruct([HandCrop(image, np.eye(2, 3), unknown) for image in images])
+
+        return cls(predict, _file_digest(path))
+
+    def points(self, images: NDArray[np.uint8]) -> FloatArray:
+        """Return the model's vertices (N, V, 3) of crops (N, 224, 224, 3) in crop half-sides, by its own camera."""
+        parts = np.split(images, range(MODEL_BATCH, len(images), MODEL_BATCH))
+        hands = [hand for part in parts for hand in self.predict(part)]
+        return np.stack([points_in_crop(hand.vertices_m, hand) for hand in hands])
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def front_triangles(points: FloatArray, faces: Tensor) -> Tensor:
     """Return the nearest triangle (N, 224, 224) of meshes (N, V, 3); -1 for none and where the inside shows."""
     at = torch.from_numpy(np.asarray(points, np.float32))
@@ -97,8 +143,8 @@ def shown_at(points: FloatArray, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 class _Preparation:
     """Converter of shards of rendered hands to the texture net's training data."""
 
-    def __init__(self, template: HandTemplate) -> None:
-        self.template = template
+    def __init__(self, template: HandTemplate, source: MeshSource | None) -> None:
+        self.template, self.source = template, source
         self.handles = vertices_from_keypoint_displacements(template)
         self.faces = torch.tensor(template.faces).long()
 
@@ -109,7 +155,7 @@ class _Preparation:
         visible = bits(columns, "visible", path, (count, self.template.vertex_count))
         mask = bits(columns, "mask_bits", path, (count, CROP_SIZE * CROP_SIZE)).reshape(count, CROP_SIZE, CROP_SIZE)
         rng = np.random.default_rng([7, shard])
-        points = missed(mesh_points(labels, self.template), self.handles, rng).astype(np.float16)
+        points = self._points(path, labels, rng).astype(np.float16)
         exact = points.astype(np.float32)
         is_open = np.stack([self_visible(hand, self.template.faces) for hand in exact])
         seen = visible & is_open & shown_at(exact, mask)
@@ -121,6 +167,14 @@ class _Preparation:
             "pixel": pixel,
             "triangle": triangle,
         }
+
+    def _points(self, path: Path, labels: dict[str, np.ndarray], rng: np.random.Generator) -> FloatArray:
+        """Return the meshes (N, V, 3) of a shard with these labels, whose images the file holds."""
+        if self.source is None:
+            return missed(mesh_points(labels, self.template), self.handles, rng)
+        columns = read_arrays(path, REMEDY, ("jpeg", "jpeg_end"))
+        parts = jpeg_parts(columns["jpeg"], columns["jpeg_end"], path, len(labels["scale"]))
+        return self.source.points(np.stack([decode(part, path) for part in parts]))
 
     def _pixels(
         self, points: FloatArray, mask: NDArray[np.bool_], rng: np.random.Generator
@@ -136,9 +190,10 @@ class _Preparation:
         return pixel, triangle
 
 
-def prepared_file(directory: Path, shard: int, template: HandTemplate) -> Path:
+def prepared_file(directory: Path, shard: int, template: HandTemplate, source: MeshSource | None = None) -> Path:
     """Return the path of a shard's prepared arrays; the name depends on all that they were computed with."""
-    constants = f"{PIXELS} {MAX_MOVE} {SHIFT} {LOG_SCALE} {DEPTH_TOLERANCE} {template.fingerprint}"
+    meshes = f"{MAX_MOVE} {SHIFT} {LOG_SCALE}" if source is None else source.digest
+    constants = f"{PIXELS} {meshes} {DEPTH_TOLERANCE} {template.fingerprint}"
     digest = hashlib.sha256(constants.encode()).hexdigest()[:12]
     return directory / f"shard_{shard:05d}_texture_{digest}.npz"
 
@@ -146,7 +201,7 @@ def prepared_file(directory: Path, shard: int, template: HandTemplate) -> Path:
 def _prepared(
     directory: Path, shard: int, preparation: _Preparation, labels: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    path = prepared_file(directory, shard, preparation.template)
+    path = prepared_file(directory, shard, preparation.template, preparation.source)
     if path.is_file():
         found = read_arrays(path, "delete it, it is computed again", ("points", "is_open", "seen", "pixel", "triangle"))
         if len(found["points"]) == len(labels["scale"]):
@@ -193,10 +248,13 @@ class TextureSamples:
 
 
 def load_texture_samples(
-    directories: Sequence[Path], template: HandTemplate, limit: int | None = None
+    directories: Sequence[Path], template: HandTemplate, limit: int | None = None, meshes: Path | None = None
 ) -> TextureSamples:
-    """Load all samples of the folders, or the first ``limit``; prepares what is not prepared yet."""
-    preparation = _Preparation(template)
+    """Load all samples of the folders, or the first ``limit``; prepares what is not prepared yet.
+
+    ``meshes``: a trained model whose meshes are taken, as in ``MeshSource.load``.
+    """
+    preparation = _Preparation(template, None if meshes is None else MeshSource.load(meshes, template))
     images: list[tuple[np.ndarray, Path]] = []
     columns: dict[str, list[np.ndarray]] = {}
     shards, labels = needed_shards(directories, limit, template)
