@@ -41,6 +41,8 @@ class RenderedArguments:
     """Folders of 'handviz synthesize', to train on."""
     test: Annotated[Path | None, Option(metavar="DIR")] = None
     """Another such folder, to test on."""
+    end_to_end: bool = False
+    """Train all of the recipe's network on the images instead of heads alone: hours on a CPU."""
     backbone_from: Annotated[Path | None, Option(metavar="CHECKPOINT")] = None
     """Frozen backbone; without it MediaPipe's weights."""
     epochs: int | None = None
@@ -54,7 +56,7 @@ class RenderedArguments:
     def given(self) -> dict[str, Any]:
         """The options that were given, as ``RenderedHands`` takes them."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "rendered"}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
 NOTHING_RENDERED = RenderedArguments()
@@ -109,7 +111,7 @@ def run(arguments: Arguments) -> int:
 
 
 def _on_rendered_hands(recipe: Recipe, hands: RenderedHands, template: HandTemplate, arguments: Arguments) -> None:
-    folder = arguments.run or RUNS / RENDERED / recipe.name
+    folder = arguments.run or RUNS / RENDERED / (f"{recipe.name}_end_to_end" if hands.end_to_end else recipe.name)
     config = rendered_config(recipe, hands, folder, template, camera_prior=arguments.camera_prior)
     config = _with_options(config, arguments)
     if not arguments.no_training:

@@ -1,7 +1,8 @@
 """The tables of papers: their own rows, with their printed numbers. So far AMVUR (CVPR 2023) and its supplement.
 
-The numbers are in ``paper_tables.toml``. A row names its recipe (``evaluation/recipes``), so that its run can be found.
-Rows of other methods are left out. Numbers are after Procrustes alignment where a figure's name begins with ``pa_``.
+The numbers are in ``paper_tables.toml``, each row with its place in the paper or its supplement. A row names its recipe
+(``evaluation/recipes``), so that its run can be found. Rows of other methods are left out. Numbers are after Procrustes
+alignment where a figure's name begins with ``pa_``.
 """
 
 import tomllib
@@ -33,6 +34,8 @@ class PaperRow:
 
     label: str
     recipe: str
+    printed: str
+    """Training scheme and method as the source calls the row, or its place; empty without numbers"""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """By figure; those that the paper, or our copy of it, leaves out are missing"""
 
@@ -45,6 +48,8 @@ class PaperTable:
     """Short name of the method whose paper it is in, such as "AMVUR" """
     name: str
     """Its number there, such as "1", or "S2" of a supplement"""
+    source: str
+    """Document and table that its numbers are printed in, such as "supplement, Table 2\""""
     title: str
     test: str
     """NAME/SPLIT of the data spec"""
@@ -62,13 +67,12 @@ class PaperTable:
         return f"{self.paper}, Table {self.name}: {self.title}"
 
 
-def _table(
-    paper: str, name: str, title: str, test: str, figures: list[str], rows: list[tuple[str, str, list[float]]]
-) -> PaperTable:
+def _table(rows: list[tuple[str, str, str, list[float]]], figures: list[str], **texts: str) -> PaperTable:
     found = (
-        PaperRow(label, recipe, dict(zip(figures, numbers, strict=bool(numbers)))) for label, recipe, numbers in rows
+        PaperRow(label, recipe, printed, dict(zip(figures, numbers, strict=bool(numbers))))
+        for label, recipe, printed, numbers in rows
     )
-    return PaperTable(paper, name, title, test, tuple(figures), tuple(found))
+    return PaperTable(**texts, figures=tuple(figures), rows=tuple(found))
 
 
 TABLES = tuple(_table(**entry) for entry in tomllib.loads(TABLES_FILE.read_text(encoding="utf-8"))["table"])

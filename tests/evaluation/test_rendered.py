@@ -62,6 +62,17 @@ def test_a_row_keeps_what_it_asks(name: str, template: HandTemplate) -> None:
     assert (config.tail_rate, config.end_to_end, config.model.backbone) == (0, False, "mediapipe_hand")
 
 
+@pytest.mark.parametrize("name", recipe_names())
+def test_end_to_end_a_row_is_the_recipe_on_other_hands(name: str, template: HandTemplate) -> None:
+    """Only what depends on the hands and on the time that they may take differs."""
+    recipe = load_recipe(name)
+    prior = Path("camera") if recipe.needs_camera_prior else None
+    hands = replace(SOMEWHERE, end_to_end=True, epochs=5, limit=64)
+    found = rendered_config(recipe, hands, Path("run"), template, camera_prior=prior)
+    whole = recipe.config(hands.data, Path("run"), camera_prior=prior)
+    assert found == replace(whole, epochs=5, limit=64, checkpoint_every=50)
+
+
 def test_rows_of_a_table_fraction_all_else(template: HandTemplate) -> None:
     for table in TABLES:
         recipes = [load_recipe(row.recipe) for row in table.rows if row.recipe in SUPERVISED]
@@ -154,6 +165,26 @@ def test_a_row_goes_from_rendered_hands_to_its_table(
     assert str(small_model.checkpoint) in of_rendered
 
 
+@pytest.mark.slow
+def test_the_whole_network_of_a_row_trains_on_rendered_hands(
+    rendered_hands: Path, held_out: Path, template: HandTemplate, tmp_path: Path
+) -> None:
+    """From random weights on the images, and on from its checkpoint; ResNet-50 as it is, a narrow head."""
+    hands = RenderedHands((rendered_hands,), held_out, end_to_end=True, epochs=1, limit=8, test_limit=4)
+    config = rendered_config(load_recipe("ho3d_v2_final"), hands, tmp_path / "run", template)
+    config = replace(config, batch_size=4, model=replace(config.model, width=16, regressor_width=16))
+    first = train(config, template)
+    before = load_checkpoint(first, template)[0].backbone.state_dict()
+    train(replace(config, epochs=2), template)
+    model, _, notes = load_checkpoint(first, template)
+    assert (notes["step"], notes["samples_seen"]) == (4, 16)
+    moved = {name: not torch.equal(value, before[name]) for name, value in model.backbone.state_dict().items()}
+    assert all(moved.values()), [name for name, has_moved in moved.items() if not has_moved]
+    result, _ = evaluate_rendered(config, hands, template)
+    assert "4 steps of 4 crops (8 of " in result.conditions
+    assert "end to end from random weights, resnet50, hand model open_hand" in result.conditions
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -167,6 +198,8 @@ def test_a_row_goes_from_rendered_hands_to_its_table(
         (["--rendered", "--data", "x", "--test", "y", "--test-limit", "0"], "--test-limit is 0"),
         (["--rendered", "--data", "x", "--test", "y", "--epochs", "0"], "epochs is 0"),
         (["--rendered", "--data", "x", "--test", "y", "--backbone-from", "z"], "z"),
+        (["--rendered", "--data", "x", "--test", "y", "--backbone-from", "z", "--end-to-end"], "leave one of them out"),
+        (["--root", "x", "--end-to-end"], "--end-to-end"),
         (["--rendered", "--data", "x", "--test", "y"], "x"),
     ],
 )
