@@ -82,6 +82,7 @@ def test_the_outputs_are_named_and_free_in_the_batch(small_model):
 
 def test_the_file_says_what_it_is(small_model, template):
     metadata = {item.key: item.value for item in onnx.load(small_model.onnx).metadata_props}
+    assert json.loads(metadata.pop("handviz.config")) == json.loads(read_metadata(small_model.checkpoint)["model"])
     assert metadata == {
         "handviz.model": "final",
         "handviz.family": "amvur",

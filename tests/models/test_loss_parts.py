@@ -12,8 +12,8 @@ from handviz.core.gaussian import Gaussian, rotation_from_6d
 from handviz.core.records import PALM_KEYPOINTS
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.features import ImageFeatures
-from handviz.models.amvur.loss_parts import Fit, fixed_mean, rotation_error, terms_of_hands
-from handviz.models.amvur.losses import LossConfig, loss_terms, presence_terms, supervised_terms
+from handviz.models.amvur.loss_parts import Fit, edge_error, fixed_mean, mesh_edges, rotation_error, terms_of_hands
+from handviz.models.amvur.losses import LossConfig, edge_terms, loss_terms, presence_terms, supervised_terms
 from handviz.models.amvur.model import VARIANTS, HandModel, ModelConfig, ModelOutput, build_model
 from handviz.models.truth import Truth
 from tests.errors import raises
@@ -169,3 +169,30 @@ def test_the_rotation_s_error_is_the_chord_of_the_palm() -> None:
 def test_a_loss_that_cannot_be_is_said(change: dict[str, float]) -> None:
     with raises(ErrorCode.BAD_VALUE):
         LossConfig(**change)
+
+
+# Lengths of edges.
+
+
+def test_every_edge_of_a_mesh_is_there_once() -> None:
+    faces = np.array([[0, 1, 2], [2, 1, 3]])
+    assert mesh_edges(faces).tolist() == [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]]
+
+
+def test_edges_know_lengths_and_neither_place_nor_rotation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mesh = torch.randn(2, 5, 3, generator=generator)
+    edges = torch.tensor([[0, 1], [1, 2], [3, 4]])
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=generator))[0]
+    assert edge_error(mesh @ turn + 3.0, mesh, edges).item() < 1e-4
+    lengths = np.linalg.norm(mesh[:, [0, 1, 3]].numpy() - mesh[:, [1, 2, 4]].numpy(), axis=2)
+    assert edge_error(0.9 * mesh, mesh, edges).item() == pytest.approx(0.1 * lengths.mean(), rel=1e-3)
+
+
+def test_the_term_of_edges_has_its_weight_and_is_off_by_default() -> None:
+    output, truth = answer(small_model()), hands(*[True] * BATCH)
+    edges = torch.tensor([[0, 1], [1, 2]])
+    assert edge_terms(output, truth, edges, LossConfig()) == {}
+    (once,), (twice,) = (edge_terms(output, truth, edges, LossConfig(edges=w)).values() for w in (1.0, 2.0))
+    assert twice.item() == pytest.approx(2 * once.item())
+    assert once.item() == pytest.approx(edge_error(output.mean_cm, truth.vertices_cm, edges).item())

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -78,6 +80,22 @@ def rotation_error(camera: CameraOutput, truth: Truth, regressor: Tensor) -> Ten
     palm = keypoints[:, list(PALM_KEYPOINTS)] - keypoints[:, :1]
     displaced = palm @ (camera.rotation - truth.rotation).transpose(1, 2)
     return torch.sqrt(displaced.square().sum(dim=2) + SMALLEST_CM2).mean()
+
+
+def mesh_edges(faces: NDArray[np.integer]) -> Tensor:
+    """Return every edge (E, 2) of triangles (F, 3) once."""
+    pairs = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    return torch.from_numpy(np.unique(pairs, axis=0)).long()
+
+
+def edge_error(vertices_cm: Tensor, true_cm: Tensor, edges: Tensor) -> Tensor:
+    """Return the mean absolute difference of the lengths of edges (E, 2) of two meshes (B, V, 3), cm."""
+
+    def lengths(vertices: Tensor) -> Tensor:
+        ends = vertices[:, edges]
+        return torch.sqrt((ends[:, :, 0] - ends[:, :, 1]).square().sum(dim=2) + SMALLEST_CM2)
+
+    return (lengths(vertices_cm) - lengths(true_cm)).abs().mean()
 
 
 def presence_error(logit: Tensor, truth: Truth) -> Tensor:

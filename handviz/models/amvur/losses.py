@@ -21,7 +21,15 @@ from handviz.core.gaussian import (
     keypoints_from_vertices,
     sample_correlated,
 )
-from handviz.models.amvur.loss_parts import Fit, fixed_camera, fixed_mean, presence_error, reduced_by, rotation_error
+from handviz.models.amvur.loss_parts import (
+    Fit,
+    edge_error,
+    fixed_camera,
+    fixed_mean,
+    presence_error,
+    reduced_by,
+    rotation_error,
+)
 from handviz.models.amvur.model import ModelOutput, Variant
 from handviz.models.amvur.network import CameraOutput, camera_vector
 from handviz.models.truth import Truth, in_crop
@@ -139,6 +147,9 @@ class LossConfig:
     """Exponent of the beta-likelihood (Seitzer et al. 2022), from 0, the paper's likelihood, to 1: ours."""
     rotation: Annotated[float, Option("rotation-weight")] = 0.0
     """Of the distance by which the camera's rotation displaces the true palm, cm: ours."""
+    edges: Annotated[float, Option("edges-weight")] = 0.0
+    """Of the difference of the mesh's edge lengths from the true ones, cm: ours. The mean of a mesh over poses that the
+    image does not tell apart is thinner and shorter than any of them; lengths do not depend on where a finger is."""
     presence: Annotated[float, Option("presence-weight")] = 0.5
     """Of the cross-entropy of the hand's probability, in models that predict it: ours."""
     reduction: str = "mean"
@@ -172,7 +183,7 @@ class LossConfig:
         for name in ("likelihood_from", "beta"):
             if not 0 <= getattr(self, name) <= 1:
                 raise HandvizError(f"loss {name} is {getattr(self, name)}, it must lie in [0, 1]", ErrorCode.BAD_VALUE)
-        for name in ("rotation", "presence"):
+        for name in ("rotation", "edges", "presence"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise HandvizError(
                     f"loss {name} is {getattr(self, name)}, it must be a number from 0 on", ErrorCode.BAD_VALUE
@@ -411,6 +422,13 @@ def l2_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossC
         terms["kl"] = config.kl * _distance(output, regressor, config)
         terms["prior"] = _prior_term(output, truth, regressor, config)
     return terms
+
+
+def edge_terms(output: ModelOutput, truth: Truth, edges: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """Return the term of the lengths of the mesh's edges (E, 2); none at weight 0."""
+    if not config.edges:
+        return {}
+    return {"edges": config.edges * edge_error(output.mean_cm, truth.vertices_cm, edges)}
 
 
 def presence_terms(output: ModelOutput, truth: Truth, config: LossConfig) -> dict[str, Tensor]:

@@ -18,8 +18,8 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.gaussian import Gaussian
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.from_onnx import read_onnx
-from handviz.models.amvur.loss_parts import terms_of_hands
-from handviz.models.amvur.losses import loss_terms, presence_terms
+from handviz.models.amvur.loss_parts import mesh_edges, terms_of_hands
+from handviz.models.amvur.losses import edge_terms, loss_terms, presence_terms
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import Cached, HandModel, ModelOutput, build_model
 from handviz.models.amvur.training_augmentation import (
@@ -98,6 +98,7 @@ class AmvurTask(RunTask):
         self.parallel = processes.wrap(FromInputs(self.network))
         """The network on any kind of inputs, its gradients averaged over all processes"""
         self.regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32, device=processes.device)
+        self.edges = mesh_edges(template.faces).to(processes.device)
         self.validation = self._load_validation()
 
     def _load(self, sources: Sequence[Path | str], limit: int | None) -> Samples:
@@ -215,7 +216,8 @@ class AmvurTask(RunTask):
             terms, progress = loss_terms(config.model.variant), step / self.total_steps
 
             def supervised(output: ModelOutput, truth: Truth) -> dict[str, Tensor]:
-                return terms(output, truth, self.regressor, config.loss, progress, generator)
+                found = terms(output, truth, self.regressor, config.loss, progress, generator)
+                return found | edge_terms(output, truth, self.edges, config.loss)
 
             return terms_of_hands(supervised, output, truth, self.regressor) | present
         camera = None

@@ -24,7 +24,7 @@ MODEL_OPTIONS = (
 )
 LOSS_OPTIONS = (
     *("image", "weak", "likelihood", "likelihood_from", "beta"),
-    *("camera", "joints", "rotation", "presence"),
+    *("camera", "joints", "rotation", "edges", "presence"),
 )
 """Fields of the network's and the loss's configuration that are options."""
 

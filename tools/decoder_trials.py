@@ -1,0 +1,255 @@
+"""Train forms of AMVUR's heads on one frozen trunk with several seeds, and print how they differ.
+
+The trunk is that of a file or checkpoint; its features of the crops are computed once, with one draw of the landmarks'
+errors, and are the same for all. Every form sees the same crops; a seed draws the first weights and their order.
+Results are kept in a file, so that a stopped run goes on where it was.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import tools
+from handviz.core import metrics
+from handviz.core.arguments import Count, Option, between, some_words
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import make_folder
+from handviz.core.output import print_text
+from handviz.core.paths import MODELS
+from handviz.core.units import CENTIMETRES_PER_METRE
+from handviz.data.synthetic.dataset import read_labels, shard_numbers
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.loss_parts import mesh_edges, terms_of_hands
+from handviz.models.amvur.losses import LossConfig, edge_terms, loss_terms, presence_terms
+from handviz.models.amvur.model import HandModel, ModelConfig, ModelOutput, build_model
+from handviz.models.amvur.training import AmvurTask
+from handviz.models.amvur.training_cache import CachedSamples
+from handviz.models.amvur.training_config import TrainConfig
+from handviz.models.truth import Truth
+from handviz.training.trainer import learning_rate_factor
+
+PLAIN = {"embedding": False, "feed_forward": False, "blocks": 1, "camera": "feature"}
+REST: dict[str, Any] = {"variant": "amvur", **PLAIN}
+ON_PRIOR: dict[str, Any] = {"variant": "final", "camera": "feature"}
+FORMS: MappingProxyType[str, tuple[dict[str, Any], dict[str, Any]]] = MappingProxyType(
+    {
+        "prior": ({"variant": "prior", "camera": "feature"}, {}),
+        "amvur": (REST, {}),
+        "amvur embedding": (REST | {"embedding": True}, {}),
+        "amvur squares": (REST, {"likelihood_from": 0.7}),
+        "amvur embedding squares": (REST | {"embedding": True}, {"likelihood_from": 0.7}),
+        "amvur embedding beta": (REST | {"embedding": True}, {"beta": 0.5}),
+        "amvur embedding ff squares": (REST | {"embedding": True, "feed_forward": True}, {"likelihood_from": 0.7}),
+        "amvur embedding ff 2 squares": (
+            REST | {"embedding": True, "feed_forward": True, "blocks": 2},
+            {"likelihood_from": 0.7},
+        ),
+        "amvur rest ff squares edges": (
+            REST | {"embedding": True, "feed_forward": True},
+            {"likelihood_from": 0.7, "edges": 3.0},
+        ),
+        "final plain": (ON_PRIOR | PLAIN, {}),
+        "final": (ON_PRIOR, {"likelihood_from": 0.7}),
+        "final edges": (ON_PRIOR, {"likelihood_from": 0.7, "edges": 3.0}),
+        "final joints camera": (ON_PRIOR | {"camera": "joints"}, {"likelihood_from": 0.7}),
+        "final joints camera rotation": (ON_PRIOR | {"camera": "joints"}, {"likelihood_from": 0.7, "rotation": 1.0}),
+    }
+)
+"""Changes of network and loss."""
+DEFAULT_FORMS = ("prior", "amvur", "amvur embedding", "amvur squares", "amvur embedding squares")
+HIDDEN = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Crops, forms and length of the trainings."""
+
+    data: Path
+    """Folder of rendered crops to train on."""
+    test: Path
+    """Folder of rendered crops to test on."""
+    out: Path
+    """File of results, a line of JSON each; what is in it is not trained again."""
+    start_from: Path = MODELS / "handviz_final.onnx"
+    """File or checkpoint whose trunk to use."""
+    forms: Annotated[tuple[str, ...], Option(metavar="FORM ...", read=some_words, words="*")] = DEFAULT_FORMS
+    """Of those that --help lists below."""
+    seeds: Count = 3
+    limit: Count = 24_000
+    """Crops in the folder to use."""
+    crops: Count = 60_000
+    """Crops seen by a training."""
+    batch: Count = 64
+    rate: Annotated[float, between(0, 1)] = 1e-3
+
+
+@dataclass(frozen=True)
+class Result:
+    """Errors of one training on the crops with a hand, most of which is visible."""
+
+    form: str
+    seed: int
+    crops: int
+    pa_mpvpe_mm: float
+    pa_mpjpe_mm: float
+    inner_pa_mpvpe_mm: float | None
+    """of the prior-net inside"""
+    rotation_deg: float
+    """median"""
+    nll: float
+    """of a coordinate, nats in cm"""
+    thickness_percent: float
+    """of edge lengths against the true ones, sum of all"""
+
+
+def features(folder: Path, arguments: Arguments, template: HandTemplate, limit: int | None) -> CachedSamples:
+    """Return the frozen trunk's features of a folder's crops."""
+    model = ModelConfig(variant="prior", camera="feature")
+    config = TrainConfig(
+        data=(folder,), run=arguments.out.parent, limit=limit, model=model, tail_rate=0.0,
+        start_from=(arguments.start_from,),
+    )  # fmt: skip
+    samples = AmvurTask(config, template).samples
+    assert isinstance(samples, CachedSamples)
+    return samples
+
+
+def trained(form: str, seed: int, samples: CachedSamples, template: HandTemplate, arguments: Arguments) -> HandModel:
+    """Return a network whose heads were trained on the features."""
+    model_changes, loss_changes = FORMS[form]
+    config, loss = replace(ModelConfig(), **model_changes), replace(LossConfig(), **loss_changes)
+    torch.manual_seed(seed)
+    model = build_model(config, template)
+    heads = model.heads.train()
+    optimiser = torch.optim.AdamW(heads.parameters(), lr=arguments.rate, weight_decay=0.01)
+    regressor, edges = torch.tensor(template.keypoint_regressor).float(), mesh_edges(template.faces)
+    steps = arguments.crops // arguments.batch
+    for step, ids in enumerate(tqdm(_batches(len(samples), steps, arguments.batch, seed), total=steps, desc=form)):
+        progress = step / steps
+        for group in optimiser.param_groups:
+            group["lr"] = arguments.rate * learning_rate_factor(step, steps, max(1, steps // 20))
+        inputs, truth = samples.batch(ids)
+        output = model.from_cached(inputs)
+
+        def of_hands(output: ModelOutput, truth: Truth, progress: float = progress) -> dict[str, torch.Tensor]:
+            terms = loss_terms(config.variant)(output, truth, regressor, loss, progress, None)
+            return terms | edge_terms(output, truth, edges, loss)
+
+        terms = terms_of_hands(of_hands, output, truth, regressor) | presence_terms(output, truth, loss)
+        optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(heads.parameters(), 2.0)
+        optimiser.step()
+    model.eval()
+    return model
+
+
+def _batches(count: int, steps: int, size: int, seed: int) -> Iterable[torch.Tensor]:
+    """Yield ``steps`` batches of the numbers 0 to count - 1, in an order that the seed draws anew for every pass."""
+    generator, left = torch.Generator().manual_seed(seed), torch.empty(0, dtype=torch.long)
+    for _ in range(steps):
+        if len(left) < size:
+            left = torch.randperm(count, generator=generator)
+        yield left[:size]
+        left = left[size:]
+
+
+@torch.no_grad()
+def measured(form: str, seed: int, model: HandModel, samples: CachedSamples, rows: torch.Tensor, count: int) -> Result:
+    """Return the errors on some rows of the test's features."""
+    template, parts = load_open_hand(), []
+    for ids in rows.split(64):
+        inputs, truth = samples.batch(ids)
+        output = model.from_cached(inputs)
+        inner = output.prior.vertices_cm if output.prior is not None else output.mean_cm
+        difference = output.camera.rotation @ truth.rotation.transpose(1, 2)
+        cosine = ((difference.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1)
+        variance = output.log_variance.exp()
+        nll = 0.5 * (output.log_variance + (output.mean_cm - truth.vertices_cm).square() / variance)
+        parts.append((output.mean_cm, inner, truth.vertices_cm, torch.rad2deg(torch.acos(cosine)), nll.mean((1, 2))))
+    columns = [torch.cat(column).double().numpy() for column in zip(*parts, strict=True)]
+    mesh_cm, inner_cm, true_cm, angles, likelihoods = columns
+    regressor, edges = template.keypoint_regressor, mesh_edges(template.faces).numpy()
+    lengths = [np.linalg.norm(m[:, edges[:, 0]] - m[:, edges[:, 1]], axis=2).sum() for m in (mesh_cm, true_cm)]
+    return Result(
+        form,
+        seed,
+        count,
+        _aligned_mm(mesh_cm, true_cm),
+        _aligned_mm(regressor @ mesh_cm, regressor @ true_cm),
+        _aligned_mm(inner_cm, true_cm) if FORMS[form][0]["variant"] == "final" else None,
+        float(np.median(angles)),
+        float(likelihoods.mean() + 0.5 * np.log(2 * np.pi)),
+        float(100 * (lengths[0] / lengths[1] - 1)),
+    )
+
+
+def _aligned_mm(mine_cm: np.ndarray, true_cm: np.ndarray) -> float:
+    return float(metrics.mpjpe_mm(metrics.procrustes_aligned(mine_cm, true_cm), true_cm).mean() / CENTIMETRES_PER_METRE)
+
+
+def visible_hands(folder: Path, count: int) -> torch.Tensor:
+    """Return the numbers of the crops that show a hand of which objects hide less than half."""
+    labels = [read_labels(folder, shard) for shard in shard_numbers(folder)]
+    hidden = np.concatenate([part["hidden_share"] for part in labels])[:count]
+    is_hand = np.concatenate([part.get("is_hand", np.ones(len(part["scale"]))) for part in labels])[:count]
+    return torch.from_numpy(np.flatnonzero((hidden < HIDDEN) & (is_hand > 0)))
+
+
+def table(results: Sequence[Result]) -> str:
+    """Return a Markdown table of means, and of standard deviations over seeds."""
+    lines = ["| form | seeds | PA-MPVPE, mm | PA-MPJPE, mm | prior-net inside | rotation, degrees | nll | edges, % |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for form in dict.fromkeys(result.form for result in results):
+        of_form = [result for result in results if result.form == form]
+        names = ("pa_mpvpe_mm", "pa_mpjpe_mm", "inner_pa_mpvpe_mm", "rotation_deg", "nll", "thickness_percent")
+        cells = [_cell([getattr(result, name) for result in of_form]) for name in names]
+        lines.append(f"| {form} | {len(of_form)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    return f"{np.mean(known):.2f} ± {np.std(known, ddof=1):.2f}" if len(known) > 1 else f"{known[0]:.2f}"
+
+
+def _known(path: Path) -> list[Result]:
+    return [Result(**json.loads(line)) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def run(arguments: Arguments) -> int:
+    """Train what is missing of all forms and seeds, seed by seed, then print the table."""
+    unknown = [form for form in arguments.forms if form not in FORMS]
+    if unknown:
+        raise HandvizError(f"{unknown[0]!r} is no form: there are {', '.join(FORMS)}", ErrorCode.UNKNOWN_NAME)
+    template = load_open_hand()
+    make_folder(arguments.out.parent)
+    done = {(result.form, result.seed, result.crops) for result in _known(arguments.out)}
+    todo = [(form, seed) for seed in range(arguments.seeds) for form in arguments.forms
+            if (form, seed, arguments.crops) not in done]  # fmt: skip
+    if todo:
+        samples = features(arguments.data, arguments, template, arguments.limit)
+        tests = features(arguments.test, arguments, template, None)
+        rows = visible_hands(arguments.test, len(tests))
+    for form, seed in todo:
+        model = trained(form, seed, samples, template, arguments)
+        result = measured(form, seed, model, tests, rows, arguments.crops)
+        with arguments.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(result)) + "\n")
+    print_text(table([result for result in _known(arguments.out) if result.crops == arguments.crops]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("decoder_trials"))
