@@ -72,7 +72,7 @@ class Step(AmvurTask):
     def __init__(self, config: TrainConfig, output: ModelOutput) -> None:
         true = camera(0.0, 0.0)
         self.config, self.processes, self.regressor, self.pose_prior = config, ALONE, REGRESSOR, None  # type: ignore[assignment]
-        self.total_steps, self.edges = 1, torch.zeros((1, 2), dtype=torch.long)
+        self.total_steps, self.edges = 1, torch.tensor([[0, 1]])
         self.truth = Truth(all_of(0.0, 1, 2, 3), all_of(0.0, 1, 1, 2), true.rotation, true.scale, true.translation)
         self.parallel: Any = lambda inputs: output
         prior = Gaussian(output.camera.mean + 2.0, all_of(0.0, 1, 9))
