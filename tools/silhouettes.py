@@ -24,10 +24,11 @@ from handviz.core.geometry import apply_affine
 from handviz.core.output import print_result
 from handviz.core.paths import MODELS
 from handviz.core.records import CROP_SIZE, FloatArray, Frame, HandMesh
-from handviz.data.synthetic.arm import ArmPoser
 from handviz.data.synthetic.generator import render_samples
 from handviz.data.synthetic.sample import Sample
 from handviz.hand_models.choice import hand_model_or_named
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.hand_models.template import HandTemplate
 from handviz.models.registry import ModelChoice
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
@@ -303,10 +304,10 @@ def outline_of(hand: HandMesh) -> Outline:
 
 
 def _of_rendered(pipeline: Pipeline, seed: int, count: int) -> Iterator[Compared]:
-    poser = ArmPoser()
-    samples = render_samples(np.random.default_rng(seed), count, (0.0, MAX_HIDDEN))
+    template = load_open_hand()
+    samples = render_samples(np.random.default_rng(seed), count, (0.0, MAX_HIDDEN), truth="rig")
     for number, sample in enumerate(tqdm(samples, total=count, unit="hand")):
-        truth = true_outline(poser, sample)
+        truth = true_outline(template, sample)
         extent = float(np.ptp(truth.keypoints, axis=0).max())
         for hand in pipeline.process(Frame(number, sample.image, 0.0)).hands:
             distance = np.linalg.norm(hand.keypoints_px - truth.keypoints, axis=1).mean()
@@ -314,14 +315,13 @@ def _of_rendered(pipeline: Pipeline, seed: int, count: int) -> Iterator[Compared
                 yield from compare(sample.image, outline_of(hand), truth)
 
 
-def true_outline(poser: ArmPoser, sample: Sample) -> Outline:
+def true_outline(template: HandTemplate, sample: Sample) -> Outline:
     """Return the projection of a rendered hand to its crop."""
     known = sample.labels
-    hand = poser.posed(known["pose"][None], known["shape"][None], np.eye(3)[None])[0]
-    points = hand.vertices_m[poser.arm.hand_ids] @ known["camera_from_wrist"].T + known["wrist_camera_m"]
+    points = known["vertices"] @ known["camera_from_wrist"].T + known["wrist_camera_m"]
     projected = points @ known["camera_matrix"].T
     vertices = apply_affine(known["crop_from_image"], projected[:, :2] / projected[:, 2:])
-    return Outline(vertices, (known["keypoints_crop"] + 1) * CROP_SIZE / 2, poser.template.faces)
+    return Outline(vertices, (known["keypoints_crop"] + 1) * CROP_SIZE / 2, template.faces)
 
 
 def _of_photographs(pipeline: Pipeline, folder: Path) -> Iterator[Compared]:
