@@ -59,6 +59,7 @@ FORMS: MappingProxyType[str, tuple[dict[str, Any], dict[str, Any]]] = MappingPro
         ),
         "final plain": (ON_PRIOR | PLAIN, {}),
         "final": (ON_PRIOR, {"likelihood_from": 0.7}),
+        "final without ff": (ON_PRIOR | {"feed_forward": False}, {"likelihood_from": 0.7}),
         "final edges": (ON_PRIOR, {"likelihood_from": 0.7, "edges": 3.0}),
         "final joints camera": (ON_PRIOR | {"camera": "joints"}, {"likelihood_from": 0.7}),
         "final joints camera rotation": (ON_PRIOR | {"camera": "joints"}, {"likelihood_from": 0.7, "rotation": 1.0}),
