@@ -26,8 +26,8 @@ from handviz.hand_models.anatomy import joint_axes, pose_from_angles, sample_ang
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
+from handviz.models.amvur.loss_config import LossConfig
 from handviz.models.amvur.loss_parts import Fit, fixed_mean
-from handviz.models.amvur.losses import LossConfig
 from handviz.models.amvur.network import Amvur, AmvurOutput, DenseVertices, PriorNet, TokenSettings
 from handviz.training.trainer import learning_rate_factor
 

@@ -28,8 +28,9 @@ from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.data.synthetic.dataset import read_labels, shard_numbers
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.loss_config import LossConfig
 from handviz.models.amvur.loss_parts import mesh_edges, terms_of_hands
-from handviz.models.amvur.losses import LossConfig, edge_terms, loss_terms, presence_terms
+from handviz.models.amvur.losses import edge_terms, loss_terms, presence_terms
 from handviz.models.amvur.model import HandModel, ModelConfig, ModelOutput, build_model
 from handviz.models.amvur.training import AmvurTask
 from handviz.models.amvur.training_cache import CachedSamples

@@ -15,7 +15,8 @@ from handviz.core.errors import ErrorCode
 from handviz.core.gaussian import Gaussian, rotation_from_6d, six_d_from_rotation
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.features import LANDMARK_NUMBERS
-from handviz.models.amvur.losses import LossConfig, WeakWeights, loss_terms, supervised_terms
+from handviz.models.amvur.loss_config import LossConfig, WeakWeights
+from handviz.models.amvur.losses import loss_terms, supervised_terms
 from handviz.models.amvur.model import Cached, ModelConfig, ModelOutput, Variant, build_model
 from handviz.models.amvur.network import CameraOutput, PriorOutput
 from handviz.models.amvur.weak_losses import WeakPriors, weak_terms

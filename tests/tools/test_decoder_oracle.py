@@ -7,7 +7,7 @@ import torch
 import tools
 from handviz.core.gaussian import gaussian_nll
 from handviz.hand_models.layer import HandLayer
-from handviz.models.amvur.losses import LossConfig
+from handviz.models.amvur.loss_config import LossConfig
 from handviz.models.amvur.network import AmvurOutput
 from tools.decoder_oracle import LOSSES, drawn_hands, errors_mm, loss_of
 
