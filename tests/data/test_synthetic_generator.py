@@ -68,7 +68,10 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["file", "holiday.jpg"]
 
 
-@pytest.mark.parametrize(("key", "value"), [("seed", 8), ("generator_version", 0), ("hand_model", "another")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seed", 8), ("generator_version", 0), ("generator_version", 2), ("no_hand", 0.1), ("hand_model", "another")],
+)
 def test_samples_of_another_seed_generator_or_hand_are_not_mixed(tmp_path, rendered_hands, key, value):
     manifest = json.loads((rendered_hands / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, key: value}))
