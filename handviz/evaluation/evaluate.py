@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from handviz.core import metrics
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.data.synthetic.dataset import Shard, check_hand_model, read_shard, shard_numbers
@@ -54,7 +55,7 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
         columns["vertices_m"].append(_seen(hand.vertices_m, hand.keypoints_m[0], hand.rotation))
         columns["true_keypoints_m"].append(_seen(true_keypoints, true_keypoints[0], rotation))
         columns["true_vertices_m"].append(_seen(truth, true_keypoints[0], rotation))
-        columns["turns"].append(rotation @ hand.rotation.T)
+        columns["rotation_errors"].append(rotation @ hand.rotation.T)
         columns["offsets_m"].append(hand.vertices_m - truth)
         columns["std_m"].append(_or_nan(hand.vertex_std_m, hand.vertices_m))
         columns["keypoint_offsets_m"].append((hand.keypoints_m - true_keypoints)[1:])
@@ -82,7 +83,7 @@ def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
 
 
 def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard]:
-    """Yield every crop with a hand of the crops of these folders up to their limits, shard by shard."""
+    """Yield the crops of these folders that show a hand, up to the folders' limits, shard by shard."""
     for part in crops:
         check_hand_model(part.directory, template)
         left = np.inf if part.limit is None else part.limit
@@ -98,9 +99,12 @@ def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard
 
 
 def collect(crops: Sequence[Crops], predict: Predictor, template: HandTemplate) -> Answers:
-    """Predict every crop of these folders, up to their limits."""
+    """Predict every hand of these folders' crops, up to their limits; HandvizError if no crop shows a hand."""
     shards = tqdm(read_crops(crops, template), unit="shard", leave=False)
     parts = [_shard_answers(shard, predict, template) for shard in shards]
+    if not parts:
+        folders = ", ".join(str(part.directory) for part in crops)
+        raise HandvizError(f"no crop of {folders} shows a hand: evaluate on others", ErrorCode.EMPTY_INPUT)
     names = Answers.__dataclass_fields__
     return Answers(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 

@@ -102,6 +102,16 @@ def test_the_command_says_what_it_cannot_do(tmp_path, capsys, wrong):
     assert not (tmp_path / "hands").exists()
 
 
+def test_version_2_has_no_crops_without_a_hand(tmp_path, capsys):
+    words = ["synthesize", "--out", str(tmp_path / "hands"), "--count", "2", "--workers", "1", "--generator", "2"]
+    assert main([*words, "--no-hand", "0.2"]) == 1
+    assert "--generator 2" in capsys.readouterr().err
+    assert not (tmp_path / "hands").exists()
+    assert main(words) == 0
+    manifest = json.loads((tmp_path / "hands" / "manifest.json").read_text())
+    assert (manifest["generator_version"], manifest["no_hand"]) == (2, 0)
+
+
 def test_nobody_renders_training_hands_of_a_held_out_seed(tmp_path, capsys):
     assert main(["synthesize", "--out", str(tmp_path / "hands"), "--seed", "990003"]) == 1
     assert "heavily hidden" in capsys.readouterr().err

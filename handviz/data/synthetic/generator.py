@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.arguments import whole
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import UNFINISHED, make_folder, read_arrays, write_arrays, write_files
 from handviz.core.json_files import Within, read_json
@@ -37,6 +38,8 @@ MANIFEST = "manifest.json"
 GENERATOR_VERSION = 3
 MODEL_SPACE_VERSION = 2
 """The version whose hands all lie in the open hand's space, for its held-out crops."""
+GeneratorVersion = Annotated[int, whole(MODEL_SPACE_VERSION, GENERATOR_VERSION)]
+"""Option for a version that can be rendered."""
 NO_HAND = 0.1
 """Fraction of crops without a hand, unless another is asked for."""
 LABELS: dict[str, tuple[int, ...]] = {
