@@ -43,7 +43,7 @@ MAX_HIDDEN = 0.15
 SAME_HAND = 0.15
 """Largest mean distance of projected keypoints from the true ones, in extents."""
 ANGLES_DEG = np.arange(-25, 26, 5)
-"""Rotations of a line: a width is the narrowest of them, as bones of mesh and image point in slightly other directions."""
+"""Rotations of a line: a width is the narrowest of them, as bones of mesh and image differ slightly in direction."""
 STEP_PX = 0.5
 REACH = 1.7
 """Largest width that is searched, in widths of the mesh."""
