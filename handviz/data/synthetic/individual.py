@@ -44,7 +44,7 @@ below the knuckles, and size of each wave of the skin's unevenness."""
 WAVELENGTH_M = (0.025, 0.07)
 """Smallest and largest length of such a wave."""
 SOFTNESS_SPREAD = 0.35
-"""Standard deviation of the logarithm of how far flesh moves when joints bend."""
+"""Standard deviation of the logarithm of how far flesh is displaced when joints bend."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Individuals:
     palm_m: FloatArray
     """(N,) fullness of the pads below the knuckles"""
     softness: FloatArray
-    """(N,) factor of what flesh moves when joints bend"""
+    """(N,) factor of how far flesh is displaced when joints bend"""
     wave_vectors: FloatArray
     """(N, WAVE_COUNT, 3) radians a metre, of smooth unevenness along the normals"""
     wave_phases: FloatArray

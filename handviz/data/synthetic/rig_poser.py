@@ -7,7 +7,7 @@ import numpy as np
 from handviz.core.geometry import rotation_from_axis_angle
 from handviz.core.records import FloatArray
 from handviz.data.synthetic.individual import Individuals, sample_individuals
-from handviz.data.synthetic.soft_tissue import Contact, RestHand, SoftTissue, cupping
+from handviz.data.synthetic.soft_tissue import Contact, Cupping, RestHand, SoftTissue, cupping
 from handviz.hand_models.anatomy import joint_axes
 from handviz.hand_models.full_rig import (
     BONE_COUNT,
@@ -82,27 +82,20 @@ class RigPoser:
         axes = self._mean.axes
         flexion = np.einsum("njc,jc->nj", poses.reshape(len(poses), 15, 3)[:, 3:], axes.flexion[3:])
         people = sample_individuals(rng, len(poses))
-        cup, metacarpals = cupping(rng, np.clip(flexion.mean(1), 0, 1.2))
-        return self.posed(people, poses, shapes, wrists, cup, metacarpals)
+        return self.posed(people, poses, shapes, wrists, cupping(rng, np.clip(flexion.mean(1), 0, 1.2)))
 
     def posed(
-        self,
-        people: Individuals,
-        poses: FloatArray,
-        shapes: FloatArray,
-        wrists: FloatArray,
-        cup: FloatArray,
-        metacarpals: FloatArray,
+        self, people: Individuals, poses: FloatArray, shapes: FloatArray, wrists: FloatArray, palms: Cupping
     ) -> FloatArray:
-        """Return vertices (N, Va, 3); ``metacarpals`` (N, 4, 3, 3) are rotations, ``cup`` (N,) from 0 to 1."""
+        """Return vertices (N, Va, 3) of people in poses (N, 45), shapes (N, 10), wrists (N, 3, 3), with cupped palms."""
         rest = self.rest(shapes)
         local = np.tile(np.eye(3), (len(poses), BONE_COUNT, 1, 1))
         local[:, 1:16] = rotation_from_axis_angle(poses.reshape(len(poses), 15, 3))
-        local[:, FOREARM], local[:, METACARPALS] = wrists, metacarpals
+        local[:, FOREARM], local[:, METACARPALS] = wrists, palms.metacarpals
         # The sampled direction of a finger is that against the palm, whose metacarpals have moved.
-        local[:, FIRST_BONES] = metacarpals.transpose(0, 1, 3, 2) @ local[:, FIRST_BONES]
+        local[:, FIRST_BONES] = palms.metacarpals.transpose(0, 1, 3, 2) @ local[:, FIRST_BONES]
         transforms = self._transforms(rest.joints_m, local, people.bone_scale)
-        moved = self._tissue.displacements(people, poses, cup, self._web_closing_m(rest, transforms))
+        moved = self._tissue.displacements(people, poses, palms.amount, self._web_closing_m(rest, transforms))
         vertices = skin(rest.vertices_m + moved, self._mean.weights, transforms)
         return self._in_contact(vertices, rest, transforms, people)
 

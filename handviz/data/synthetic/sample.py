@@ -189,6 +189,12 @@ def _centre_m(hand: PosedArm, camera: Camera) -> FloatArray:
     return np.asarray(camera.camera_from_wrist @ hand.keypoints_m[9] * 0.9 + camera.wrist_camera_m)
 
 
+def _hand_mask(studio: StudioImage) -> NDArray[np.uint8]:
+    """Return a mask (224, 224), 1 where the labelled hand or its arm was drawn."""
+    label = studio.label[::SUPERSAMPLING, ::SUPERSAMPLING]
+    return (np.abs(label.astype(int) - round(TARGET * 255)) < 20).astype(np.uint8)
+
+
 def _sample(
     rng: np.random.Generator,
     maker: SceneMaker,
@@ -204,8 +210,7 @@ def _sample(
         return None
     drawn = _image(rng, maker, scene.surfaces, camera, _centre_m(hand, camera), bank)
     image, tone = camera_faults(drawn.image, rng)
-    label = drawn.studio.label[::SUPERSAMPLING, ::SUPERSAMPLING]
-    mask = (np.abs(label.astype(int) - round(TARGET * 255)) < 20).astype(np.uint8)
+    mask = _hand_mask(drawn.studio)
     if inside is not None:
         image *= inside[..., None].astype(np.uint8)
         mask *= inside.astype(np.uint8)

@@ -5,6 +5,7 @@ displacement of the flesh is a fixed field over the rest mesh times an amplitude
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -225,16 +226,25 @@ def _to_bones(points: FloatArray, starts: FloatArray, ends: FloatArray) -> tuple
     return np.sqrt((away**2).sum(2)), away
 
 
-def cupping(rng: np.random.Generator, bend: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Draw how far palms are cupped (N,), 0 to 1, and rotations (N, 4, 3, 3) of the index to little metacarpals.
+class Cupping(NamedTuple):
+    """How N palms are cupped."""
+
+    amount: FloatArray
+    """(N,) 0 to 1"""
+    metacarpals: FloatArray
+    """(N, 4, 3, 3) rotations of those of index to little finger"""
+
+
+def cupping(rng: np.random.Generator, bend: FloatArray) -> Cupping:
+    """Draw how palms are cupped.
 
     ``bend`` (N,) is the mean flexion of the fingers, radians: bent fingers cup the palm. The metacarpals of ring and
     little finger flex by 10 and 20 degrees at most, the little one turns towards the thumb; the others hardly move.
     """
     count = len(bend)
     # Angles in degrees; their sizes and spreads are ours.
-    cup = np.clip(0.1 + 0.35 * bend + rng.normal(0, 0.22, count), 0, 1)
-    flexion = np.array([1.5, 0.5, 10.0, 20.0]) * cup[:, None] + rng.normal(0, 1.3, (count, 4)) - 0.5
+    amount = np.clip(0.1 + 0.35 * bend + rng.normal(0, 0.22, count), 0, 1)
+    flexion = np.array([1.5, 0.5, 10.0, 20.0]) * amount[:, None] + rng.normal(0, 1.3, (count, 4)) - 0.5
     sideways = rng.normal(0, 1.0, (count, 1)) * np.array([1.0, 0.2, -0.6, -1.4]) + rng.normal(0, 0.5, (count, 4))
     twist = np.array([0.0, 0.0, 0.2, 0.45]) * flexion
     x, y, z = np.eye(3)
@@ -243,4 +253,4 @@ def cupping(rng: np.random.Generator, bend: FloatArray) -> tuple[FloatArray, Flo
         rotation_from_axis_angle(np.radians(angle)[..., None] * axis)
         for angle, axis in ((sideways, z), (flexion, x), (twist, y))
     ]
-    return cup, np.asarray(parts[0] @ parts[1] @ parts[2])
+    return Cupping(amount, np.asarray(parts[0] @ parts[1] @ parts[2]))
