@@ -18,7 +18,7 @@ from handviz.models.amvur.training_cache import load_cached
 from handviz.models.truth import Truth
 from handviz.training.samples import joined_truth, load_images, needed_shards, take, to_device, truth_from_labels
 from tests.errors import raises
-from tests.small_trainings import amvur_run, assert_same, run_steps, with_empty_crops
+from tests.small_trainings import amvur_run, straight_losses, with_empty_crops
 
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, feature_width=16, feature_layers=1)
 
@@ -104,19 +104,11 @@ def test_a_training_on_both_versions_that_is_stopped_goes_on_to_the_bit(config, 
     template = load_open_hand()
     with_empty_crops(rendered_hands, tmp_path / "some")
     config = replace(config, data=(former_hands, tmp_path / "some"), limit=16)
-    straight = amvur_run(config, template)
-    losses = run_steps(straight)
+    losses = straight_losses(config, template, stopped_after=3)
+    assert len(losses) == 8
     assert np.isfinite(losses).all()
-    stopped = amvur_run(replace(config, run=config.run / "stopped"), template)
-    first = run_steps(stopped, 3)
-    stopped.save()
-    resumed = amvur_run(stopped.task.config, template)
-    resumed.resume()
-    assert first + run_steps(resumed) == losses
-    assert_same(resumed.task.network.state_dict(), straight.task.network.state_dict())
-    fewer = replace(stopped.task.config, data=(former_hands,))
     with raises(ErrorCode.FOLDER_TAKEN):
-        amvur_run(fewer, template).resume()
+        amvur_run(replace(config, run=config.run / "stopped", data=(former_hands,)), template).resume()
 
 
 def test_rows_and_copies_keep_which_crops_show_a_hand():
