@@ -87,7 +87,7 @@ class RigPoser:
     def posed(
         self, people: Individuals, poses: FloatArray, shapes: FloatArray, wrists: FloatArray, palms: Cupping
     ) -> FloatArray:
-        """Return vertices (N, Va, 3) of people in poses (N, 45), shapes (N, 10), wrists (N, 3, 3), with cupped palms."""
+        """Return vertices (N, Va, 3) of people in poses (N, 45), shapes (N, 10), wrists (N, 3, 3), cupped palms."""
         rest = self.rest(shapes)
         local = np.tile(np.eye(3), (len(poses), BONE_COUNT, 1, 1))
         local[:, 1:16] = rotation_from_axis_angle(poses.reshape(len(poses), 15, 3))
