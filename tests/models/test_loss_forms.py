@@ -220,7 +220,7 @@ def test_every_divergence_is_that_of_torch_in_its_own_weight(
     torch.testing.assert_close(found["kl"], 0.3 * expected)
 
 
-def test_scale_and_place_cancel_in_the_divergence_of_the_2d_joints(
+def test_scale_and_translation_cancel_in_the_divergence_of_the_2d_joints(
     output: ModelOutput, truth: Truth, regressor: Tensor
 ) -> None:
     """Both Gaussians are seen by one camera: of it only the direction of view is left."""

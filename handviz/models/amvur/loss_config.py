@@ -96,8 +96,8 @@ class LossConfig:
     kl_keypoints: float = 1.0
     """Of the 3D joints' divergence (eq. 5) within ``kl``."""
     kl_image: float = 0.0
-    """Of the 2D joints' divergence (eq. 6) within ``kl``; the paper's is 1. Scale and place cancel in it: it is that of
-    the 3D joints seen from one side, which ``kl_keypoints`` holds already."""
+    """Of the 2D joints' divergence (eq. 6) within ``kl``; the paper's is 1. Scale and translation cancel in it: it
+    is that of the 3D joints seen from one side, which ``kl_keypoints`` holds already."""
     prior: float = 0.5
     """Squared error of the prior-net's own mesh in ``final``: ours; the paper has the divergence alone."""
     prior_log_variance: float = 0.0
