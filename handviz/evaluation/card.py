@@ -24,7 +24,7 @@ class SeenPoints:
     keypoints_m: FloatArray
     """(N, 21, 3) in the crop's axes, wrist at 0"""
     vertices_m: FloatArray
-    """(N, V, 3) likewise"""
+    """(N, V, 3) in the crop's axes, wrist at 0"""
     true_keypoints_m: FloatArray
     true_vertices_m: FloatArray
 
@@ -40,13 +40,13 @@ class Answers(SeenPoints):
     keypoint_offsets_m: FloatArray
     """(N, 20, 3) without the wrist, which is the origin of prediction and truth"""
     keypoint_std_m: FloatArray
-    """(N, 20, 3) likewise"""
+    """(N, 20, 3) without the wrist"""
     visible: NDArray[np.bool_]
     """(N, V)"""
     visible_alone: NDArray[np.bool_]
     """(N, V) without the objects in front of the hand"""
     keypoint_visible: NDArray[np.bool_]
-    """(N, 20) likewise, by ``keypoints_visible``"""
+    """(N, 20) without the wrist, by ``keypoints_visible``"""
     hidden_fraction: FloatArray
     """(N,) fraction of otherwise visible vertices that objects occlude"""
     rotation_errors: FloatArray
