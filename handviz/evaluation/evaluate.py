@@ -83,7 +83,7 @@ def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
 
 
 def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard]:
-    """Yield the crops of these folders that show a hand, up to the folders' limits, shard by shard."""
+    """Yield every crop with a hand of the crops of these folders up to their limits, shard by shard."""
     for part in crops:
         check_hand_model(part.directory, template)
         left = np.inf if part.limit is None else part.limit
@@ -99,12 +99,14 @@ def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard
 
 
 def collect(crops: Sequence[Crops], predict: Predictor, template: HandTemplate) -> Answers:
-    """Predict every hand of these folders' crops, up to their limits; HandvizError if no crop shows a hand."""
+    """Predict every crop with a hand of these folders, up to their limits; HandvizError if there is none."""
     shards = tqdm(read_crops(crops, template), unit="shard", leave=False)
     parts = [_shard_answers(shard, predict, template) for shard in shards]
     if not parts:
-        folders = ", ".join(str(part.directory) for part in crops)
-        raise HandvizError(f"no crop of {folders} shows a hand: evaluate on others", ErrorCode.EMPTY_INPUT)
+        folders = " and ".join(str(part.directory) for part in crops)
+        raise HandvizError(
+            f"no crop of {folders} shows a hand: choose more crops or another folder", ErrorCode.EMPTY_INPUT
+        )
     names = Answers.__dataclass_fields__
     return Answers(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
