@@ -267,7 +267,7 @@ def validation_errors(model: HandModel, samples: Samples, regressor: Tensor) -> 
     """Return PA-MPJPE and mean vertex error (mm, canonical), root of the mean variance (mm), mean 2D error (% of the
     crop); of models with a presence head also the percentage of crops that it judges rightly.
 
-    Hands whose 3D truth is nan count in the third alone; without any other the errors are nan.
+    Hands whose 3D truth is nan count in variance and presence alone; without any other the errors are nan.
     """
     model.eval()
     network = FromInputs(model)
