@@ -1,6 +1,7 @@
 """Shared by the tests of training: a narrow network, some steps of it, equal weights, and crops without a hand."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,6 +27,23 @@ def run_steps(trainer, count=None):
         losses.append(sum(trainer.train_step(ids).values()))
         if len(losses) == count:
             break
+    return losses
+
+
+def straight_losses(config, template, stopped_after):
+    """Return the losses of a straight run's steps; one that is stopped and resumed must be the same to the bit."""
+    straight = amvur_run(config, template)
+    losses = run_steps(straight)
+    stopped = amvur_run(replace(config, run=config.run / "stopped"), template)
+    first = run_steps(stopped, stopped_after)
+    stopped.save()
+    resumed = amvur_run(stopped.task.config, template)
+    resumed.resume()
+    assert resumed.step == stopped_after
+    assert first + run_steps(resumed) == losses
+    assert_same(resumed.task.network.state_dict(), straight.task.network.state_dict())
+    for one, other in zip(resumed.optimiser.state.values(), straight.optimiser.state.values(), strict=True):
+        assert_same(one, other)
     return losses
 
 

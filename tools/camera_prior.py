@@ -72,11 +72,14 @@ def row(name: str, errors: CameraErrors, chosen: NDArray[np.bool_]) -> str:
     angle, numbers, std = (part[chosen] for part in (errors.rotation_deg, errors.numbers, errors.std))
     if not len(angle):
         return f"| {name} | 0 |" + " |" * 6
-    middle, most = np.percentile(angle, [50, 90])
-    size, place = numbers[:, 6], np.sqrt(np.square(numbers[:, 7:]).mean())
+    median, high = np.percentile(angle, [50, 90])
+    log_scale, translation = numbers[:, 6], np.sqrt(np.square(numbers[:, 7:]).mean())
     squares = np.square(numbers / std)
     ratios = ", ".join(f"{np.sqrt(squares[:, part].mean()):.1f}" for part in (slice(6), slice(6, 7), slice(7, 9)))
-    figures = f"{middle:.1f} | {angle.mean():.1f} | {most:.1f} | {size.mean():+.2f}, {size.std():.2f} | {place:.2f}"
+    figures = (
+        f"{median:.1f} | {angle.mean():.1f} | {high:.1f} | {log_scale.mean():+.2f}, {log_scale.std():.2f} | "
+        f"{translation:.2f}"
+    )
     return f"| {name} | {len(angle)} | {figures} | {ratios} |"
 
 

@@ -6,10 +6,10 @@ same hands in the same order.
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +26,8 @@ from handviz.hand_models.anatomy import joint_axes, pose_from_angles, sample_ang
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
+from handviz.models.amvur.loss_config import LossConfig
 from handviz.models.amvur.loss_parts import Fit, fixed_mean
-from handviz.models.amvur.losses import LossConfig
 from handviz.models.amvur.network import Amvur, AmvurOutput, DenseVertices, PriorNet, TokenSettings
 from handviz.training.trainer import learning_rate_factor
 
@@ -88,7 +88,7 @@ class Arguments:
 
 @dataclass(frozen=True, eq=False)
 class Hands:
-    """True hands and what a form is told of them."""
+    """True hands and the feature of each."""
 
     feature: Tensor
     """(N, 55) pose and shape"""
@@ -131,22 +131,36 @@ def answer(net: nn.Module, feature: Tensor) -> AmvurOutput:
     return AmvurOutput(output.vertices_cm, torch.zeros_like(output.vertices_cm))
 
 
-def trained(name: str, config: LossConfig, hands: Hands, template: HandTemplate, arguments: Arguments) -> nn.Module:
-    """Return a net of that name, trained from random weights."""
-    torch.manual_seed(arguments.seed)
-    net = NETS[name](template).train()
-    regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=arguments.rate, weight_decay=0.01)
-    for step, ids in enumerate(torch.arange(len(hands.feature)).split(arguments.batch)):
-        factor = learning_rate_factor(step, arguments.steps, max(1, arguments.steps // 10))
+class Schedule(NamedTuple):
+    """Length and learning rate of a training: a linear warm-up, then half a cosine to zero."""
+
+    steps: int
+    rate: float
+    warm_up_steps: int
+
+
+def minimise(net: nn.Module, losses: Iterable[Tensor], schedule: Schedule) -> None:
+    """Train a network by AdamW on the losses of its steps, each of which is computed when it is asked for."""
+    optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.rate, weight_decay=0.01)
+    for step, loss in enumerate(losses):
         for group in optimiser.param_groups:
-            group["lr"] = arguments.rate * factor
-        output = answer(net, hands.feature[ids])
-        loss = loss_of(output, hands.vertices_cm[ids], regressor, config, step / arguments.steps)
+            group["lr"] = schedule.rate * learning_rate_factor(step, schedule.steps, schedule.warm_up_steps)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
         optimiser.step()
+
+
+def trained(name: str, config: LossConfig, hands: Hands, template: HandTemplate, arguments: Arguments) -> nn.Module:
+    """Return a net of that name, trained from random weights."""
+    torch.manual_seed(arguments.seed)
+    net = NETS[name](template).train()
+    regressor, steps = torch.tensor(template.keypoint_regressor, dtype=torch.float32), arguments.steps
+    losses = (
+        loss_of(answer(net, hands.feature[ids]), hands.vertices_cm[ids], regressor, config, step / steps)
+        for step, ids in enumerate(torch.arange(len(hands.feature)).split(arguments.batch))
+    )
+    minimise(net, losses, Schedule(steps, arguments.rate, max(1, steps // 10)))
     return net.eval()
 
 

@@ -2,7 +2,7 @@
 
 The trunk is that of a file or checkpoint; its features of the crops are computed once, with one draw of the landmarks'
 errors, and are the same for all. Every form sees the same crops; a seed draws the first weights and their order.
-Results are kept in a file, so that a stopped run goes on where it was.
+Results are saved in a file, so that a stopped run resumes where it was.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,20 +22,22 @@ from handviz.core import metrics
 from handviz.core.arguments import Count, Option, between, some_words
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import make_folder
+from handviz.core.gaussian import gaussian_nll
 from handviz.core.output import print_text
 from handviz.core.paths import MODELS
 from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.data.synthetic.dataset import read_labels, shard_numbers
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.loss_config import LossConfig
 from handviz.models.amvur.loss_parts import mesh_edges, terms_of_hands
-from handviz.models.amvur.losses import LossConfig, edge_terms, loss_terms, presence_terms
-from handviz.models.amvur.model import HandModel, ModelConfig, ModelOutput, build_model
+from handviz.models.amvur.losses import edge_terms, loss_terms, presence_terms
+from handviz.models.amvur.model import HandModel, ModelConfig, ModelOutput, Variant, build_model
 from handviz.models.amvur.training import AmvurTask
 from handviz.models.amvur.training_cache import CachedSamples
 from handviz.models.amvur.training_config import TrainConfig
 from handviz.models.truth import Truth
-from handviz.training.trainer import learning_rate_factor
+from tools.decoder_oracle import Schedule, minimise
 
 PLAIN = {"embedding": False, "feed_forward": False, "blocks": 1, "camera": "feature"}
 REST: dict[str, Any] = {"variant": "amvur", **PLAIN}
@@ -67,7 +69,8 @@ FORMS: MappingProxyType[str, tuple[dict[str, Any], dict[str, Any]]] = MappingPro
 )
 """Changes of network and loss."""
 DEFAULT_FORMS = ("prior", "amvur", "amvur embedding", "amvur squares", "amvur embedding squares")
-HIDDEN = 0.5
+MAX_HIDDEN = 0.5
+"""Fraction that objects hide of hands that are tested, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,14 @@ class Arguments:
     """Crops seen by a training."""
     batch: Count = 64
     rate: Annotated[float, between(0, 1)] = 1e-3
+
+
+class Trial(NamedTuple):
+    """What is trained: a form, from a seed, on so many crops."""
+
+    form: str
+    seed: int
+    crops: int
 
 
 @dataclass(frozen=True)
@@ -130,28 +141,33 @@ def trained(form: str, seed: int, samples: CachedSamples, template: HandTemplate
     config, loss = replace(ModelConfig(), **model_changes), replace(LossConfig(), **loss_changes)
     torch.manual_seed(seed)
     model = build_model(config, template)
-    heads = model.heads.train()
-    optimiser = torch.optim.AdamW(heads.parameters(), lr=arguments.rate, weight_decay=0.01)
-    regressor, edges = torch.tensor(template.keypoint_regressor).float(), mesh_edges(template.faces)
     steps = arguments.crops // arguments.batch
-    for step, ids in enumerate(tqdm(_batches(len(samples), steps, arguments.batch, seed), total=steps, desc=form)):
-        progress = step / steps
-        for group in optimiser.param_groups:
-            group["lr"] = arguments.rate * learning_rate_factor(step, steps, max(1, steps // 20))
-        inputs, truth = samples.batch(ids)
-        output = model.from_cached(inputs)
+    batches = tqdm(_batches(len(samples), steps, arguments.batch, seed), total=steps, desc=form)
+    terms = _Terms(config.variant, loss, template)
+    losses = (
+        terms.total(model.from_cached(inputs), truth, step / steps)
+        for step, (inputs, truth) in enumerate(map(samples.batch, batches))
+    )
+    minimise(model.heads.train(), losses, Schedule(steps, arguments.rate, max(1, steps // 20)))
+    return model.eval()
 
-        def of_hands(output: ModelOutput, truth: Truth, progress: float = progress) -> dict[str, torch.Tensor]:
-            terms = loss_terms(config.variant)(output, truth, regressor, loss, progress, None)
-            return terms | edge_terms(output, truth, edges, loss)
 
-        terms = terms_of_hands(of_hands, output, truth, regressor) | presence_terms(output, truth, loss)
-        optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(heads.parameters(), 2.0)
-        optimiser.step()
-    model.eval()
-    return model
+class _Terms:
+    """The loss of AMVUR's training, of one form."""
+
+    def __init__(self, variant: Variant, config: LossConfig, template: HandTemplate) -> None:
+        self._config, self._of_variant = config, loss_terms(variant)
+        self._regressor, self._edges = torch.tensor(template.keypoint_regressor).float(), mesh_edges(template.faces)
+
+    def total(self, output: ModelOutput, truth: Truth, progress: float) -> torch.Tensor:
+        """Return the sum of all terms of a batch at a fraction of the steps."""
+
+        def of_hands(output: ModelOutput, truth: Truth) -> dict[str, torch.Tensor]:
+            terms = self._of_variant(output, truth, self._regressor, self._config, progress, None)
+            return terms | edge_terms(output, truth, self._edges, self._config)
+
+        terms = terms_of_hands(of_hands, output, truth, self._regressor)
+        return torch.stack(list((terms | presence_terms(output, truth, self._config)).values())).sum()
 
 
 def _batches(count: int, steps: int, size: int, seed: int) -> Iterable[torch.Tensor]:
@@ -165,33 +181,35 @@ def _batches(count: int, steps: int, size: int, seed: int) -> Iterable[torch.Ten
 
 
 @torch.no_grad()
-def measured(form: str, seed: int, model: HandModel, samples: CachedSamples, rows: torch.Tensor, count: int) -> Result:
+def measured(trial: Trial, model: HandModel, samples: CachedSamples, rows: torch.Tensor) -> Result:
     """Return the errors on some rows of the test's features."""
-    template, parts = load_open_hand(), []
-    for ids in rows.split(64):
-        inputs, truth = samples.batch(ids)
-        output = model.from_cached(inputs)
-        inner = output.prior.vertices_cm if output.prior is not None else output.mean_cm
-        difference = output.camera.rotation @ truth.rotation.transpose(1, 2)
-        cosine = ((difference.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1)
-        variance = output.log_variance.exp()
-        nll = 0.5 * (output.log_variance + (output.mean_cm - truth.vertices_cm).square() / variance)
-        parts.append((output.mean_cm, inner, truth.vertices_cm, torch.rad2deg(torch.acos(cosine)), nll.mean((1, 2))))
+    template = load_open_hand()
+    parts = [_answers(model, samples, ids) for ids in rows.split(64)]
     columns = [torch.cat(column).double().numpy() for column in zip(*parts, strict=True)]
     mesh_cm, inner_cm, true_cm, angles, likelihoods = columns
     regressor, edges = template.keypoint_regressor, mesh_edges(template.faces).numpy()
     lengths = [np.linalg.norm(m[:, edges[:, 0]] - m[:, edges[:, 1]], axis=2).sum() for m in (mesh_cm, true_cm)]
     return Result(
-        form,
-        seed,
-        count,
+        *trial,
         _aligned_mm(mesh_cm, true_cm),
         _aligned_mm(regressor @ mesh_cm, regressor @ true_cm),
-        _aligned_mm(inner_cm, true_cm) if FORMS[form][0]["variant"] == "final" else None,
+        _aligned_mm(inner_cm, true_cm) if FORMS[trial.form][0]["variant"] == "final" else None,
         float(np.median(angles)),
-        float(likelihoods.mean() + 0.5 * np.log(2 * np.pi)),
+        float(likelihoods.mean()),
         float(100 * (lengths[0] / lengths[1] - 1)),
     )
+
+
+def _answers(model: HandModel, samples: CachedSamples, ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return mesh, mesh of the prior-net inside and true mesh (B, V, 3), cm; rotation's error (B,), degrees; negative
+    log-likelihood (B,) of a coordinate."""
+    inputs, truth = samples.batch(ids)
+    output = model.from_cached(inputs)
+    inner = output.prior.vertices_cm if output.prior is not None else output.mean_cm
+    difference = output.camera.rotation @ truth.rotation.transpose(1, 2)
+    cosine = ((difference.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1)
+    nll = gaussian_nll(truth.vertices_cm, output.mean_cm, output.log_variance).mean((1, 2))
+    return output.mean_cm, inner, truth.vertices_cm, torch.rad2deg(torch.acos(cosine)), nll
 
 
 def _aligned_mm(mine_cm: np.ndarray, true_cm: np.ndarray) -> float:
@@ -203,7 +221,7 @@ def visible_hands(folder: Path, count: int) -> torch.Tensor:
     labels = [read_labels(folder, shard) for shard in shard_numbers(folder)]
     hidden = np.concatenate([part["hidden_share"] for part in labels])[:count]
     is_hand = np.concatenate([part.get("is_hand", np.ones(len(part["scale"]))) for part in labels])[:count]
-    return torch.from_numpy(np.flatnonzero((hidden < HIDDEN) & (is_hand > 0)))
+    return torch.from_numpy(np.flatnonzero((hidden < MAX_HIDDEN) & (is_hand > 0)))
 
 
 def table(results: Sequence[Result]) -> str:
@@ -245,7 +263,7 @@ def run(arguments: Arguments) -> int:
         rows = visible_hands(arguments.test, len(tests))
     for form, seed in todo:
         model = trained(form, seed, samples, template, arguments)
-        result = measured(form, seed, model, tests, rows, arguments.crops)
+        result = measured(Trial(form, seed, arguments.crops), model, tests, rows)
         with arguments.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(result)) + "\n")
     print_text(table([result for result in _known(arguments.out) if result.crops == arguments.crops]))

@@ -39,16 +39,18 @@ PATCH_PX = 448
 PATCH_EXTENTS = 1.7
 """Side of the patch in extents of the hand's keypoints."""
 MAX_HIDDEN = 0.15
+"""Fraction of a rendered hand that objects may hide."""
 SAME_HAND = 0.15
 """Largest mean distance of projected keypoints from the true ones, in extents."""
 ANGLES_DEG = np.arange(-25, 26, 5)
-"""Turns of a line: a width is the narrowest of them, as bones of mesh and image point in slightly other directions."""
+"""Rotations of a line: a width is the narrowest of them, as bones of mesh and image differ slightly in direction."""
 STEP_PX = 0.5
 REACH = 1.7
 """Largest width that is searched, in widths of the mesh."""
 CLEAR = 0.2
 """What has to be no skin beyond either edge, in widths of the mesh."""
 COLOUR_BINS = 20
+"""Of each axis of CIE Lab."""
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 ALONG = {"base": (0, 0.5), "PIP": (1, 0.0), "middle": (1, 0.5), "DIP": (2, 0.0), "pulp": (2, 0.5), "tip": (2, 0.8)}
 """Bone of the finger, counted from its first joint, and the fraction along it."""
@@ -63,8 +65,8 @@ class Line(NamedTuple):
     across: FloatArray
     """(2,) unit vector"""
 
-    def turned(self, angle_deg: float) -> "Line":
-        """Return the line turned about its centre."""
+    def rotated(self, angle_deg: float) -> "Line":
+        """Return the line rotated about its centre."""
         cosine, sine = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
         return Line(self.centre, np.array([[cosine, -sine], [sine, cosine]]) @ self.across)
 
@@ -90,16 +92,17 @@ def lines(keypoints: FloatArray) -> dict[str, Line]:
             # Across a joint the line halves the angle between its bones.
             before = keypoints[4 * finger + bone] if fraction == 0 else start
             found[f"{name} {place}"] = Line(start + fraction * (end - start), _across(end - before))
-    middle = keypoints[9]
-    found["palm"] = Line(keypoints[0] + 0.6 * (middle - keypoints[0]), _across(middle - keypoints[0]))
+    wrist, knuckle = keypoints[0], keypoints[9]
+    found["palm"] = Line(wrist + 0.6 * (knuckle - wrist), _across(knuckle - wrist))
     outer = keypoints[list(OUTER_KNUCKLES)]
     found["knuckles"] = Line(outer.mean(axis=0), _across(_across(outer[1] - outer[0])))
     return found
 
 
 def _across(along: FloatArray) -> FloatArray:
-    turned = np.array([-along[1], along[0]])
-    return np.asarray(turned / max(float(np.linalg.norm(turned)), 1e-9))
+    """Return the unit vector (2,) at right angles to a direction."""
+    normal = np.array([-along[1], along[0]])
+    return np.asarray(normal / max(float(np.linalg.norm(normal)), 1e-9))
 
 
 def mesh_run(outline: Outline, line: Line) -> tuple[float, float] | None:
@@ -134,16 +137,16 @@ def mesh_width(outline: Outline, line: Line) -> tuple[float, Line] | None:
     """Return the width of the silhouette across a place, px, and the line, centred, along which it is least."""
     best: tuple[float, Line] | None = None
     for angle in ANGLES_DEG:
-        turned = line.turned(float(angle))
-        run = mesh_run(outline, turned)
+        rotated = line.rotated(float(angle))
+        run = mesh_run(outline, rotated)
         if run and (best is None or run[1] - run[0] < best[0]):
-            best = run[1] - run[0], Line(turned.centre + turned.across * sum(run) / 2, turned.across)
+            best = run[1] - run[0], Line(rotated.centre + rotated.across * sum(run) / 2, rotated.across)
     return best
 
 
 def skin_width(probability: NDArray[np.float32], line: Line, mesh_px: float) -> float | None:
     """Return the narrowest run of skin (S, S) about a line's centre, px; None without clear edges on both sides."""
-    widths = [_skin_run(probability, line.turned(float(angle)), mesh_px) for angle in ANGLES_DEG]
+    widths = [_skin_run(probability, line.rotated(float(angle)), mesh_px) for angle in ANGLES_DEG]
     known = [width for width in widths if width is not None]
     return min(known) if len(known) > len(widths) // 2 else None
 

@@ -19,12 +19,12 @@ from handviz.cli.evaluate_official import (
     official_report,
     refuse_without_dataset,
 )
-from handviz.core.arguments import AsJson, Count, HandModelFile, HeldOutFolder, Option, Positional, whole
+from handviz.core.arguments import AsJson, Count, HandModelFile, HeldOutFolder, Option, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_json, print_text
 from handviz.core.records import UncertaintyKind
 from handviz.data.datasets.registry import is_dataset_spec
-from handviz.data.synthetic.generator import GENERATOR_VERSION, MODEL_SPACE_VERSION
+from handviz.data.synthetic.generator import GENERATOR_VERSION, GeneratorVersion
 from handviz.evaluation.calibration import Calibration, calibrate, calibration_table
 from handviz.evaluation.card import (
     UNCERTAINTY_NOTES,
@@ -67,7 +67,7 @@ class Arguments:
     data: Annotated[Path | None, Option(group=CROPS)] = None
     """Folder of rendered crops, or a dataset as NAME/SPLIT:ROOT; without it the held-out set is rendered."""
     held_out: Annotated[HeldOutFolder, Option(group=CROPS)] = None
-    generator: Annotated[int, whole(MODEL_SPACE_VERSION, GENERATOR_VERSION)] = GENERATOR_VERSION
+    generator: GeneratorVersion = GENERATOR_VERSION
     """Version of the generator of the held-out crops; those of version 2 lie in the open hand's space."""
     count: Count | None = None
     """Crops to evaluate; all without it, of both held-out parts alike."""
@@ -236,6 +236,16 @@ def _on_dataset(spec: Path, models: Sequence[Chosen], arguments: Arguments) -> N
         print_text(official_report(arguments.dataset, found))
 
 
+def _crops(arguments: Arguments, temporary: Path) -> list[Crops]:
+    """Return the crops to evaluate on: the folder's, or the held-out ones, rendered where they are missing."""
+    if arguments.data is not None:
+        return [Crops(arguments.data, arguments.count)]
+    saved, version = arguments.held_out, arguments.generator
+    return held_out_crops(
+        saved or temporary, arguments.count, keep=saved is not None, freezes=arguments.freeze, version=version
+    )
+
+
 def run(arguments: Arguments) -> int:
     """Print one table, a column a model and one for the prior-net inside ``final``, and whatever else was requested."""
     if arguments.freeze and arguments.held_out is None:
@@ -246,17 +256,7 @@ def run(arguments: Arguments) -> int:
         return 0
     refuse_without_dataset(arguments.dataset)
     with tempfile.TemporaryDirectory() as temporary:
-        if arguments.data is not None:
-            crops = [Crops(arguments.data, arguments.count)]
-        else:
-            saved = arguments.held_out
-            crops = held_out_crops(
-                saved or Path(temporary),
-                arguments.count,
-                keep=saved is not None,
-                freezes=arguments.freeze,
-                version=arguments.generator,
-            )
+        crops = _crops(arguments, Path(temporary))
         if not arguments.freeze:
             found = _report(models, crops, arguments)
             if arguments.as_json:

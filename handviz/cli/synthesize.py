@@ -11,13 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from handviz.core.arguments import Count, Fraction, Option, Seed, number, whole
+from handviz.core.arguments import Count, Fraction, Option, Seed, number
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path, make_folder
 from handviz.core.output import print_result
 from handviz.core.records import CROP_SIZE, KEYPOINT_PARENTS, FloatArray
 from handviz.data.synthetic.dataset import read_shard
-from handviz.data.synthetic.generator import GENERATOR_VERSION, MODEL_SPACE_VERSION, NO_HAND, Plan, render
+from handviz.data.synthetic.generator import (
+    GENERATOR_VERSION,
+    MODEL_SPACE_VERSION,
+    NO_HAND,
+    GeneratorVersion,
+    Plan,
+    render,
+)
 from handviz.evaluation.held_out import held_out_seeds
 
 COLUMNS, ROWS = 8, 3
@@ -77,12 +84,25 @@ class Arguments:
     """Processes."""
     hidden: Annotated[tuple[float, float] | None, Option(metavar="LOW HIGH", read=_read_bounds, words="*")] = None
     """Only hands of which things hide LOW to HIGH (0..1) of what would be seen."""
-    no_hand: Fraction = NO_HAND
-    """Fraction of crops without a hand, 0 to 1."""
-    generator: Annotated[int, whole(MODEL_SPACE_VERSION, GENERATOR_VERSION)] = GENERATOR_VERSION
-    """Version of the generator; the former one renders hands of the open hand's space alone, and no crops without."""
+    no_hand: Fraction | None = None
+    """Fraction of crops without a hand, 0 to 1; without it a tenth, none by version 2."""
+    generator: GeneratorVersion = GENERATOR_VERSION
+    """Version of the generator; version 2 renders hands of the open hand's space alone, and no crops without a hand."""
     preview: Path | None = None
     """Also write a contact sheet (PNG) of the first samples."""
+
+
+def _no_hand(arguments: Arguments) -> float:
+    """Return the fraction of crops without a hand; HandvizError if version 2 of the generator is asked for some."""
+    if arguments.generator != MODEL_SPACE_VERSION:
+        return NO_HAND if arguments.no_hand is None else arguments.no_hand
+    if arguments.no_hand:
+        raise HandvizError(
+            f"--no-hand {arguments.no_hand:g} is for version {GENERATOR_VERSION} of the generator: leave it out with "
+            f"--generator {MODEL_SPACE_VERSION}",
+            ErrorCode.OPTION_CONFLICT,
+        )
+    return 0.0
 
 
 def run(arguments: Arguments) -> int:
@@ -94,8 +114,8 @@ def run(arguments: Arguments) -> int:
             "or results would be those of hands that were trained or decided on",
             ErrorCode.OPTION_CONFLICT,
         )
-    no_hand = arguments.no_hand if arguments.generator == GENERATOR_VERSION else 0.0
-    plan = Plan(arguments.out, arguments.seed, arguments.count, arguments.hidden, no_hand, arguments.generator)
+    no_hand, version = _no_hand(arguments), arguments.generator
+    plan = Plan(arguments.out, arguments.seed, arguments.count, arguments.hidden, no_hand, version)
     with tqdm(total=plan.count, unit="hand", smoothing=0.1) as bar:
         for done in render(plan, arguments.workers):
             bar.update(done)

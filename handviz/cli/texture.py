@@ -15,6 +15,7 @@ from handviz.core.arguments import Count, HeldOutFolder, Only, Option, Positiona
 from handviz.core.files import make_folder
 from handviz.core.output import print_result, print_text
 from handviz.core.paths import EXPORTS, MODELS, TEXTURE_NAME
+from handviz.data.synthetic.generator import GENERATOR_VERSION, GeneratorVersion
 from handviz.evaluation.predictors import onnx_predictor
 from handviz.evaluation.tables import Result, write_result
 from handviz.evaluation.texture_scores import (
@@ -74,6 +75,8 @@ class Evaluate:
     model: Path = MODELS / TEXTURE_NAME
     """ONNX file."""
     held_out: HeldOutFolder = None
+    generator: GeneratorVersion = GENERATOR_VERSION
+    """Version of the generator of the held-out crops; those of version 2 lie in the open hand's space."""
     count: Count = 2000
     """Crops, of both held-out parts alike."""
     window: Window = "uniform"
@@ -114,7 +117,8 @@ def evaluate(arguments: Evaluate, more: Mapping[str, Method] = MappingProxyType(
     predict = onnx_predictor(arguments.meshes) if arguments.meshes else None
     with tempfile.TemporaryDirectory() as temporary:
         saved = arguments.held_out
-        crops = held_out_crops(saved or Path(temporary), arguments.count, keep=saved is not None)
+        folder, version = saved or Path(temporary), arguments.generator
+        crops = held_out_crops(folder, arguments.count, keep=saved is not None, version=version)
         found, fractions = evaluate_methods(scenes(crops, template, predict), methods, template, arguments.window)
     title = f"{len(fractions)} crops, meshes: {arguments.meshes or 'true'}, SSIM's window: {arguments.window}"
     print_text(f"{title}\n\n{table(found, fractions)}\n")

@@ -304,7 +304,7 @@ class HandMesh:
 
     @cached_property
     def keypoints_px(self) -> FloatArray:
-        """(21, 2) likewise."""
+        """(21, 2) pinhole projection of the keypoints under ``intrinsics``."""
         return self.intrinsics.project(self.keypoints_m + self.wrist_camera_m)
 
     @cached_property

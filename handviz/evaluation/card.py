@@ -24,7 +24,7 @@ class SeenPoints:
     keypoints_m: FloatArray
     """(N, 21, 3) in the crop's axes, wrist at 0"""
     vertices_m: FloatArray
-    """(N, V, 3) likewise"""
+    """(N, V, 3) in the crop's axes, wrist at 0"""
     true_keypoints_m: FloatArray
     true_vertices_m: FloatArray
 
@@ -40,16 +40,16 @@ class Answers(SeenPoints):
     keypoint_offsets_m: FloatArray
     """(N, 20, 3) without the wrist, which is the origin of prediction and truth"""
     keypoint_std_m: FloatArray
-    """(N, 20, 3) likewise"""
+    """(N, 20, 3) without the wrist"""
     visible: NDArray[np.bool_]
     """(N, V)"""
     visible_alone: NDArray[np.bool_]
     """(N, V) without the objects in front of the hand"""
     keypoint_visible: NDArray[np.bool_]
-    """(N, 20) likewise, by ``keypoints_visible``"""
+    """(N, 20) without the wrist, by ``keypoints_visible``"""
     hidden_fraction: FloatArray
     """(N,) fraction of otherwise visible vertices that objects occlude"""
-    turns: FloatArray
+    rotation_errors: FloatArray
     """(N, 3, 3) true rotation of the hand times the inverse of the predicted one, in the crop's axes"""
 
 
@@ -69,9 +69,9 @@ class Card:
     rotation_median_deg: float
     """angle between predicted and true rotation of the hand"""
     rotation_mean_deg: float
-    mpjpe_turned_mm: float
+    mpjpe_true_rotation_mm: float
     """MPJPE with the true rotation"""
-    mpjpe_turned_sized_mm: float
+    mpjpe_true_rotation_size_mm: float
     """that with the true size too: the root mean square distance of the keypoints from the wrist"""
     nll: float
     """nats per vertex coordinate, in cm"""
@@ -144,17 +144,17 @@ def point_figures(points: SeenPoints) -> dict[str, float]:
 
 def rotation_figures(answers: Answers) -> dict[str, float]:
     """Return the card's errors of the rotation, and MPJPE with the true rotation, then with the true size too."""
-    cosines = (np.trace(answers.turns, axis1=1, axis2=2) - 1) / 2
+    cosines = (np.trace(answers.rotation_errors, axis1=1, axis2=2) - 1) / 2
     angles_deg = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
     true_m = answers.true_keypoints_m
-    turned_m = answers.keypoints_m @ answers.turns.transpose(0, 2, 1)
-    own_size, true_size = (np.linalg.norm(points, axis=(1, 2)) for points in (turned_m, true_m))
-    sized_m = turned_m * (true_size / np.maximum(own_size, np.finfo(np.float32).tiny))[:, None, None]
+    rotated_m = answers.keypoints_m @ answers.rotation_errors.transpose(0, 2, 1)
+    own_size, true_size = (np.linalg.norm(points, axis=(1, 2)) for points in (rotated_m, true_m))
+    scaled_m = rotated_m * (true_size / np.maximum(own_size, np.finfo(np.float32).tiny))[:, None, None]
     return {
         "rotation_median_deg": float(np.median(angles_deg)) if len(angles_deg) else math.nan,
         "rotation_mean_deg": mean_or_nan(angles_deg),
-        "mpjpe_turned_mm": mean_or_nan(metrics.mpjpe_mm(turned_m, true_m)),
-        "mpjpe_turned_sized_mm": mean_or_nan(metrics.mpjpe_mm(sized_m, true_m)),
+        "mpjpe_true_rotation_mm": mean_or_nan(metrics.mpjpe_mm(rotated_m, true_m)),
+        "mpjpe_true_rotation_size_mm": mean_or_nan(metrics.mpjpe_mm(scaled_m, true_m)),
     }
 
 
@@ -236,8 +236,8 @@ CARD_ROWS = (
     ("F@15 mm", "f15", "{:.3f}"),
     ("rotation error, median, degrees", "rotation_median_deg", "{:.1f}"),
     ("rotation error, mean, degrees", "rotation_mean_deg", "{:.1f}"),
-    ("MPJPE with the true rotation, mm", "mpjpe_turned_mm", "{:.2f}"),
-    ("MPJPE with the true rotation and size, mm", "mpjpe_turned_sized_mm", "{:.2f}"),
+    ("MPJPE with the true rotation, mm", "mpjpe_true_rotation_mm", "{:.2f}"),
+    ("MPJPE with the true rotation and size, mm", "mpjpe_true_rotation_size_mm", "{:.2f}"),
     ("nll, nats per coordinate (cm)", "nll", "{:.3f}"),
     *(
         (f"{percent} % interval covers, {points}", f"{prefix}coverage_{percent}", "{:.1%}")

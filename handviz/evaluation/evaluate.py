@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from handviz.core import metrics
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.data.synthetic.dataset import Shard, check_hand_model, read_shard, shard_numbers
@@ -54,7 +55,7 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
         columns["vertices_m"].append(_seen(hand.vertices_m, hand.keypoints_m[0], hand.rotation))
         columns["true_keypoints_m"].append(_seen(true_keypoints, true_keypoints[0], rotation))
         columns["true_vertices_m"].append(_seen(truth, true_keypoints[0], rotation))
-        columns["turns"].append(rotation @ hand.rotation.T)
+        columns["rotation_errors"].append(rotation @ hand.rotation.T)
         columns["offsets_m"].append(hand.vertices_m - truth)
         columns["std_m"].append(_or_nan(hand.vertex_std_m, hand.vertices_m))
         columns["keypoint_offsets_m"].append((hand.keypoints_m - true_keypoints)[1:])
@@ -98,9 +99,14 @@ def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard
 
 
 def collect(crops: Sequence[Crops], predict: Predictor, template: HandTemplate) -> Answers:
-    """Predict every crop of these folders, up to their limits."""
+    """Predict every crop with a hand of these folders, up to their limits; HandvizError if there is none."""
     shards = tqdm(read_crops(crops, template), unit="shard", leave=False)
     parts = [_shard_answers(shard, predict, template) for shard in shards]
+    if not parts:
+        folders = " and ".join(str(part.directory) for part in crops)
+        raise HandvizError(
+            f"no crop of {folders} shows a hand: choose more crops or another folder", ErrorCode.EMPTY_INPUT
+        )
     names = Answers.__dataclass_fields__
     return Answers(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 

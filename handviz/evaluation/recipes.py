@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.json_files import parse_json
 from handviz.models.amvur.family import FAMILY
-from handviz.models.amvur.losses import LossConfig, WeakWeights
+from handviz.models.amvur.loss_config import LossConfig, WeakWeights
 from handviz.models.amvur.model import PLAIN_FORM, ModelConfig
 from handviz.models.amvur.training_config import TrainConfig
 

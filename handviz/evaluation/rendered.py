@@ -31,7 +31,7 @@ STEPS_OF_IMAGES = 50
 """From one checkpoint to the next end to end: ten minutes of one core"""
 POINT_FIGURES = (
     *("mpjpe_mm", "pa_mpjpe_mm", "pa_mpjpe_visible_mm", "pa_mpjpe_hidden_mm", "pa_mpvpe_mm", "f5", "f15"),
-    *("rotation_median_deg", "rotation_mean_deg", "mpjpe_turned_mm", "mpjpe_turned_sized_mm"),
+    *("rotation_median_deg", "rotation_mean_deg", "mpjpe_true_rotation_mm", "mpjpe_true_rotation_size_mm"),
 )
 """Numbers of the card that a mean without a variance has."""
 

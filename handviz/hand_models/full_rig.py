@@ -23,6 +23,9 @@ METACARPALS = tuple(range(FOREARM + 1, FOREARM + 5))
 BONE_COUNT = FOREARM + 5
 PARENTS = (-1, 0, 1, 2, 17, 4, 5, 18, 7, 8, 19, 10, 11, 20, 13, 14, 0, 0, 0, 0, 0)
 """Parent of each bone: those of the open hand's joints, the forearm, the metacarpals."""
+FIRST_BONES, LAST_BONES = (4, 7, 10, 13), (3, 6, 9, 12, 15)
+"""The proximal bones of index to little finger, whose joints are the knuckles; the distal bones of thumb to little
+finger, which end at the fingertips."""
 ORDER = (0, 16, 17, 18, 19, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 """The bones with every parent before its children."""
 HOW_TO_GET = restore_or_build("build full-rig")

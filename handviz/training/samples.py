@@ -14,16 +14,15 @@ from torch import Tensor
 from handviz.core.files import read_arrays
 from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.data.synthetic.dataset import REMEDY, check_hand_model, decode, jpeg_parts, read_labels, shard_numbers
-from handviz.data.synthetic.generator import images_file
+from handviz.data.synthetic.generator import RIG_LABELS, images_file
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.template import HandTemplate
 from handviz.models.truth import Truth
 
 CROP_LABELS = ("rotation", "scale", "translation", "keypoints_crop")
 TRUTH_LABELS = ("pose", "shape", *CROP_LABELS)
-NEWER_LABELS = ("vertices", "is_hand")
-"""Labels of truth that folders of older generators lack: their meshes are those of pose and shape, all show a hand."""
 CHUNK = 512
+"""Hands whose meshes are computed at once."""
 DECODERS = 8
 """Threads that decode images; OpenCV releases the interpreter's lock meanwhile."""
 Inputs = Any
@@ -95,9 +94,13 @@ def truth_of_vertices(vertices_cm: Tensor | np.ndarray, labels: Mapping[str, Ten
 
 
 def truth_labels(directory: Path, shard: int) -> dict[str, np.ndarray]:
-    """Read the labels that truth is made of; HandvizError names a file that holds other or broken numbers."""
+    """Read the labels that truth is made of; HandvizError names a file that holds other or broken numbers.
+
+    Folders of version 2 of the generator lack those of RIG_LABELS: their meshes are those of pose and shape, and all
+    their crops show a hand.
+    """
     known = read_labels(directory, shard)
-    return {name: known[name] for name in (*TRUTH_LABELS, *(name for name in NEWER_LABELS if name in known))}
+    return {name: known[name] for name in (*TRUTH_LABELS, *RIG_LABELS) if name in known}
 
 
 def needed_shards(

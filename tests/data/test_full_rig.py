@@ -10,7 +10,7 @@ from handviz.core.geometry import procrustes_aligned, rotation_from_axis_angle
 from handviz.data.synthetic.arm import ArmPoser
 from handviz.data.synthetic.individual import Individuals, sample_individuals
 from handviz.data.synthetic.rig_poser import RigPoser
-from handviz.data.synthetic.soft_tissue import cupping
+from handviz.data.synthetic.soft_tissue import Cupping, cupping
 from handviz.hand_models.full_rig import BONE_COUNT, METACARPALS, ORDER, PARENTS, load_full_rig
 from handviz.hand_models.open_hand import load_arm_mesh, load_open_hand
 from tests.errors import raises
@@ -34,7 +34,7 @@ def average():
 
 
 def posed(poser, people, pose=FLAT, cup=0.0, metacarpals=STRAIGHT):
-    hand = poser.posed(people, pose, np.zeros((1, 10)), WRIST, np.array([cup]), metacarpals)
+    hand = poser.posed(people, pose, np.zeros((1, 10)), WRIST, Cupping(np.array([cup]), metacarpals))
     return hand[0][load_arm_mesh().hand_ids]
 
 
@@ -97,12 +97,12 @@ def test_a_cupped_palm_brings_the_little_finger_s_knuckle_forward_and_keeps_the_
 
 def test_bent_fingers_cup_the_palm_more():
     rng = np.random.default_rng(3)
-    open_hand, fist = (cupping(rng, np.full(500, bend))[0].mean() for bend in (0.0, 1.2))
+    open_hand, fist = (cupping(rng, np.full(500, bend)).amount.mean() for bend in (0.0, 1.2))
     assert fist > open_hand + 0.2
 
 
 def test_fingers_keep_their_direction_on_moved_metacarpals(poser, average):
-    turns = cupping(np.random.default_rng(4), np.full(1, 1.2))[1]
+    turns = cupping(np.random.default_rng(4), np.full(1, 1.2)).metacarpals
     flat, cupped = (keypoints(posed(poser, average, metacarpals=part)) for part in (STRAIGHT, turns))
     for base in (5, 9, 13, 17):
         np.testing.assert_allclose(cupped[base + 2] - cupped[base + 1], flat[base + 2] - flat[base + 1], atol=1e-3)
@@ -139,7 +139,7 @@ def test_skin_that_lies_in_another_finger_is_moved_out(poser, average):
     for joint in range(3, 15, 3):
         pose[0, joint] = np.radians((-20, -6, 9, 24)[joint // 3 - 1]) * abduction[joint]
     pose = pose.reshape(1, 45)
-    vertices = poser.posed(average, pose, np.zeros((1, 10)), WRIST, np.zeros(1), STRAIGHT)[0]
+    vertices = poser.posed(average, pose, np.zeros((1, 10)), WRIST, Cupping(np.zeros(1), STRAIGHT))[0]
     rest = poser.rest(np.zeros((1, 10)))
     transforms = poser._transforms(rest.joints_m, _local(pose), np.ones((1, BONE_COUNT, 3)))
     folded = np.einsum("vj,njab->nvab", load_full_rig().skinning_weights, transforms)[0]

@@ -107,6 +107,37 @@ def test_labels_of_an_older_generator_are_named(copied):
         read_labels(copied, 0)
 
 
+@pytest.mark.parametrize(("lacking", "there"), [("vertices", "is_hand"), ("is_hand", "vertices")])
+def test_of_the_labels_of_the_full_rig_neither_is_alone(copied, lacking, there):
+    rewritten(labels_file(copied, 0), **{lacking: None})
+    with raises(ErrorCode.FILE_DAMAGED, match=rf"_labels.npz holds {there} without {lacking}: .*synthesize again"):
+        read_labels(copied, 0)
+
+
+def test_labels_of_the_version_without_the_full_rig_are_read(copied):
+    rewritten(labels_file(copied, 0), vertices=None, is_hand=None)
+    assert read_labels(copied, 0).keys() == generator.LABELS.keys()
+    assert read_labels(copied, 1).keys() == {**generator.LABELS, **generator.RIG_LABELS}.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("vertices", lambda values: np.where(values == values[0, 0, 0], np.nan, values)),
+        ("vertices", lambda values: values[:, :777]),
+        ("is_hand", lambda values: values * np.inf),
+        ("is_hand", lambda values: values[:, None]),
+    ],
+)
+def test_labels_of_the_full_rig_of_other_kinds_or_numbers_are_named(copied, name, change):
+    path = labels_file(copied, 0)
+    with np.load(path) as archive:
+        changed = change(archive[name])
+    rewritten(path, **{name: changed})
+    with raises(ErrorCode.NOT_FINITE, ErrorCode.WRONG_SHAPE, match=rf"_labels.npz: {name} h.*run synthesize again"):
+        read_labels(copied, 0)
+
+
 @pytest.mark.parametrize("wrong", [{"count": "many"}, {"shard_size": 0}, {"count": 1.5}, {"shard_size": [4]}])
 def test_a_manifest_without_numbers_is_named(copied, wrong):
     path = copied / "manifest.json"

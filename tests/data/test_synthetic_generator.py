@@ -68,7 +68,10 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["file", "holiday.jpg"]
 
 
-@pytest.mark.parametrize(("key", "value"), [("seed", 8), ("generator_version", 0), ("hand_model", "another")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seed", 8), ("generator_version", 0), ("generator_version", 2), ("no_hand", 0.1), ("hand_model", "another")],
+)
 def test_samples_of_another_seed_generator_or_hand_are_not_mixed(tmp_path, rendered_hands, key, value):
     manifest = json.loads((rendered_hands / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, key: value}))
@@ -97,6 +100,16 @@ def test_the_command_says_what_it_cannot_do(tmp_path, capsys, wrong):
         main(["synthesize", "--out", str(tmp_path / "hands"), *wrong])
     assert wrong[0] in capsys.readouterr().err
     assert not (tmp_path / "hands").exists()
+
+
+def test_version_2_has_no_crops_without_a_hand(tmp_path, capsys):
+    words = ["synthesize", "--out", str(tmp_path / "hands"), "--count", "2", "--workers", "1", "--generator", "2"]
+    assert main([*words, "--no-hand", "0.2"]) == 1
+    assert "--generator 2" in capsys.readouterr().err
+    assert not (tmp_path / "hands").exists()
+    assert main(words) == 0
+    manifest = json.loads((tmp_path / "hands" / "manifest.json").read_text())
+    assert (manifest["generator_version"], manifest["no_hand"]) == (2, 0)
 
 
 def test_nobody_renders_training_hands_of_a_held_out_seed(tmp_path, capsys):

@@ -16,6 +16,7 @@ from handviz.core.metrics import pa_mpjpe_mm
 from handviz.core.paths import MODELS, model_file
 from handviz.core.records import NetworkOutput
 from handviz.data.synthetic.dataset import read_shard
+from handviz.data.synthetic.generator import labels_file
 from handviz.evaluation.card import CARD_ROWS, card, card_table, means_by_part
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, keypoints_visible, mediapipe_by_part
 from handviz.models.amvur.training_checkpoint import load_checkpoint
@@ -23,6 +24,7 @@ from handviz.models.amvur.training_inner_prior import inner_prior
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.training.samples import image_batch, truth_from_labels
 from tests.errors import raises, wrong_usage
+from tests.small_trainings import with_empty_crops
 
 HANDS = 32
 
@@ -90,9 +92,26 @@ def test_the_rotation_s_error_is_its_angle_and_nothing_else(card_of, perfect):
     )
     assert (found.rotation_median_deg, found.rotation_mean_deg) == pytest.approx((20, 20), abs=0.05)
     size_mm = [1000 * np.linalg.norm(hand.keypoints_m - hand.keypoints_m[0], axis=1).mean() for hand in perfect]
-    assert found.mpjpe_turned_mm == pytest.approx(0.2 * np.mean(size_mm), rel=1e-4)
-    assert found.mpjpe_turned_sized_mm == pytest.approx(0, abs=1e-3)
-    assert found.mpjpe_mm > found.mpjpe_turned_mm
+    assert found.mpjpe_true_rotation_mm == pytest.approx(0.2 * np.mean(size_mm), rel=1e-4)
+    assert found.mpjpe_true_rotation_size_mm == pytest.approx(0, abs=1e-3)
+    assert found.mpjpe_mm > found.mpjpe_true_rotation_mm
+
+
+def test_crops_without_a_hand_count_in_no_error(rendered_hands, perfect, template, tmp_path):
+    """The model is asked about hands alone; up to a limit, crops without one are counted."""
+    shows = with_empty_crops(rendered_hands, tmp_path / "some")
+    for limit in (None, 20):
+        hands = [hand for hand, is_hand in zip(perfect, shows[:limit], strict=False) if is_hand]
+        answers = collect([Crops(tmp_path / "some", limit)], says(hands), template)
+        assert len(answers.std_m) == len(hands) < (limit or HANDS)
+        assert card(answers).mpjpe_mm == pytest.approx(0, abs=1e-3)
+    for shard in range(2):
+        path = labels_file(tmp_path / "some", shard)
+        with np.load(path) as columns:
+            labels = dict(columns)
+        np.savez(path, **labels | {"is_hand": np.zeros_like(labels["is_hand"])})
+    with raises(ErrorCode.EMPTY_INPUT, match="shows a hand"):
+        collect([Crops(tmp_path / "some")], says([]), template)
 
 
 def test_a_shift_does_not_count_where_the_wrist_is_the_origin(card_of, perfect):

@@ -123,9 +123,16 @@ def test_any_source_of_meshes_will_do(texture_hands, template, small_model):
 
 
 def test_the_command_prints_a_row_a_method(small_texture, texture_hands, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(texture_command, "held_out_crops", lambda *_, **__: [Crops(texture_hands, 8)])
+    versions = []
+
+    def crops(folder, count, *, keep, version):
+        versions.append(version)
+        return [Crops(texture_hands, 8)]
+
+    monkeypatch.setattr(texture_command, "held_out_crops", crops)
     command = ["texture", "evaluate", "--model", str(small_texture.onnx), "--results", str(tmp_path / "runs")]
-    assert main(command) == 0
+    assert main([*command, "--generator", "2"]) == 0
+    assert versions == [2]
     printed = capsys.readouterr().out
     assert printed.startswith("8 crops, meshes: true")
     assert "| texture net |" in printed

@@ -12,8 +12,9 @@ from handviz.core.gaussian import Gaussian, rotation_from_6d
 from handviz.core.records import PALM_KEYPOINTS
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.features import ImageFeatures
+from handviz.models.amvur.loss_config import LossConfig
 from handviz.models.amvur.loss_parts import Fit, edge_error, fixed_mean, mesh_edges, rotation_error, terms_of_hands
-from handviz.models.amvur.losses import LossConfig, edge_terms, loss_terms, presence_terms, supervised_terms
+from handviz.models.amvur.losses import edge_terms, loss_terms, presence_terms, supervised_terms
 from handviz.models.amvur.model import VARIANTS, HandModel, ModelConfig, ModelOutput, build_model
 from handviz.models.truth import Truth
 from tests.errors import raises

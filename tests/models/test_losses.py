@@ -10,14 +10,8 @@ from handviz.core.errors import ErrorCode
 from handviz.core.gaussian import gaussian_nll, rotation_from_6d, six_d_from_rotation
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.features import ImageFeatures
-from handviz.models.amvur.losses import (
-    LossConfig,
-    crop_terms,
-    l2_terms,
-    presence_terms,
-    squared_terms,
-    supervised_terms,
-)
+from handviz.models.amvur.loss_config import LossConfig
+from handviz.models.amvur.losses import crop_terms, l2_terms, presence_terms, squared_terms, supervised_terms
 from handviz.models.amvur.model import VARIANTS, ModelConfig, ModelOutput, build_model
 from handviz.models.amvur.network import CameraOutput, PriorOutput, camera_vector
 from handviz.models.truth import Truth

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from handviz.core.gaussian import Gaussian
-from handviz.models.amvur.losses import LossConfig, WeakWeights
+from handviz.models.amvur.loss_config import LossConfig, WeakWeights
 from handviz.models.amvur.model import ModelConfig, ModelOutput, Variant
 from handviz.models.amvur.network import CameraOutput, PriorOutput
 from handviz.models.amvur.training import AmvurTask

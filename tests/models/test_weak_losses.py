@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 
 from handviz.core.errors import ErrorCode
 from handviz.core.gaussian import Gaussian, rotation_from_6d
-from handviz.models.amvur.losses import LossConfig, WeakWeights
+from handviz.models.amvur.loss_config import LossConfig, WeakWeights
 from handviz.models.amvur.model import ModelOutput
 from handviz.models.amvur.network import CameraOutput, PriorOutput
 from handviz.models.amvur.weak_losses import (

@@ -7,12 +7,12 @@ import torch
 import tools
 from handviz.core.gaussian import gaussian_nll
 from handviz.hand_models.layer import HandLayer
-from handviz.models.amvur.losses import LossConfig
+from handviz.models.amvur.loss_config import LossConfig
 from handviz.models.amvur.network import AmvurOutput
 from tools.decoder_oracle import LOSSES, drawn_hands, errors_mm, loss_of
 
 
-class _Told(torch.nn.Module):
+class _Exact(torch.nn.Module):
     """Answers with the mesh of the feature, ``factor`` times as large."""
 
     def __init__(self, template, factor):
@@ -28,9 +28,9 @@ def test_the_feature_is_all_that_is_to_be_known(template):
     hands = drawn_hands(template, 5, 3)
     assert hands.feature.shape == (5, 55)
     # Procrustes takes a size away.
-    assert errors_mm(_Told(template, 1.1), hands, template) == pytest.approx((0, 0), abs=1e-3)
+    assert errors_mm(_Exact(template, 1.1), hands, template) == pytest.approx((0, 0), abs=1e-3)
     other = drawn_hands(template, 5, 4)
-    assert min(errors_mm(_Told(template, 1.0), type(hands)(hands.feature, other.vertices_cm), template)) > 3
+    assert min(errors_mm(_Exact(template, 1.0), type(hands)(hands.feature, other.vertices_cm), template)) > 3
 
 
 def test_the_losses_are_those_of_the_training():

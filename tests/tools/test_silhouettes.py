@@ -42,7 +42,7 @@ def test_a_run_is_where_the_line_crosses_the_mesh() -> None:
     assert mesh_run(bar(40), Line(np.array([200.0, 400.0]), ACROSS.across)) is None
 
 
-def test_a_width_is_the_narrowest_of_turned_lines_and_is_centred() -> None:
+def test_a_width_is_the_narrowest_of_rotated_lines_and_is_centred() -> None:
     found = mesh_width(bar(40, tilt_deg=10), Line(np.array([205.0, 200.0]), ACROSS.across))
     assert found is not None
     width, line = found

@@ -1,4 +1,4 @@
-"""Which shards training reads: those that the limit needs, and no more."""
+"""Which shards training reads, and their truth: those that the limit needs, of either version of the generator."""
 
 import shutil
 from dataclasses import replace
@@ -9,12 +9,16 @@ import pytest
 import torch
 
 from handviz.core.errors import ErrorCode
+from handviz.data.synthetic.dataset import read_labels
+from handviz.data.synthetic.generator import MODEL_SPACE_VERSION, Plan, render
+from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.models.amvur.training_cache import load_cached
 from handviz.models.truth import Truth
 from handviz.training.samples import joined_truth, load_images, needed_shards, take, to_device, truth_from_labels
 from tests.errors import raises
+from tests.small_trainings import amvur_run, straight_losses, with_empty_crops
 
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, feature_width=16, feature_layers=1)
 
@@ -68,6 +72,43 @@ def test_vertices_of_the_labels_are_the_truth_and_else_those_of_pose_and_shape(r
     torch.testing.assert_close(found.rotation, plain.rotation)
     alone = truth_from_labels(dict(second) | {"vertices": own, "is_hand": is_hand}, template)
     assert alone.is_hand.tolist() == is_hand.tolist()
+
+
+@pytest.fixture
+def former_hands(tmp_path):
+    """Eight hands of version 2 of the generator, without labels of the full rig."""
+    assert sum(render(Plan(tmp_path / "former", 8, 8, version=MODEL_SPACE_VERSION), workers=1)) == 8
+    return tmp_path / "former"
+
+
+@pytest.mark.parametrize("former_first", [True, False])
+def test_folders_of_both_versions_are_taken_together(rendered_hands, former_hands, tmp_path, former_first):
+    template, some = load_open_hand(), tmp_path / "some"
+    shows = with_empty_crops(rendered_hands, some)
+    folders = (former_hands, some) if former_first else (some, former_hands)
+    both, (first, second) = load_images(folders, template), (load_images((folder,), template) for folder in folders)
+    assert len(both) == 8 + 32
+    for name in ("vertices_cm", "is_hand", "rotation", "keypoints_crop"):
+        expected = torch.cat([getattr(first.truth, name), getattr(second.truth, name)])
+        torch.testing.assert_close(getattr(both.truth, name), expected, rtol=0, atol=0)
+    of_former = slice(8) if former_first else slice(32, None)
+    assert both.truth.is_hand[of_former].all()
+    assert (~both.truth.is_hand).sum() == (~shows).sum() > 0
+    labels = read_labels(former_hands, 0)
+    own = HandLayer(template)(*(torch.from_numpy(labels[name]).float() for name in ("pose", "shape"))).vertices_m
+    torch.testing.assert_close(both.truth.vertices_cm[of_former], 100 * own)
+
+
+@pytest.mark.slow
+def test_a_training_on_both_versions_that_is_stopped_goes_on_to_the_bit(config, former_hands, rendered_hands, tmp_path):
+    template = load_open_hand()
+    with_empty_crops(rendered_hands, tmp_path / "some")
+    config = replace(config, data=(former_hands, tmp_path / "some"), limit=16)
+    losses = straight_losses(config, template, stopped_after=3)
+    assert len(losses) == 8
+    assert np.isfinite(losses).all()
+    with raises(ErrorCode.FOLDER_TAKEN):
+        amvur_run(replace(config, run=config.run / "stopped", data=(former_hands,)), template).resume()
 
 
 def test_rows_and_copies_keep_which_crops_show_a_hand():

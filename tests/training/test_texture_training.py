@@ -9,6 +9,7 @@ import torch
 
 from handviz.core.errors import ErrorCode
 from handviz.data.synthetic.dataset import read_shard
+from handviz.data.synthetic.generator import images_file
 from handviz.models.texture.network import TextureConfig
 from handviz.models.texture.training import (
     TextureLoss,
@@ -108,6 +109,16 @@ def test_crops_without_a_hand_train_nothing(texture_hands, template, tmp_path):
         for name, values in whole.columns.items():
             np.testing.assert_array_equal(some.columns[name], values[rows])
         assert all(np.array_equal(some.images[at][0], whole.images[row][0]) for at, row in enumerate(rows))
+
+
+def test_a_folder_without_colours_says_how_to_get_them(texture_hands, template, tmp_path):
+    shutil.copytree(texture_hands, tmp_path / "plain")
+    path = images_file(tmp_path / "plain", 1)
+    with np.load(path) as archive:
+        columns = {name: archive[name] for name in archive.files if name != "vertex_even"}
+    np.savez(path, **columns)
+    with raises(ErrorCode.VERSION_MISMATCH, match=r"shard_00001_pictures.npz .*run the same synthesize again"):
+        load_texture_samples((tmp_path / "plain",), template)
 
 
 # Meshes of a trained model.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from handviz.core.errors import ErrorCode
-from handviz.models.amvur.losses import LossConfig
+from handviz.models.amvur.loss_config import LossConfig
 from handviz.models.amvur.model import ModelConfig
 from handviz.models.amvur.training import train
 from handviz.models.amvur.training_augmentation import LandmarkNoise, StyleNoise

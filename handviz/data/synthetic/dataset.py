@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays
 from handviz.core.records import CROP_SIZE, FloatArray
-from handviz.data.synthetic.generator import LABELS, TRUTH_LABELS, images_file, labels_file, read_manifest
+from handviz.data.synthetic.generator import LABELS, RIG_LABELS, images_file, labels_file, read_manifest
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
 
@@ -27,7 +27,7 @@ class Shard:
     images: NDArray[np.uint8]
     """(N, 224, 224, 3) RGB"""
     labels: dict[str, FloatArray]
-    """arrays named in generator.LABELS, from version 3 on in TRUTH_LABELS too"""
+    """arrays named in generator.LABELS, from version 3 on in RIG_LABELS too"""
     visible: NDArray[np.bool_]
     """(N, V)"""
     visible_alone: NDArray[np.bool_]
@@ -95,13 +95,18 @@ def _shard_number(path: Path) -> int:
 def read_labels(directory: Path, shard: int) -> dict[str, FloatArray]:
     """Return all label arrays of a shard, equally long; raises HandvizError if one is missing or damaged.
 
-    Folders of version 2 of the generator lack those of TRUTH_LABELS.
+    Folders of version 2 of the generator lack those of RIG_LABELS.
     """
     path = labels_file(directory, shard)
     found = read_arrays(path, REMEDY)
-    # Folders of the last generator have neither of the two: their hands are those of pose and shape.
-    wanted = LABELS | TRUTH_LABELS if TRUTH_LABELS.keys() & found.keys() else LABELS
-    _check_not_older(path, wanted.keys() - found.keys())
+    of_rig = RIG_LABELS.keys() & found.keys()
+    wanted = LABELS | RIG_LABELS if of_rig else LABELS
+    _check_not_older(path, LABELS.keys() - found.keys())
+    if lacking := wanted.keys() - found.keys():
+        raise HandvizError(
+            f"{path} holds {', '.join(sorted(of_rig))} without {', '.join(sorted(lacking))}: {REMEDY}",
+            ErrorCode.FILE_DAMAGED,
+        )
     count = len(np.atleast_1d(found["scale"]))
     for name, shape in wanted.items():
         values = found[name]

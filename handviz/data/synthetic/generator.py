@@ -1,9 +1,11 @@
 """Training samples in shards, so that an interrupted rendering continues where it stopped.
 
-Every shard depends on the seed, its own number, its size and the bounds of the hidden fraction alone.
+Every shard depends on the seed, its own number, its size, the bounds of the hidden fraction, the fraction of crops
+without a hand and the generator's version alone.
 
-``shard_00000_labels.npz`` holds the arrays of LABELS, ``shard_00000_pictures.npz`` JPEG bytes, masks, visibility and
-vertex colours (COLOURS). A shard is done when its images file exists; both files are written atomically.
+``shard_00000_labels.npz`` holds the arrays of LABELS and, from version 3 on, of RIG_LABELS;
+``shard_00000_pictures.npz`` JPEG bytes, masks, visibility and vertex colours (COLOURS). A shard is done when its images
+file exists; both files are written atomically.
 """
 
 import json
@@ -21,6 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.arguments import whole
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import UNFINISHED, make_folder, read_arrays, write_arrays, write_files
 from handviz.core.json_files import Within, read_json
@@ -34,7 +37,9 @@ SHARD_SIZE = 256
 MANIFEST = "manifest.json"
 GENERATOR_VERSION = 3
 MODEL_SPACE_VERSION = 2
-"""The generator whose hands all lie in the open hand's space: it is kept for the crops that were held out then."""
+"""The version whose hands all lie in the open hand's space, for its held-out crops."""
+GeneratorVersion = Annotated[int, whole(MODEL_SPACE_VERSION, GENERATOR_VERSION)]
+"""Option for a version that can be rendered."""
 NO_HAND = 0.1
 """Fraction of crops without a hand, unless another is asked for."""
 LABELS: dict[str, tuple[int, ...]] = {
@@ -51,11 +56,11 @@ LABELS: dict[str, tuple[int, ...]] = {
     "hidden_share": (),  # of the vertices visible of the hand alone, those that objects hide
 }
 """Names of the arrays and the shape of one sample."""
-TRUTH_LABELS: dict[str, tuple[int, ...]] = {
+RIG_LABELS: dict[str, tuple[int, ...]] = {
     "vertices": (778, 3),  # metres, canonical: not those of pose and shape, which no hand model reaches
     "is_hand": (),  # 0 where the crop shows none; its other labels mean nothing then
 }
-"""The same for what version 3 adds."""
+"""The same for what hands of the full rig need, from version 3 on."""
 COLOURS = (("vertex_lit", "lit"), ("vertex_even", "even"))
 """Arrays (N, V, 3) uint8 beside the images, and the field of VertexColours that each holds."""
 
@@ -72,12 +77,12 @@ class Plan:
     no_hand: float = 0.0
     """fraction of crops without a hand"""
     version: int = GENERATOR_VERSION
-    """of the generator; MODEL_SPACE_VERSION renders the hands of the last one"""
+    """of the generator: GENERATOR_VERSION or MODEL_SPACE_VERSION"""
 
     @property
     def labels(self) -> dict[str, tuple[int, ...]]:
         """Arrays of a shard's labels and the shape of one sample."""
-        return LABELS if self.version == MODEL_SPACE_VERSION else LABELS | TRUTH_LABELS
+        return LABELS if self.version == MODEL_SPACE_VERSION else LABELS | RIG_LABELS
 
     @property
     def shard_count(self) -> int:

@@ -26,7 +26,9 @@ FLATNESS_OF_HAND, FLATNESS_OF_FINGER = 0.05, 0.03
 TIP_MEAN, TIP_OF_HAND, TIP_OF_FINGER = 0.05, 0.06, 0.03
 """Growth of the radius at the fingertips, which grows from the last joint on."""
 PALM_LENGTH, PALM_BREADTH, PALM_DEPTH = 0.03, 0.045, 0.06
+"""Standard deviations of the logarithms of the palm's sizes."""
 PALM_BREADTH_MEAN, PALM_DEPTH_MEAN, WRIST_MEAN = 0.03, 0.0, 0.049
+"""Means of these; the last is what the wrist and forearm have beside the palm's breadth and depth."""
 KNUCKLE_MEAN, KNUCKLE_SPREAD = 0.03, 0.06
 """Breadth of a finger's joints, beyond that of the bones, as a fraction of the radius."""
 PAD_SD_M, THENAR_MEAN_M, THENAR_SD_M, HYPOTHENAR_SD_M, PALM_SD_M, WAVE_SD_M = (
@@ -37,9 +39,12 @@ PAD_SD_M, THENAR_MEAN_M, THENAR_SD_M, HYPOTHENAR_SD_M, PALM_SD_M, WAVE_SD_M = (
     0.0010,
     0.0005,
 )
+"""Fullness of the pads of the fingers, ball of the thumb (mean and standard deviation), ball of the little finger, pads
+below the knuckles, and size of each wave of the skin's unevenness."""
 WAVELENGTH_M = (0.025, 0.07)
+"""Smallest and largest length of such a wave."""
 SOFTNESS_SPREAD = 0.35
-"""Standard deviation of the logarithm of how far flesh moves when joints bend."""
+"""Standard deviation of the logarithm of how far flesh is displaced when joints bend."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,23 +62,24 @@ class Individuals:
     thenar_m: FloatArray
     """(N,) fullness of the ball of the thumb"""
     hypothenar_m: FloatArray
-    """(N,)"""
+    """(N,) fullness of the ball of the little finger"""
     palm_m: FloatArray
     """(N,) fullness of the pads below the knuckles"""
     softness: FloatArray
-    """(N,) factor of what flesh moves when joints bend"""
+    """(N,) factor of how far flesh is displaced when joints bend"""
     wave_vectors: FloatArray
     """(N, WAVE_COUNT, 3) radians a metre, of smooth unevenness along the normals"""
     wave_phases: FloatArray
-    """(N, WAVE_COUNT)"""
+    """(N, WAVE_COUNT) radians"""
     wave_sizes_m: FloatArray
-    """(N, WAVE_COUNT)"""
+    """(N, WAVE_COUNT) amplitudes"""
 
 
 def _finger_scales(rng: np.random.Generator, count: int) -> FloatArray:
     """Draw the logarithms (N, 15, 3) of factors along, across and in depth of the finger bones."""
 
     def drawn(of_finger: float, of_bone: float) -> FloatArray:
+        """Draw (N, 5, 3) with a standard deviation that a finger's bones share, and one of each bone's own."""
         fingers = rng.normal(0, of_finger, (count, FINGERS, 1))
         return fingers + rng.normal(0, of_bone, (count, FINGERS, 3))
 
@@ -87,7 +93,7 @@ def _finger_scales(rng: np.random.Generator, count: int) -> FloatArray:
 
 
 def _bone_scales(rng: np.random.Generator, count: int) -> FloatArray:
-    """Draw factors (N, 21, 3); wrist, metacarpals and forearm depart together."""
+    """Draw factors (N, 21, 3); wrist, metacarpals and forearm vary together."""
     logarithms = np.zeros((count, BONE_COUNT, 3))
     logarithms[:, 1:16] = _finger_scales(rng, count)
     means = [0.0, PALM_BREADTH_MEAN, PALM_DEPTH_MEAN]

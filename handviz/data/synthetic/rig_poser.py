@@ -1,4 +1,4 @@
-"""Poses the full rig: cupped palms, people beyond the shape components, flesh that moves; no hand model has these."""
+"""Poses the full rig: cupped palms, people beyond the shape components, soft tissue; no hand model has these."""
 
 from typing import NamedTuple
 
@@ -7,16 +7,22 @@ import numpy as np
 from handviz.core.geometry import rotation_from_axis_angle
 from handviz.core.records import FloatArray
 from handviz.data.synthetic.individual import Individuals, sample_individuals
-from handviz.data.synthetic.soft_tissue import Contact, RestHand, SoftTissue, cupping
+from handviz.data.synthetic.soft_tissue import Contact, Cupping, RestHand, SoftTissue, cupping
 from handviz.hand_models.anatomy import joint_axes
-from handviz.hand_models.full_rig import BONE_COUNT, FOREARM, METACARPALS, ORDER, PARENTS, load_full_rig
+from handviz.hand_models.full_rig import (
+    BONE_COUNT,
+    FIRST_BONES,
+    FOREARM,
+    LAST_BONES,
+    METACARPALS,
+    ORDER,
+    PARENTS,
+    load_full_rig,
+)
 from handviz.hand_models.open_hand import ArmMesh
 from handviz.hand_models.skinning import skin
 from handviz.hand_models.template import HandTemplate
 from handviz.rendering.hand_shape import VertexNormals
-
-KNUCKLES = (4, 7, 10, 13)
-TIPS = (3, 6, 9, 12, 15)
 
 
 class Rest(NamedTuple):
@@ -67,7 +73,7 @@ class RigPoser:
         for bone, parent in enumerate(PARENTS):
             if parent > 0:
                 ends[:, parent] = rest.joints_m[:, bone]
-        ends[:, TIPS] = rest.vertices_m[:, self._tip_ids]
+        ends[:, LAST_BONES] = rest.vertices_m[:, self._tip_ids]
         ends[:, 0] = rest.joints_m[:, 7]
         return ends
 
@@ -76,27 +82,20 @@ class RigPoser:
         axes = self._mean.axes
         flexion = np.einsum("njc,jc->nj", poses.reshape(len(poses), 15, 3)[:, 3:], axes.flexion[3:])
         people = sample_individuals(rng, len(poses))
-        cup, metacarpals = cupping(rng, np.clip(flexion.mean(1), 0, 1.2))
-        return self.posed(people, poses, shapes, wrists, cup, metacarpals)
+        return self.posed(people, poses, shapes, wrists, cupping(rng, np.clip(flexion.mean(1), 0, 1.2)))
 
     def posed(
-        self,
-        people: Individuals,
-        poses: FloatArray,
-        shapes: FloatArray,
-        wrists: FloatArray,
-        cup: FloatArray,
-        metacarpals: FloatArray,
+        self, people: Individuals, poses: FloatArray, shapes: FloatArray, wrists: FloatArray, palms: Cupping
     ) -> FloatArray:
-        """Return vertices (N, Va, 3); ``metacarpals`` (N, 4, 3, 3) are rotations, ``cup`` (N,) from 0 to 1."""
+        """Return vertices (N, Va, 3) of people in poses (N, 45), shapes (N, 10), wrists (N, 3, 3), cupped palms."""
         rest = self.rest(shapes)
         local = np.tile(np.eye(3), (len(poses), BONE_COUNT, 1, 1))
         local[:, 1:16] = rotation_from_axis_angle(poses.reshape(len(poses), 15, 3))
-        local[:, FOREARM], local[:, METACARPALS] = wrists, metacarpals
+        local[:, FOREARM], local[:, METACARPALS] = wrists, palms.metacarpals
         # The sampled direction of a finger is that against the palm, whose metacarpals have moved.
-        local[:, KNUCKLES] = metacarpals.transpose(0, 1, 3, 2) @ local[:, KNUCKLES]
+        local[:, FIRST_BONES] = palms.metacarpals.transpose(0, 1, 3, 2) @ local[:, FIRST_BONES]
         transforms = self._transforms(rest.joints_m, local, people.bone_scale)
-        moved = self._tissue.displacements(people, poses, cup, self._web_closing_m(rest, transforms))
+        moved = self._tissue.displacements(people, poses, palms.amount, self._web_closing_m(rest, transforms))
         vertices = skin(rest.vertices_m + moved, self._mean.weights, transforms)
         return self._in_contact(vertices, rest, transforms, people)
 
@@ -120,12 +119,13 @@ class RigPoser:
     def _web_closing_m(self, rest: Rest, transforms: FloatArray) -> FloatArray:
         """Return how much nearer (N,) the thumb's knuckle is to the index finger's metacarpal than in the rest pose."""
         index = METACARPALS[0]
-        middle = (rest.joints_m[:, index] + rest.joints_m[:, 4]) / 2
-        thumb, bone = rest.joints_m[:, 2], _moved(transforms[:, index], middle)
+        centre = (rest.joints_m[:, index] + rest.joints_m[:, 4]) / 2
+        thumb, bone = rest.joints_m[:, 2], _moved(transforms[:, index], centre)
         posed = np.linalg.norm(_moved(transforms[:, 1], thumb) - bone, axis=1)
-        return np.asarray(np.linalg.norm(thumb - middle, axis=1) - posed)
+        return np.asarray(np.linalg.norm(thumb - centre, axis=1) - posed)
 
     def _in_contact(self, vertices: FloatArray, rest: Rest, transforms: FloatArray, people: Individuals) -> FloatArray:
+        """Return posed vertices (N, Va, 3) whose parts flatten where they touch."""
         bones = self._contact.bones
         starts = _moved(transforms[:, bones], rest.joints_m[:, bones])
         ends = _moved(transforms[:, bones], self._ends(rest)[:, bones])

@@ -27,9 +27,6 @@ MAX_HIDDEN = 0.9
 _makers: dict[Truth, SceneMaker] = {}
 
 
-# Colours of all vertices of a rendered hand, hidden ones included.
-
-
 class VertexLight(NamedTuple):
     """Linear light of a hand's vertices, (V, 3) each."""
 
@@ -112,7 +109,7 @@ class _Scene(NamedTuple):
     visible: NDArray[np.bool_] | None
     """(V,) None where nothing is in front of the hand, so that the image's own depth map gives it"""
     visible_alone: NDArray[np.bool_] | None
-    """(V,) likewise"""
+    """(V,) without the objects; None in the same case"""
     hidden_fraction: float
 
 
@@ -188,8 +185,14 @@ def _image(
 
 
 def _centre_m(hand: PosedArm, camera: Camera) -> FloatArray:
-    """Return the middle (3,) of a hand in camera axes, at which lights are directed."""
+    """Return the centre (3,) of a hand in camera axes, metres, at which lights are directed."""
     return np.asarray(camera.camera_from_wrist @ hand.keypoints_m[9] * 0.9 + camera.wrist_camera_m)
+
+
+def _hand_mask(studio: StudioImage) -> NDArray[np.uint8]:
+    """Return a mask (224, 224), 1 where the labelled hand or its arm was drawn."""
+    label = studio.label[::SUPERSAMPLING, ::SUPERSAMPLING]
+    return (np.abs(label.astype(int) - round(TARGET * 255)) < 20).astype(np.uint8)
 
 
 def _sample(
@@ -207,8 +210,7 @@ def _sample(
         return None
     drawn = _image(rng, maker, scene.surfaces, camera, _centre_m(hand, camera), bank)
     image, tone = camera_faults(drawn.image, rng)
-    label = drawn.studio.label[::SUPERSAMPLING, ::SUPERSAMPLING]
-    mask = (np.abs(label.astype(int) - round(TARGET * 255)) < 20).astype(np.uint8)
+    mask = _hand_mask(drawn.studio)
     if inside is not None:
         image *= inside[..., None].astype(np.uint8)
         mask *= inside.astype(np.uint8)

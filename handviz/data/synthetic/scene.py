@@ -130,7 +130,7 @@ def hidden_fraction(visible: NDArray[np.bool_], visible_alone: NDArray[np.bool_]
 
 
 def labels(hand: PosedArm, camera: Camera, hand_ids: NDArray[np.int32]) -> dict[str, FloatArray]:
-    """Return the labels that need no image (see generator.LABELS and TRUTH_LABELS); ``hand_ids`` (V,) of the arm."""
+    """Return the labels that need no image (see generator.LABELS and RIG_LABELS); ``hand_ids`` (V,) of the arm."""
     placed = PlacedHand(hand.keypoints_m, camera.camera_from_wrist, camera.wrist_camera_m)
     known = placed_labels(placed, camera.intrinsics, camera.crop_from_image)
     vertices = hand.vertices_m[hand_ids]

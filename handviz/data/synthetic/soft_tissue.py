@@ -1,10 +1,11 @@
 """Soft tissue of the rendered hands: flesh that bulges when joints bend and flattens where parts touch.
 
 Linear blend skinning has neither: it thins a finger at its bent joints and lets parts run into each other. Each
-movement of the flesh is a fixed field over the rest mesh times an amplitude that follows the pose and the person.
+displacement of the flesh is a fixed field over the rest mesh times an amplitude that follows the pose and the person.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +14,21 @@ from handviz.core.geometry import rotation_from_axis_angle
 from handviz.core.records import FloatArray
 from handviz.data.synthetic.individual import Individuals
 from handviz.hand_models.anatomy import JointAxes
-from handviz.hand_models.full_rig import FOREARM, METACARPALS
+from handviz.hand_models.full_rig import FIRST_BONES, FOREARM, LAST_BONES, METACARPALS, PARENTS
 
 PAD_BULGE_M = 0.0016
 """Of the flesh between two joints, for one of them bent by 90 degrees."""
 JOINT_VOLUME = 0.8
 """Of the thickness that skinning loses on the outside of a bent joint, the fraction that bone keeps."""
 MAX_JOINT_GROWTH = 0.45
+"""Of the radius at a joint, whatever its angle."""
 THENAR_BULGE_M, HYPOTHENAR_BULGE_M, PALM_BULGE_M, WEB_BULGE_M, HOLLOW_M = 0.005, 0.0035, 0.003, 0.004, 0.002
+"""Of ball of the thumb, ball of the little finger, pads below the knuckles, web of the thumb and hollow of the palm, at
+the full amplitude of each (``SoftTissue._region_sizes``)."""
 WEB_RANGE_M = 0.02
-LAST_BONES = (3, 6, 9, 12, 15)
-CONTACT_SHARE, MAX_DENT_M = 0.5, 0.0035
-"""Each of two parts that touch gives way by half."""
+"""By which the thumb's knuckle comes nearer to the palm for all of the web's bulge."""
+CONTACT_FRACTION, MAX_DENT_M = 0.5, 0.0035
+"""Each of two parts that touch gives way by half, up to this depth."""
 CAPSULE_RADIUS = 0.92
 """Of a bone's mean distance to its skin: flesh is softer than the capsule."""
 
@@ -76,52 +80,57 @@ class SoftTissue:
         return np.asarray((self._rest.vertices_m - start) @ (end - start) / ((end - start) ** 2).sum())
 
     def _pad(self, bone: int) -> FloatArray:
+        """Return the unit field (Va, 3) of the palmar flesh between a bone's two joints."""
         bell = np.exp(-(((self._along(bone) - 0.5) / 0.3) ** 2))
         size = self._rest.weights[:, bone] * bell * np.clip(self._palmar(bone), 0, 1)
         return np.asarray(size[:, None] * self._rest.normals)
 
+    def _radial(self, bone: int) -> FloatArray:
+        """Return the vectors (Va, 3) from a bone's axis to the skin."""
+        twist = self._rest.axes.twist[bone - 1]
+        from_joint = self._rest.vertices_m - self._rest.joints_m[bone]
+        return np.asarray(from_joint - (from_joint @ twist)[:, None] * twist)
+
     def _around(self, bone: int) -> FloatArray:
-        """Return the vectors (Va, 3) from a joint's axis along the bone to the skin, where both its bones pull."""
-        rest = self._rest
-        own, parent = rest.weights[:, bone], rest.weights[:, _parent_of(bone)]
+        """Return the vectors (Va, 3) from a bone's axis to the skin around its joint, where both its bones pull."""
+        own, parent = self._rest.weights[:, bone], self._rest.weights[:, PARENTS[bone]]
         blend = 4 * own * parent * (own + parent > 0.7)
-        twist = rest.axes.twist[bone - 1]
-        radial = rest.vertices_m - rest.joints_m[bone]
-        radial = radial - (radial @ twist)[:, None] * twist
-        return np.asarray(blend[:, None] * radial)
+        return np.asarray(blend[:, None] * self._radial(bone))
 
     def _tip(self, bone: int) -> FloatArray:
         """Return the vectors (Va, 3) from the last bone's axis to the skin, none at its joint and whole at its end."""
-        rest, twist = self._rest, self._rest.axes.twist[bone - 1]
-        radial = rest.vertices_m - rest.joints_m[bone]
-        radial = radial - (radial @ twist)[:, None] * twist
-        size = rest.weights[:, bone] * np.clip(self._along(bone), 0, 1)
-        return np.asarray(size[:, None] * radial)
+        size = self._rest.weights[:, bone] * np.clip(self._along(bone), 0, 1)
+        return np.asarray(size[:, None] * self._radial(bone))
 
     def _joint(self, bone: int) -> FloatArray:
+        """Return the vectors (Va, 3) around a joint on its outside, where skinning thins it."""
         outside = np.clip(0.5 - 0.5 * self._palmar(bone), 0, 1)
         return self._around(bone) * outside[:, None]
 
     def _knuckle(self, bone: int) -> FloatArray:
+        """Return the vectors (Va, 3) around a joint on both its sides, where people's knuckles differ."""
         sideways = np.abs(self._rest.normals @ self._rest.axes.flexion[bone - 1])
         return self._around(bone) * sideways[:, None]
 
     def _regions(self) -> dict[str, FloatArray]:
-        """Return fields (Va, 3) of the palm's parts and the web of the thumb, unit length at most."""
+        """Return fields (Va, 3) of the palm's parts and the web of the thumb, of unit length at most.
+
+        Each is a bump of 10 to 18 mm about a point of the rest hand.
+        """
         rest = self._rest
-        joints, middle = rest.joints_m, (rest.joints_m + rest.ends_m) / 2
+        joints, centres = rest.joints_m, (rest.joints_m + rest.ends_m) / 2
         palmar = np.clip(-rest.normals[:, 2], 0, 1)
         of_thumb = np.clip(self._palmar(1), 0, 1)
         of_hand = rest.weights[:, FOREARM] < 0.5
-        palm_side = np.array([0.0, 0.0, -0.012])
+        palm_side = np.array([0.0, 0.0, -0.012])  # from the bones to the palm's skin, metres
         sizes = {
-            "thenar": np.maximum(of_thumb, palmar) * _bump(rest.vertices_m, middle[1] + palm_side, 0.016),
-            "hypothenar": palmar * _bump(rest.vertices_m, middle[METACARPALS[3]] + palm_side, 0.018),
+            "thenar": np.maximum(of_thumb, palmar) * _bump(rest.vertices_m, centres[1] + palm_side, 0.016),
+            "hypothenar": palmar * _bump(rest.vertices_m, centres[METACARPALS[3]] + palm_side, 0.018),
             "palm": palmar
-            * np.max([_bump(rest.vertices_m, joints[j] + palm_side, 0.010) for j in (4, 7, 10, 13)], axis=0),
-            "hollow": palmar * _bump(rest.vertices_m, middle[METACARPALS[1]] + palm_side, 0.018),
+            * np.max([_bump(rest.vertices_m, joints[j] + palm_side, 0.010) for j in FIRST_BONES], axis=0),
+            "hollow": palmar * _bump(rest.vertices_m, centres[METACARPALS[1]] + palm_side, 0.018),
             "web": np.clip(rest.normals[:, 2], 0, 1)
-            * _bump(rest.vertices_m, (middle[METACARPALS[0]] + joints[2]) / 2, 0.014),
+            * _bump(rest.vertices_m, (centres[METACARPALS[0]] + joints[2]) / 2, 0.014),
         }
         return {name: (size * of_hand)[:, None] * rest.normals for name, size in sizes.items()}
 
@@ -152,6 +161,7 @@ class SoftTissue:
     def _region_sizes(
         self, people: Individuals, flexion: FloatArray, bend: FloatArray, cup: FloatArray, web_m: FloatArray
     ) -> dict[str, FloatArray]:
+        """Return the amplitude (N,), metres, of every region's field."""
         soft = people.softness
         thumb = np.clip((flexion[:, 0] + 0.5 * flexion[:, 1]) / 1.2, -0.3, 1)
         return {
@@ -168,13 +178,6 @@ class SoftTissue:
         waves = np.sin(phases + people.wave_phases[..., None].astype(np.float32))
         size = np.einsum("nw,nwv->nv", people.wave_sizes_m, waves) * (1 - self._rest.weights[:, FOREARM])
         return np.asarray(size[..., None] * self._rest.normals)
-
-
-def _parent_of(bone: int) -> int:
-    """Return the bone that a finger bone moves on: its metacarpal or the bone before it."""
-    if bone % 3 != 1:
-        return bone - 1
-    return 0 if bone == 1 else METACARPALS[(bone - 4) // 3]
 
 
 class Contact:
@@ -209,7 +212,7 @@ class Contact:
         rows = np.flatnonzero(depth[np.arange(len(depth)), nearest] > 0)
         moved = vertices_m.copy()
         chosen = nearest[rows]
-        size = np.minimum(CONTACT_SHARE * depth[rows, chosen], MAX_DENT_M)
+        size = np.minimum(CONTACT_FRACTION * depth[rows, chosen], MAX_DENT_M)
         moved[rows] += away[rows, chosen] / np.maximum(distance[rows, chosen], 1e-6)[:, None] * size[:, None]
         return moved
 
@@ -223,21 +226,31 @@ def _to_bones(points: FloatArray, starts: FloatArray, ends: FloatArray) -> tuple
     return np.sqrt((away**2).sum(2)), away
 
 
-def cupping(rng: np.random.Generator, bend: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Draw how far palms are cupped (N,), 0 to 1, and rotations (N, 4, 3, 3) of the index to little metacarpals.
+class Cupping(NamedTuple):
+    """How N palms are cupped."""
+
+    amount: FloatArray
+    """(N,) 0 to 1"""
+    metacarpals: FloatArray
+    """(N, 4, 3, 3) rotations of those of index to little finger"""
+
+
+def cupping(rng: np.random.Generator, bend: FloatArray) -> Cupping:
+    """Draw how palms are cupped.
 
     ``bend`` (N,) is the mean flexion of the fingers, radians: bent fingers cup the palm. The metacarpals of ring and
     little finger flex by 10 and 20 degrees at most, the little one turns towards the thumb; the others hardly move.
     """
     count = len(bend)
-    cup = np.clip(0.1 + 0.35 * bend + rng.normal(0, 0.22, count), 0, 1)
-    flexion = np.array([1.5, 0.5, 10.0, 20.0]) * cup[:, None] + rng.normal(0, 1.3, (count, 4)) - 0.5
+    # Angles in degrees; their sizes and spreads are ours.
+    amount = np.clip(0.1 + 0.35 * bend + rng.normal(0, 0.22, count), 0, 1)
+    flexion = np.array([1.5, 0.5, 10.0, 20.0]) * amount[:, None] + rng.normal(0, 1.3, (count, 4)) - 0.5
     sideways = rng.normal(0, 1.0, (count, 1)) * np.array([1.0, 0.2, -0.6, -1.4]) + rng.normal(0, 0.5, (count, 4))
-    turn = np.array([0.0, 0.0, 0.2, 0.45]) * flexion
+    twist = np.array([0.0, 0.0, 0.2, 0.45]) * flexion
     x, y, z = np.eye(3)
-    # Flexion tips the knuckle towards -z: about +x. A turn is about the bone, along -y.
+    # Flexion tips the knuckle towards -z: about +x. A twist is about the bone, along -y.
     parts = [
         rotation_from_axis_angle(np.radians(angle)[..., None] * axis)
-        for angle, axis in ((sideways, z), (flexion, x), (turn, y))
+        for angle, axis in ((sideways, z), (flexion, x), (twist, y))
     ]
-    return cup, np.asarray(parts[0] @ parts[1] @ parts[2])
+    return Cupping(amount, np.asarray(parts[0] @ parts[1] @ parts[2]))

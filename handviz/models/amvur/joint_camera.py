@@ -1,6 +1,6 @@
 """The camera net that corrects a camera computed from the joints that the features predict in the crop: ours.
 
-The palm is nearly rigid, so three of its joints with their depth determine how the hand is turned; a network that must
+The palm is nearly rigid, so three of its joints with their depth determine the hand's rotation; a network that must
 find the rotation in the feature alone has to learn this geometry from examples (``network.CameraNet``, the paper's).
 """
 
@@ -42,7 +42,7 @@ def palm_size(points: Tensor) -> Tensor:
 class JointCameraNet(nn.Module):
     """Feature (B, D) that ends with the joints (21 x 3) in the crop -> CameraOutput.
 
-    The rotation is R0 D: R0 lays the rest pose's palm on the joints', D is learnt and turns within the palm's frame.
+    The rotation is R0 D: R0 lays the rest pose's palm on the joints', D is learnt, a rotation in the palm's frame.
     The logarithm of the scale and the translation are those of the palm's size and of the wrist plus learnt numbers.
     """
 
@@ -72,13 +72,13 @@ class JointCameraNet(nn.Module):
         evidence = torch.cat([feature, six_d_from_rotation(rotation), in_palm.flatten(1)], dim=1)
         hidden = self.layers(evidence)
         correction, log_variance = self.correction(hidden).float(), self.log_variance(hidden.detach()).float()
-        turned = rotation @ rotation_from_6d(correction[:, :6])
+        corrected = rotation @ rotation_from_6d(correction[:, :6])
         log_scale = torch.log(size / self.rest_size_dm) + correction[:, 6]
         translation = wrist[:, :2] + correction[:, 7:]
         return CameraOutput(
-            mean=torch.cat([six_d_from_rotation(turned), log_scale[:, None], translation], dim=1),
+            mean=torch.cat([six_d_from_rotation(corrected), log_scale[:, None], translation], dim=1),
             log_variance=log_variance.clamp(-12.0, 4.0),
-            rotation=turned,
+            rotation=corrected,
             scale=torch.exp(log_scale) / CENTIMETRES_PER_DECIMETRE,
             translation=translation,
         )

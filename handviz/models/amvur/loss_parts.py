@@ -1,4 +1,4 @@
-"""Parts of AMVUR's losses that are ours: when squares and when a likelihood, which crops count, rotation and presence.
+"""Parts of AMVUR's losses that are ours: squares or likelihood, which crops count, terms of rotation, edges, presence.
 
 Heteroscedastic likelihoods divide the gradient of a mean by its variance, which grows first where the mean is wrong, so
 hard hands are learnt last. Two remedies can be chosen: squared errors first, and the beta-likelihood (Seitzer et al.,
@@ -91,11 +91,13 @@ def mesh_edges(faces: NDArray[np.integer]) -> Tensor:
 def edge_error(vertices_cm: Tensor, true_cm: Tensor, edges: Tensor) -> Tensor:
     """Return the mean absolute difference of the lengths of edges (E, 2) of two meshes (B, V, 3), cm."""
 
-    def lengths(vertices: Tensor) -> Tensor:
-        ends = vertices[:, edges]
-        return torch.sqrt((ends[:, :, 0] - ends[:, :, 1]).square().sum(dim=2) + SMALLEST_CM2)
+    return (_edge_lengths(vertices_cm, edges) - _edge_lengths(true_cm, edges)).abs().mean()
 
-    return (lengths(vertices_cm) - lengths(true_cm)).abs().mean()
+
+def _edge_lengths(vertices_cm: Tensor, edges: Tensor) -> Tensor:
+    """Return the lengths (B, E), cm, of edges (E, 2) of meshes (B, V, 3)."""
+    ends = vertices_cm[:, edges]
+    return torch.sqrt((ends[:, :, 0] - ends[:, :, 1]).square().sum(dim=2) + SMALLEST_CM2)
 
 
 def presence_error(logit: Tensor, truth: Truth) -> Tensor:

@@ -44,9 +44,8 @@ FORMER_MODULES = {"evidence.": "features.", "witness.": "landmark_head."}
 """Parts of ``HandModel`` in checkpoints and ONNX files of version 0.1."""
 BEFORE_FEATURES = {"features": "global"}
 """Values for checkpoints of the first weights, which do not name their features."""
-
-
 PRESENCE_WIDTH = 64
+"""Of the presence head's hidden layer."""
 CAMERAS = ("joints", "feature")
 PLAIN_FORM: Mapping[str, Any] = MappingProxyType(
     {"embedding": False, "blocks": 1, "feed_forward": False, "camera": "feature", "presence": False}
@@ -110,6 +109,14 @@ class ModelConfig:
         return self.features == "joints" and self.backbone == "mediapipe_hand"
 
     def __post_init__(self) -> None:
+        self._check_names()
+        if self.on_base and (self.attention == "dense" or self.positions == "index"):
+            raise HandvizError(
+                'model attention "dense" and positions "index" need conditioning "rest"', ErrorCode.OPTION_CONFLICT
+            )
+        self._check_sizes()
+
+    def _check_names(self) -> None:
         for name, allowed in (
             ("variant", VARIANTS),
             ("backbone", tuple(BACKBONES)),
@@ -124,10 +131,8 @@ class ModelConfig:
                 raise HandvizError(
                     f"model {name} is {getattr(self, name)!r}; there are {', '.join(allowed)}", ErrorCode.UNKNOWN_NAME
                 )
-        if self.on_base and (self.attention == "dense" or self.positions == "index"):
-            raise HandvizError(
-                'model attention "dense" and positions "index" need conditioning "rest"', ErrorCode.OPTION_CONFLICT
-            )
+
+    def _check_sizes(self) -> None:
         widths = (self.width, self.feature_width)
         sizes_fit = all(8 <= width <= 4096 for width in (*widths, self.regressor_width))
         layers_fit = 1 <= self.feature_layers <= 12 and 1 <= self.blocks <= 12

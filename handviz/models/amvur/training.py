@@ -267,7 +267,7 @@ def validation_errors(model: HandModel, samples: Samples, regressor: Tensor) -> 
     """Return PA-MPJPE and mean vertex error (mm, canonical), root of the mean variance (mm), mean 2D error (% of the
     crop); of models with a presence head also the percentage of crops that it judges rightly.
 
-    Hands whose 3D truth is nan count in the third alone; without any other the errors are nan.
+    Hands whose 3D truth is nan count in variance and presence alone; without any other the errors are nan.
     """
     model.eval()
     network = FromInputs(model)
@@ -287,7 +287,11 @@ def validation_errors(model: HandModel, samples: Samples, regressor: Tensor) -> 
         found = in_crop(output.mean_cm, camera.rotation, camera.scale, camera.translation)
         columns["image"].append((wanted - found)[..., :2].norm(dim=2).mean(1)[known])
     model.train()
-    mean = {name: float(torch.cat(parts).mean()) for name, parts in columns.items() if parts}
+    return _errors({name: float(torch.cat(parts).mean()) for name, parts in columns.items() if parts})
+
+
+def _errors(mean: dict[str, float]) -> dict[str, float]:
+    """Return validation errors in the units of the log, of means in centimetres, half-sides and fractions."""
     errors = {
         "pa_mpjpe_mm": mean["pa"],
         "vertex_error_mm": mean["error"] * 10,

@@ -35,12 +35,13 @@ CHUNK = 128
 LANDMARKS = Path("landmarks")
 """In the place of a checkpoint: the camera of MediaPipe's landmarks. A checkpoint of that name is given by its whole
 path."""
-LANDMARK_ROTATION_STD, LANDMARK_SCALE_STD, LANDMARK_PLACE_STD = 0.2, 0.2, 0.1
+LANDMARK_ROTATION_STD, LANDMARK_SCALE_STD, LANDMARK_TRANSLATION_STD = 0.2, 0.2, 0.1
 """Standard deviations, stated and not fitted, where MediaPipe is certain of a hand: of the rotation's six numbers
 (twice what errors of 12 mm, as on photographs, of five points 45 mm from the palm's centre make if they are
 independent), of ln s (hands of adults and children against the mean hand), and of T in crop half-sides. They are
 divided by MediaPipe's presence score."""
 MIN_PRESENCE = 0.1
+"""Of the score that standard deviations are divided by."""
 MIN_PALM = 1e-6
 """Below which a palm is a point in the crop: only keeps the numbers finite."""
 MIN_SCALE_PER_CM = 0.01
@@ -122,7 +123,7 @@ def rest_palm_cm(template: HandTemplate) -> Tensor:
 
 def camera_of_landmarks(landmarks: Tensor, palm_cm: Tensor, std: float = 0.0) -> Gaussian:
     """Return the camera prior (B, 9) of MediaPipe's landmarks (B, 128), in closed form: ``palm_cm`` (5, 3) at rest is
-    rotated onto the palm's landmarks, then scaled and moved onto them in the crop, both by least squares. ``std`` of
+    rotated onto the palm's landmarks, then scaled and shifted onto them in the crop, both by least squares. ``std`` of
     all numbers; 0: the stated ones."""
     columns = landmarks[:, : 6 * KEYPOINT_COUNT].unflatten(1, (2, KEYPOINT_COUNT, 3))[:, :, list(PALM_KEYPOINTS)]
     seen, world = columns[:, 0, :, :2], columns[:, 1] - columns[:, 1].mean(dim=1, keepdim=True)
@@ -132,8 +133,8 @@ def camera_of_landmarks(landmarks: Tensor, palm_cm: Tensor, std: float = 0.0) ->
     length = world[..., :2].norm(dim=(1, 2)) / seen.norm(dim=(1, 2)).clamp(min=MIN_PALM)
     points = torch.cat([seen * length[:, None, None], world[..., 2:]], dim=2)
     rotation = _rotation_onto(palm_cm - rest_centre, points)
-    turned = ((palm_cm - rest_centre) @ rotation.transpose(1, 2))[..., :2]
-    overlap, square = (turned * seen).sum(dim=(1, 2)), turned.square().sum(dim=(1, 2))
+    rotated = ((palm_cm - rest_centre) @ rotation.transpose(1, 2))[..., :2]
+    overlap, square = (rotated * seen).sum(dim=(1, 2)), rotated.square().sum(dim=(1, 2))
     scale = (overlap / square.clamp(min=MIN_PALM)).clamp(min=MIN_SCALE_PER_CM)
     translation = centre - scale[:, None] * (rotation @ rest_centre)[:, :2]
     mean = camera_vector(rotation, scale, translation)
@@ -143,7 +144,7 @@ def camera_of_landmarks(landmarks: Tensor, palm_cm: Tensor, std: float = 0.0) ->
 def _log_variance_of_landmarks(presence: Tensor, std: float) -> Tensor:
     if std:
         return torch.full((len(presence), 9), 2 * math.log(std), dtype=presence.dtype, device=presence.device)
-    stds = presence.new_tensor([LANDMARK_ROTATION_STD] * 6 + [LANDMARK_SCALE_STD] + [LANDMARK_PLACE_STD] * 2)
+    stds = presence.new_tensor([LANDMARK_ROTATION_STD] * 6 + [LANDMARK_SCALE_STD] + [LANDMARK_TRANSLATION_STD] * 2)
     return 2 * torch.log(stds / presence[:, None].clamp(min=MIN_PRESENCE))
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from handviz.core.arguments import Only
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.images import BadImages
-from handviz.models.amvur.losses import LossConfig
+from handviz.models.amvur.loss_config import LossConfig
 from handviz.models.amvur.model import ModelConfig
 from handviz.models.amvur.training_augmentation import LandmarkNoise, StyleNoise
 from handviz.training.config import RunConfig

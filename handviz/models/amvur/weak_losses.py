@@ -21,14 +21,8 @@ from handviz.core.gaussian import (
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE
 from handviz.hand_models.anatomy import joint_axes, pose_from_angles, sample_angles
 from handviz.hand_models.template import POSE_SIZE, HandTemplate
-from handviz.models.amvur.losses import (
-    CENTIMETRES_PER_HALF_SIDE,
-    IMAGE_SQUARES,
-    LossConfig,
-    image_points,
-    reduced,
-    seen_gaussian,
-)
+from handviz.models.amvur.loss_config import LossConfig
+from handviz.models.amvur.losses import CENTIMETRES_PER_HALF_SIDE, IMAGE_SQUARES, image_points, reduced, seen_gaussian
 from handviz.models.amvur.model import ModelOutput
 from handviz.models.amvur.network import CameraOutput
 from handviz.models.truth import Truth
