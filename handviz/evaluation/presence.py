@@ -1,0 +1,110 @@
+"""How well a model tells crops that show a hand from those that show none, beside MediaPipe's presence.
+
+The errors of the card count no crop without a hand, and know nothing of a model that sees hands where there are none.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from handviz.core.metrics import roc_auc
+from handviz.core.records import FloatArray
+from handviz.detection.landmark_network import LandmarkNetwork, batch_of
+from handviz.evaluation.card import Answers
+from handviz.evaluation.evaluate import Crops, read_crops
+from handviz.evaluation.predictors import BATCH, crop_of, recropped
+from handviz.hand_models.template import HandTemplate
+from handviz.training.families import Predictor
+
+LIMIT = 0.5
+"""Probability from which a crop counts as showing a hand."""
+MEDIAPIPE = "MediaPipe's presence"
+
+
+@dataclass(frozen=True)
+class PresenceFigures:
+    """How well a probability tells crops with a hand from those without."""
+
+    hands: int
+    """crops that show a hand"""
+    without_hand: int
+    """crops that show none"""
+    auc: float
+    """area under the ROC curve: 1 is perfect, 0.5 tells nothing"""
+    kept: float
+    """fraction of the hands with a probability of at least LIMIT"""
+    refused: float
+    """fraction of the crops without a hand that have a lower one"""
+
+
+def presence_figures(of_hands: FloatArray, without_hand: FloatArray) -> PresenceFigures | None:
+    """Return the figures of probabilities (N,) of crops with a hand and (M,) without; None without any of either."""
+    if not len(of_hands) or not len(without_hand):
+        return None
+    return PresenceFigures(
+        len(of_hands),
+        len(without_hand),
+        roc_auc(of_hands, without_hand),
+        float((of_hands >= LIMIT).mean()),
+        float((without_hand < LIMIT).mean()),
+    )
+
+
+class PresenceScores:
+    """Collects the figures of several models on the same crops."""
+
+    def __init__(self, hands: Sequence[Crops], without_hand: Callable[[], Sequence[Crops]]) -> None:
+        """Take the folders with hands, and what gives those with crops without: they are only made for a model that
+        has a probability."""
+        self.figures: dict[str, PresenceFigures] = {}
+        """of each model by title"""
+        self._hands, self._without_hand = hands, cache(without_hand)
+
+    def add(self, title: str, answers: Answers, predict: Predictor, template: HandTemplate) -> None:
+        """Add a model by its answers to the crops with a hand; nothing if it has no probability."""
+        if not np.isnan(answers.hand_probability).any():
+            of_empty = probabilities_without_hand(self._without_hand(), predict, template)
+            self._keep(title, answers.hand_probability, of_empty)
+
+    def add_mediapipe(self, template: HandTemplate) -> None:
+        """Add the presence of MediaPipe's landmark network on the same crops."""
+        of_empty = mediapipe_presence(self._without_hand(), template, hands=False)
+        if len(of_empty):
+            self._keep(MEDIAPIPE, mediapipe_presence(self._hands, template, hands=True), of_empty)
+
+    def _keep(self, title: str, of_hands: FloatArray, without_hand: FloatArray) -> None:
+        found = presence_figures(of_hands, without_hand)
+        if found is not None:
+            self.figures[title] = found
+
+
+def probabilities_without_hand(crops: Sequence[Crops], predict: Predictor, template: HandTemplate) -> FloatArray:
+    """Return a model's own probability of a hand (M,) on every crop without one; nan if it predicts none."""
+    shards = (recropped(shard.images, crop_of(predict)) for shard in read_crops(crops, template, hands=False))
+    return np.array([hand.hand_probability for images in shards for hand in predict(images)], np.float64)
+
+
+def mediapipe_presence(crops: Sequence[Crops], template: HandTemplate, *, hands: bool) -> FloatArray:
+    """Return the presence (N,) that MediaPipe's landmark network gives every crop with a hand, or every one without."""
+    network, found = LandmarkNetwork(), []
+    for shard in read_crops(crops, template, hands=hands):
+        starts = range(0, len(shard.images), BATCH)
+        batches = [batch_of(list(shard.images[start : start + BATCH])) for start in starts]
+        found += [seen.presence for batch in batches for seen in network.of_images(batch)]
+    return np.array(found, np.float64)
+
+
+def presence_table(figures: Mapping[str, PresenceFigures]) -> str:
+    """Return a Markdown table, one row per model; empty without any."""
+    if not figures:
+        return ""
+    one = next(iter(figures.values()))
+    lines = [
+        f"Probability that a crop shows a hand, on {one.hands} crops with and {one.without_hand} without one:\n",
+        f"| | AUC | hands kept at {LIMIT} | crops without a hand refused |",
+        "|---" * 4 + "|",
+    ]
+    lines += [f"| {title} | {one.auc:.4f} | {one.kept:.1%} | {one.refused:.1%} |" for title, one in figures.items()]
+    return "\n".join(lines) + "\n"
