@@ -12,7 +12,7 @@ from handviz.cli import evaluate as command
 from handviz.core.errors import ErrorCode
 from handviz.core.metrics import roc_auc
 from handviz.core.records import NetworkOutput
-from handviz.data.synthetic.dataset import read_shard
+from handviz.data.synthetic.dataset import read_labels, read_shard
 from handviz.evaluation.evaluate import Crops, collect, read_crops
 from handviz.evaluation.presence import (
     MEDIAPIPE,
@@ -55,13 +55,18 @@ def test_the_area_is_the_fraction_of_pairs_in_the_right_order():
 
 
 def test_hands_kept_and_others_refused_are_counted_at_half():
-    found = presence_figures(np.array([0.5, 0.9, 0.49, 0.2]), np.array([0.5, 0.1, 0.3]))
+    hidden = np.array([0.1, 0.5, 0.0, 0.8])
+    found = presence_figures(np.array([0.5, 0.9, 0.49, 0.2]), hidden, np.array([0.5, 0.1, 0.3]))
     assert (found.hands, found.without_hand) == (4, 3)
     assert (found.kept, found.refused) == pytest.approx((2 / 4, 2 / 3))
+    assert (found.kept_visible, found.kept_hidden) == (1 / 2, 1 / 2)
+    visible = presence_figures(np.array([0.5, 0.9, 0.49]), np.zeros(3), np.zeros(2))
+    assert visible.kept_visible == visible.kept == pytest.approx(2 / 3)
+    assert np.isnan(visible.kept_hidden)
     # Of the 12 pairs 8 are in order, one is a tie.
     assert found.auc == pytest.approx(8.5 / 12)
-    assert presence_figures(np.ones(3), np.ones(0)) is None
-    assert presence_figures(np.ones(0), np.ones(3)) is None
+    assert presence_figures(np.ones(3), np.zeros(3), np.ones(0)) is None
+    assert presence_figures(np.ones(0), np.ones(0), np.ones(3)) is None
 
 
 def test_crops_with_and_without_a_hand_are_read_apart(some_empty, template):
@@ -121,8 +126,10 @@ def test_mediapipe_s_presence_is_that_of_its_own_network(some_empty, template):
     images = np.concatenate([read_shard(folder, number).images for number in (0, 1)])
     expected = load_mediapipe_landmark_net().eval()(image_batch(images)).presence.numpy()
     for hands in (True, False):
-        found = mediapipe_presence([Crops(folder)], template, hands=hands)
+        found, fractions = mediapipe_presence([Crops(folder)], template, hands=hands)
         np.testing.assert_allclose(found, expected[shows == hands], atol=1e-4)
+        hidden = [read_labels(folder, number)["hidden_share"] for number in (0, 1)]
+        np.testing.assert_array_equal(fractions, np.concatenate(hidden)[shows == hands])
     scores = PresenceScores([Crops(folder)], lambda: [Crops(folder)])
     scores.add_mediapipe(template)
     assert scores.figures[MEDIAPIPE].auc == pytest.approx(roc_auc(expected[shows], expected[~shows]), abs=1e-2)
@@ -134,10 +141,13 @@ def test_a_folder_without_any_hand_is_said(some_empty, template):
 
 
 def test_the_table_has_a_row_per_model():
-    one = presence_figures(np.array([0.9, 0.8, 0.3, 0.7]), np.array([0.1, 0.6]))
+    one = presence_figures(np.array([0.9, 0.8, 0.3, 0.7]), np.zeros(4), np.array([0.1, 0.6]))
     lines = presence_table({"final": one, MEDIAPIPE: replace(one, auc=0.98765, refused=1.0)}).splitlines()
     assert lines[0] == "Probability that a crop shows a hand, on 4 crops with and 2 without one:"
-    assert lines[-2:] == ["| final | 0.8750 | 75.0% | 50.0% |", f"| {MEDIAPIPE} | 0.9877 | 75.0% | 100.0% |"]
+    assert lines[-2:] == [
+        "| final | 0.8750 | 75.0% | 75.0% | – | 50.0% |",
+        f"| {MEDIAPIPE} | 0.9877 | 75.0% | 75.0% | – | 100.0% |",
+    ]
 
 
 # The command, with networks.
