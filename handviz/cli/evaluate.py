@@ -39,6 +39,7 @@ from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, me
 from handviz.evaluation.held_out import freeze, held_out_file, label_warnings, read_held_out, render_held_out
 from handviz.evaluation.plots import draw_reliability, draw_sparsification
 from handviz.evaluation.predictors import onnx_predictor, spec_predictor
+from handviz.evaluation.presence import PresenceFigures, PresenceScores, presence_table
 from handviz.hand_models.choice import hand_model_or_named, named_in
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
@@ -70,7 +71,7 @@ class Arguments:
     generator: GeneratorVersion = GENERATOR_VERSION
     """Version of the generator of the held-out crops; those of version 2 lie in the open hand's space."""
     count: Count | None = None
-    """Crops to evaluate; all without it, of both held-out parts alike."""
+    """Crops to evaluate; all without it, of both held-out parts of hands alike."""
     calibration: bool = False
     """Also print tables of calibration."""
     plots: Annotated[Path | None, Option(metavar="DIR")] = None
@@ -108,16 +109,26 @@ def _folder_title(path: Path) -> str:
 
 
 def held_out_crops(
-    directory: Path, count: int | None, *, keep: bool, freezes: bool = False, version: int = GENERATOR_VERSION
+    directory: Path, count: int | None, *, keep: bool, version: int = GENERATOR_VERSION, no_hand: bool = False
 ) -> list[Crops]:
-    """Render the frozen crops, or the first ``count`` of both parts alike, and warn if they differ here."""
+    """Render the frozen crops with a hand, or the first ``count`` of both parts alike, and warn if they differ here.
+
+    ``no_hand``: those without a hand that belong to them instead.
+    """
     held_out = read_held_out(held_out_file(version))
-    crops = render_held_out(held_out, directory, held_out.count if count is None else count, keep=keep)
-    if freezes:
-        freeze(held_out, directory, held_out_file(version))
+    wanted = held_out.count if count is None else count
+    crops = render_held_out(held_out, directory, wanted, keep=keep, no_hand=no_hand)
     for message in label_warnings(held_out, crops, directory):
         logger.warning("%s", message)
     return crops
+
+
+def _freeze(directory: Path, count: int | None, version: int) -> None:
+    """Render the held-out crops with and without hands, warn of hands that change, and write their fingerprints."""
+    for no_hand in (False, True):
+        held_out_crops(directory, count, keep=True, version=version, no_hand=no_hand)
+    path = held_out_file(version)
+    freeze(read_held_out(path), directory, path)
 
 
 def _template(path: Path, arguments: Arguments) -> HandTemplate:
@@ -175,6 +186,8 @@ class CardReport:
     """of all, visible and heavily hidden hands, where it is requested"""
     uncertainty: dict[str, UncertaintyKind]
     """of each model: per vertex, constant, or none"""
+    presence: dict[str, PresenceFigures]
+    """of each model with a probability of its own, and of MediaPipe; empty without crops that show no hand"""
 
     def text(self) -> str:
         """Return Markdown tables."""
@@ -182,10 +195,11 @@ class CardReport:
         notes = [f"{title} {note}" for title, kind in self.uncertainty.items() if (note := UNCERTAINTY_NOTES[kind])]
         noted = "".join(f"\n{note}\n" for note in notes)
         text = "\n".join([f"{self.crops} crops of {self.data}\n\n{card_table(self.models)}\n{noted}", *tables])
+        text += f"\n{presence_table(self.presence)}" if self.presence else ""
         return text + ("" if self.mediapipe_pa_mpjpe_mm is None else _mediapipe_text(self.mediapipe_pa_mpjpe_mm))
 
 
-def _report(models: Sequence[Chosen], crops: list[Crops], arguments: Arguments) -> CardReport:
+def _report(models: Sequence[Chosen], crops: list[Crops], scores: PresenceScores, arguments: Arguments) -> CardReport:
     """Return what is printed; write the figures."""
     cards: dict[str, Card] = {}
     names: set[str] = set()
@@ -197,6 +211,7 @@ def _report(models: Sequence[Chosen], crops: list[Crops], arguments: Arguments) 
         answers = collect(crops, predict, template)
         count, title = len(answers.std_m), _title(path, cards)
         cards[title], uncertainty[title] = card(answers), uncertainty_of(answers)
+        scores.add(title, answers, predict, template)
         rows = calibrate(answers) if arguments.calibration or arguments.plots else ()
         if arguments.calibration:
             calibrations[title] = rows
@@ -207,8 +222,10 @@ def _report(models: Sequence[Chosen], crops: list[Crops], arguments: Arguments) 
             answers = collect(crops, inner_predict, template)
             cards[inner_title], uncertainty[inner_title] = card(answers), uncertainty_of(answers)
     mediapipe = mediapipe_by_part(crops, load_open_hand()) if arguments.mediapipe else None
+    if scores.figures or arguments.mediapipe:
+        scores.add_mediapipe(load_open_hand())
     data = str(arguments.data or "the held-out set")
-    return CardReport(count, data, cards, calibrations, mediapipe, uncertainty)
+    return CardReport(count, data, cards, calibrations, mediapipe, uncertainty, scores.figures)
 
 
 def _mediapipe_text(parts: PartMeans) -> str:
@@ -236,31 +253,35 @@ def _on_dataset(spec: Path, models: Sequence[Chosen], arguments: Arguments) -> N
         print_text(official_report(arguments.dataset, found))
 
 
-def _crops(arguments: Arguments, temporary: Path) -> list[Crops]:
-    """Return the crops to evaluate on: the folder's, or the held-out ones, rendered where they are missing."""
+def _scored_crops(arguments: Arguments, temporary: Path) -> PresenceScores:
+    """Return the crops to evaluate on, the folder's or the held-out ones, rendered where they are missing."""
     if arguments.data is not None:
-        return [Crops(arguments.data, arguments.count)]
-    saved, version = arguments.held_out, arguments.generator
-    return held_out_crops(
-        saved or temporary, arguments.count, keep=saved is not None, freezes=arguments.freeze, version=version
+        crops = [Crops(arguments.data, arguments.count)]
+        return PresenceScores(crops, lambda: crops)
+    saved = arguments.held_out
+    render = partial(
+        held_out_crops, saved or temporary, arguments.count, keep=saved is not None, version=arguments.generator
     )
+    return PresenceScores(render(), partial(render, no_hand=True))
 
 
 def run(arguments: Arguments) -> int:
     """Print one table, a column a model and one for the prior-net inside ``final``, and whatever else was requested."""
     if arguments.freeze and arguments.held_out is None:
         raise HandvizError("--freeze needs --held-out DIR", ErrorCode.OPTION_CONFLICT)
+    if arguments.freeze and arguments.held_out is not None:
+        _freeze(arguments.held_out, arguments.count, arguments.generator)
+        return 0
     models = tuple(map(_chosen, arguments.models)) or shipped_models()
     if arguments.data is not None and is_dataset_spec(arguments.data):
         _on_dataset(arguments.data, models, arguments)
         return 0
     refuse_without_dataset(arguments.dataset)
     with tempfile.TemporaryDirectory() as temporary:
-        crops = _crops(arguments, Path(temporary))
-        if not arguments.freeze:
-            found = _report(models, crops, arguments)
-            if arguments.as_json:
-                print_json(found)
-            else:
-                print_text(found.text())
+        scores = _scored_crops(arguments, Path(temporary))
+        found = _report(models, scores.crops, scores, arguments)
+    if arguments.as_json:
+        print_json(found)
+    else:
+        print_text(found.text())
     return 0

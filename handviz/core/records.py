@@ -221,8 +221,8 @@ class NetworkOutput:
     MediaPipe's points (``detection.crop.as_the_detector_marks_them``)."""
     presence: float = 0.0
     """Those heads' probability, 0 to 1, of a hand; 0 if the model has none."""
-    hand_probability: float = 1.0
-    """The model's own probability, 0 to 1, that the crop shows a hand; 1 if it does not predict it."""
+    hand_probability: float | None = None
+    """The model's own probability, 0 to 1, that the crop shows a hand; None if it does not predict it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,6 +296,8 @@ class HandMesh:
     """Fingerprint of the vertices' hand model (``hand_models.choice``); empty: the open hand."""
     track_id: int = 0
     """Of its detection: the same number in all frames, from 1; 0: not tracked."""
+    hand_probability: float | None = None
+    """The model's own probability, 0 to 1, that its crop shows a hand; None if it does not predict it."""
 
     @cached_property
     def vertices_px(self) -> FloatArray:

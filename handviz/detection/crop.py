@@ -323,6 +323,7 @@ def hand_mesh_from_crop(
         position_uncertainty=uncertainty,
         hand_model=hand_model,
         track_id=crop.detection.track_id,
+        hand_probability=hand.hand_probability,
     )
 
 

@@ -51,6 +51,8 @@ class Answers(SeenPoints):
     """(N,) fraction of otherwise visible vertices that objects occlude"""
     rotation_errors: FloatArray
     """(N, 3, 3) true rotation of the hand times the inverse of the predicted one, in the crop's axes"""
+    hand_probability: FloatArray
+    """(N,) the model's own probability that the crop shows a hand; nan if it predicts none"""
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
         columns["std_m"].append(_or_nan(hand.vertex_std_m, hand.vertices_m))
         columns["keypoint_offsets_m"].append((hand.keypoints_m - true_keypoints)[1:])
         columns["keypoint_std_m"].append(_or_nan(hand.keypoint_std_m, hand.keypoints_m)[1:])
+        columns["hand_probability"].append(np.nan if hand.hand_probability is None else hand.hand_probability)
     # Single precision: 8,000 hands of 778 vertices are 75 MB an array.
     stacked: dict[str, Any] = {name: np.stack(rows).astype(np.float32) for name, rows in columns.items()}
     seen = keypoints_visible(shard.visible, regressor[1:])
@@ -82,8 +83,8 @@ def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
     return family_of_checkpoint(directory).predictor_of(directory, template)
 
 
-def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard]:
-    """Yield every crop with a hand of the crops of these folders up to their limits, shard by shard."""
+def read_crops(crops: Sequence[Crops], template: HandTemplate, *, hands: bool = True) -> Iterator[Shard]:
+    """Yield every crop with a hand, or every one without, of these folders up to their limits, shard by shard."""
     for part in crops:
         check_hand_model(part.directory, template)
         left = np.inf if part.limit is None else part.limit
@@ -93,9 +94,9 @@ def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard
             shard = read_shard(part.directory, number, template.vertex_count)
             shard = shard if len(shard.visible) <= left else shard.first(int(left))
             left -= len(shard.visible)
-            hands = shard.of_hands()
-            if len(hands.visible):
-                yield hands
+            chosen = shard.of_hands() if hands else shard.without_hand()
+            if len(chosen.visible):
+                yield chosen
 
 
 def collect(crops: Sequence[Crops], predict: Predictor, template: HandTemplate) -> Answers:

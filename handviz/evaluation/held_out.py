@@ -7,6 +7,7 @@ of the first shard's labels of each part, and a few of its numbers for where rou
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -48,11 +49,15 @@ class Part:
     """of the first shard's labels, rounded; None until it is frozen"""
     first_scales: tuple[float, ...] | None = None
     """labels ``scale`` of its first crops, half-sides per metre"""
+    no_hand: float = 0.0
+    """fraction of crops without a hand: 0, or 1 for a part that counts in no error"""
 
     def __post_init__(self) -> None:
         low, high = self.hidden
         if self.count < 1 or not 0 <= low < high <= 1 or not self.name.replace(" ", "").isalnum():
             raise ValueError("its count, hidden fraction or name is out of range")
+        if self.no_hand not in (0, 1):
+            raise ValueError("some of its crops show a hand and some do not")
 
     def folder(self, directory: Path) -> Path:
         """Return the folder of its crops below the held-out folder."""
@@ -70,10 +75,17 @@ class HeldOut:
         for field in ("name", "seed"):
             if len({getattr(part, field) for part in self.parts}) < max(1, len(self.parts)):
                 raise ValueError(f"no parts, or two of the same {field}")
+        if not self.of(no_hand=False):
+            raise ValueError("no part shows hands")
+
+    def of(self, *, no_hand: bool) -> tuple[Part, ...]:
+        """Return the parts that show hands, or those that show none."""
+        return tuple(part for part in self.parts if bool(part.no_hand) == no_hand)
 
     @property
     def count(self) -> int:
-        return sum(part.count for part in self.parts)
+        """Number of crops with a hand."""
+        return sum(part.count for part in self.of(no_hand=False))
 
 
 def held_out_file(version: int = generator.GENERATOR_VERSION) -> Path:
@@ -93,25 +105,42 @@ def held_out_seeds() -> dict[int, str]:
 
 
 def fractions(held_out: HeldOut, count: int) -> list[int]:
-    """Return how many of ``count`` crops each part gives, in proportion; HandvizError above the set's size."""
+    """Return how many of ``count`` crops each part that shows hands gives, in proportion.
+
+    HandvizError above the set's size.
+    """
     if not 1 <= count <= held_out.count:
         raise HandvizError(
             f"--count must be from 1 to {held_out.count}, the size of the held-out set", ErrorCode.BAD_VALUE
         )
-    ends = np.rint(np.cumsum([part.count for part in held_out.parts]) * count / held_out.count).astype(int)
+    sizes = [part.count for part in held_out.of(no_hand=False)]
+    ends = np.rint(np.cumsum(sizes) * count / held_out.count).astype(int)
     return [int(size) for size in np.diff(ends, prepend=0)]
+
+
+def fractions_without_hand(held_out: HeldOut, count: int) -> list[int]:
+    """Return how many crops each part without hands gives beside ``count`` crops with one: in proportion, rounded up.
+
+    They are further crops: the hands of ``count`` stay the same, and the errors of the card.
+    """
+    return [math.ceil(part.count * count / held_out.count) for part in held_out.of(no_hand=True)]
 
 
 def plan(part: Part, directory: Path, count: int, version: int) -> generator.Plan:
     """Return the config of a generator's version for a part's first ``count`` crops."""
-    return generator.Plan(part.folder(directory), part.seed, count, hidden=part.hidden, version=version)
+    return generator.Plan(
+        part.folder(directory), part.seed, count, hidden=part.hidden, no_hand=part.no_hand, version=version
+    )
 
 
-def render_held_out(held_out: HeldOut, directory: Path, count: int, *, keep: bool = False) -> list[Crops]:
-    """Render what is missing of the first ``count`` crops, all parts in proportion.
+def render_held_out(
+    held_out: HeldOut, directory: Path, count: int, *, keep: bool = False, no_hand: bool = False
+) -> list[Crops]:
+    """Render what is missing of the first ``count`` crops with a hand, all parts in proportion.
 
-    A folder that is kept gets whole shards, so that a smaller count never spoils those of a larger one. HandvizError if
-    the generator is of another version, which renders other hands.
+    ``no_hand``: of the crops without a hand that belong to that count instead. A folder that is kept gets whole shards,
+    so that a smaller count never spoils those of a larger one. HandvizError if the generator is of another version,
+    which renders other hands.
     """
     version = held_out.generator_version
     if version not in (generator.GENERATOR_VERSION, generator.MODEL_SPACE_VERSION):
@@ -120,9 +149,9 @@ def render_held_out(held_out: HeldOut, directory: Path, count: int, *, keep: boo
             f"{generator.GENERATOR_VERSION}: its crops cannot be rendered",
             ErrorCode.VERSION_MISMATCH,
         )
-    sizes = fractions(held_out, count)
+    sizes = fractions_without_hand(held_out, count) if no_hand else fractions(held_out, count)
     jobs = []
-    for part, size in zip(held_out.parts, sizes, strict=True):
+    for part, size in zip(held_out.of(no_hand=no_hand), sizes, strict=True):
         whole = min(part.count, -(-size // generator.SHARD_SIZE) * generator.SHARD_SIZE)
         jobs += [(plan(part, directory, whole if keep else size, version), size)] if size else []
     with tqdm(total=sum(job.count for job, _ in jobs), desc="rendering held-out hands", leave=False) as bar:
@@ -155,15 +184,21 @@ def label_warnings(held_out: HeldOut, crops: Sequence[Crops], directory: Path) -
     for part in held_out.parts:
         rendered = any(one.directory == part.folder(directory) for one in crops)
         labels = _first_labels(part, directory) if rendered and part.labels_sha256 else None
-        if labels is None or labels_digest(labels) == part.labels_sha256:
-            continue
-        if _only_rounded(labels["scale"], part.first_scales or ()):
-            logger.info("%s: labels differ from the frozen ones by rounding", part.name)
-        else:
+        if labels is not None and not _is_frozen(part, labels):
             found.append(
                 f"{part.name}: these are not the frozen hands, compare figures with those of this machine only"
             )
     return found
+
+
+def _is_frozen(part: Part, labels: dict[str, FloatArray]) -> bool:
+    """Return whether labels of the first shard are the frozen ones, if need be but for rounding, which is logged."""
+    if labels_digest(labels) == part.labels_sha256:
+        return True
+    if not part.labels_sha256 or not _only_rounded(labels["scale"], part.first_scales or ()):
+        return False
+    logger.info("%s: labels differ from the frozen ones by rounding", part.name)
+    return True
 
 
 def _only_rounded(scales: FloatArray, first_scales: Sequence[float]) -> bool:
@@ -173,7 +208,10 @@ def _only_rounded(scales: FloatArray, first_scales: Sequence[float]) -> bool:
 
 
 def freeze(held_out: HeldOut, directory: Path, path: Path) -> HeldOut:
-    """Write the digests of the rendered first shards into the file; HandvizError if one is cut short."""
+    """Write the digests of the rendered first shards into the file; HandvizError if one is cut short.
+
+    Parts whose hands are the frozen ones keep their digest, which another machine's rounding would change.
+    """
     parts = []
     for part in held_out.parts:
         labels = _first_labels(part, directory)
@@ -181,8 +219,10 @@ def freeze(held_out: HeldOut, directory: Path, path: Path) -> HeldOut:
             raise HandvizError(
                 f"{part.folder(directory)} holds no whole first shard: render more", ErrorCode.EMPTY_INPUT
             )
-        scales = tuple(round(float(value), 4) for value in labels["scale"][:CHECKED_SCALES])
-        parts.append(replace(part, labels_sha256=labels_digest(labels), first_scales=scales))
+        if not _is_frozen(part, labels):
+            scales = tuple(round(float(value), 4) for value in labels["scale"][:CHECKED_SCALES])
+            part = replace(part, labels_sha256=labels_digest(labels), first_scales=scales)
+        parts.append(part)
     frozen = replace(held_out, parts=tuple(parts))
     write_text(path, json.dumps(asdict(frozen), indent=2) + "\n")
     return frozen

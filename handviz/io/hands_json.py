@@ -81,10 +81,14 @@ def unreadable_entry(file: str, reason: str) -> dict[str, Any]:
 
 
 def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[str, Any]:
-    """Return the object of a hand; ``mesh`` is the file with its vertices, relative to ``hands.json``."""
+    """Return the object of a hand; ``mesh`` is the file with its vertices, relative to ``hands.json``.
+
+    ``hand_probability`` is there only if the model predicts it.
+    """
     return {
         "handedness": hand.handedness,
         "detection_score": round(hand.detection_score, 4),
+        **({} if hand.hand_probability is None else {"hand_probability": round(hand.hand_probability, 4)}),
         "keypoints_camera_m": _rounded(hand.keypoints_m, 6),
         "keypoints_image_px": _rounded(hand.keypoints_px, 3),
         "keypoint_std_mm": None if hand.keypoint_std_mm is None else _rounded(hand.keypoint_std_mm, 4),

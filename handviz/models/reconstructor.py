@@ -185,7 +185,7 @@ def _hand(outputs: dict[str, FloatArray], index: int, constant_std_m: float | No
         right_hand=float(outputs[RIGHT_HAND][index]) if RIGHT_HAND in outputs else 1.0,
         landmarks_m=outputs[LANDMARKS][index] if LANDMARKS in outputs else None,
         presence=float(outputs[PRESENCE][index]) if PRESENCE in outputs else 0.0,
-        hand_probability=float(outputs[HAND_PROBABILITY][index]) if HAND_PROBABILITY in outputs else 1.0,
+        hand_probability=float(outputs[HAND_PROBABILITY][index]) if HAND_PROBABILITY in outputs else None,
     )
 
 
@@ -253,8 +253,9 @@ def check_answer(spec: ModelSpec, template: HandTemplate, hands: Sequence[Networ
         raise _foreign(spec, f"{len(hands)} hands for {count} crops")
     vertices, keypoints = (template.vertex_count, 3), (KEYPOINT_COUNT, 3)
     shapes = {"vertices_m": vertices, "keypoints_m": keypoints, "rotation": (3, 3), "translation": (2,), "scale": ()}
-    optional = {"vertex_std_m": vertices, "keypoint_std_m": keypoints, "landmarks_m": keypoints}
-    shapes |= {"right_hand": (), "presence": (), "hand_probability": ()}
+    optional: dict[str, tuple[int, ...]] = {"vertex_std_m": vertices, "keypoint_std_m": keypoints}
+    optional |= {"landmarks_m": keypoints, "hand_probability": ()}
+    shapes |= {"right_hand": (), "presence": ()}
     for hand in hands:
         for name, shape in (shapes | optional).items():
             value = getattr(hand, name)

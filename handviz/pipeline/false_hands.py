@@ -20,6 +20,9 @@ a better hand is in the image. Covered hands with much support reach 0.4."""
 LITTLE_SUPPORT = 5.0
 MIN_RIGHT_HAND = 0.2
 """A hand of little support that the network is so sure to be the other side's is none: both look at something else."""
+MIN_HAND_PROBABILITY, SURE_PRESENCE = 0.1, 0.9
+"""A hand of little support is none if the model itself says so by less than the first, unless MediaPipe's presence
+reaches the second: the model is trained on rendered crops, and must lose no hand of which MediaPipe is sure."""
 MAX_DISTANCE = 0.1
 """Between the keypoints of mesh and detection, as a fraction of the longer side of their box."""
 COVER_OF_ONE_HAND, SUPPORT_OF_ONE_HAND = 0.5, 2.0
@@ -59,16 +62,26 @@ def indices_of_true_hands(candidates: Sequence[Candidate]) -> list[int]:
 
 
 def _is_no_hand(candidate: Candidate, *, first: bool) -> bool:
-    """Return whether MediaPipe's heads see no hand; networks without them know nothing of it."""
+    """Return whether MediaPipe's heads see no hand, or doubt it where the model itself sees none.
+
+    Networks without these heads know nothing of it.
+    """
     presence, is_little = candidate.canonical.presence, candidate.support < LITTLE_SUPPORT
     if candidate.canonical.landmarks_m is None:
         return False
     if is_little and not candidate.other_side and candidate.canonical.right_hand < MIN_RIGHT_HAND:
         return True
+    if is_little and presence < SURE_PRESENCE and _sees_none(candidate.canonical):
+        return True
     if presence >= DOUBTFUL_PRESENCE or not is_little:
         return presence < MIN_PRESENCE
     disagrees = not candidate.other_side and candidate.distance > MAX_DISTANCE
     return presence < WEAK_PRESENCE or disagrees or not first
+
+
+def _sees_none(hand: NetworkOutput) -> bool:
+    """Return whether the model's own probability says that its crop shows no hand; models without one never do."""
+    return hand.hand_probability is not None and hand.hand_probability < MIN_HAND_PROBABILITY
 
 
 def _is_same_hand(candidate: Candidate, better: Candidate) -> bool:

@@ -32,7 +32,7 @@ from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.sources.images import read_image
 from tests.errors import wrong_usage
 from tests.hands import FakeLandmarker, made_up_detection
-from tests.tiny_network import write_all_networks
+from tests.tiny_network import constant_hand, write_all_networks, write_network
 
 HARD = Path(__file__).parents[1] / "sources" / "hard_clips"
 
@@ -106,6 +106,19 @@ def test_a_folder_with_everything_in_it(
     mesh = trimesh.load(tmp_path / "out" / hand["mesh"], process=False)
     assert len(mesh.vertices) == 778
     assert np.linalg.norm(mesh.vertices, axis=1).max() < 0.3
+
+
+def test_the_model_s_own_probability_of_a_hand_is_a_key_where_it_has_one(
+    reconstruct: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    write_network(own / "handviz_final.onnx", hand=constant_hand() | {"hand_probability": np.array(0.87654)})
+    options = ("--mesh", "none", "--model-dir", str(own))
+    _, entries = reconstruct(folder / "b.png", *options)
+    (hand,) = entries[0]["hands"]
+    assert set(hand) == HAND_KEYS | {"hand_probability"}
+    assert hand["hand_probability"] == 0.8765
 
 
 def test_the_detector_and_its_hands_are_options(reconstruct: Callable[..., Any], folder: Path, tmp_path: Path) -> None:

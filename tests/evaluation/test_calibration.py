@@ -36,6 +36,7 @@ def answers_with(random, std_m, keypoint_std_m, factor=1.0):
         keypoint_visible=random.random(keypoint_std_m.shape[:2]) < 0.6,
         hidden_fraction=np.full(HANDS, np.nan),
         rotation_errors=np.tile(np.eye(3), (HANDS, 1, 1)),
+        hand_probability=np.full(HANDS, np.nan),
     )
 
 

@@ -17,8 +17,10 @@ from handviz.evaluation.card import HEAVILY_HIDDEN
 from handviz.evaluation.evaluate import Crops
 from handviz.evaluation.held_out import (
     fractions,
+    fractions_without_hand,
     freeze,
     held_out_file,
+    held_out_seeds,
     label_warnings,
     labels_digest,
     read_held_out,
@@ -26,7 +28,7 @@ from handviz.evaluation.held_out import (
 )
 from tests.errors import raises, wrong_usage
 
-VISIBLE, HIDDEN = "visible_hands", "heavily_hidden"
+VISIBLE, HIDDEN, NO_HAND = "visible_hands", "heavily_hidden", "no_hand"
 
 
 @pytest.fixture
@@ -41,6 +43,7 @@ class FakePlan:
     count: int
     hidden: tuple[float, float] | None = None
     version: int = 3
+    no_hand: float = 0.0
 
 
 @pytest.fixture
@@ -59,10 +62,20 @@ def rendered(monkeypatch):
 
 def test_the_list_is_the_issues(held_out):
     assert held_out.count == 8000
-    assert [(part.name, part.seed, part.count, part.hidden) for part in held_out.parts] == [
-        ("visible hands", 990011, 6000, (0.0, 0.5)),
-        ("heavily hidden", 990013, 2000, (0.5, 0.9)),
+    assert [(part.name, part.seed, part.count, part.hidden, part.no_hand) for part in held_out.parts] == [
+        ("visible hands", 990011, 6000, (0.0, 0.5), 0),
+        ("heavily hidden", 990013, 2000, (0.5, 0.9), 0),
+        ("no hand", 990015, 512, (0.0, 1.0), 1),
     ]
+    assert all(part.labels_sha256 for part in held_out.parts), "every part is frozen"
+    assert 990015 in held_out_seeds(), "nothing is trained on it"
+
+
+@pytest.mark.parametrize(("count", "expected"), [(8000, 512), (800, 52), (8, 1), (1, 1)])
+def test_crops_without_a_hand_come_beside_those_with_one(held_out, count, expected):
+    assert fractions_without_hand(held_out, count) == [expected]
+    assert sum(fractions(held_out, count)) == count
+    assert fractions_without_hand(read_held_out(held_out_file(2)), count) == []
 
 
 @pytest.mark.parametrize(("count", "expected"), [(8000, [6000, 2000]), (800, [600, 200]), (3, [2, 1]), (1, [1, 0])])
@@ -83,6 +96,21 @@ def test_every_part_is_rendered_with_its_seed_and_range(held_out, rendered, tmp_
         FakePlan(tmp_path / VISIBLE, 990011, 300, (0.0, 0.5)),
         FakePlan(tmp_path / HIDDEN, 990013, 100, (0.5, 0.9)),
     ]
+
+
+def test_crops_without_a_hand_are_rendered_by_themselves(held_out, rendered, tmp_path):
+    crops = render_held_out(held_out, tmp_path, 400, no_hand=True)
+    assert crops == [Crops(tmp_path / NO_HAND, 26)]
+    assert rendered == [FakePlan(tmp_path / NO_HAND, 990015, 26, (0.0, 1.0), no_hand=1.0)]
+    render_held_out(held_out, tmp_path, 400, keep=True, no_hand=True)
+    assert rendered[1].count == 256
+    assert render_held_out(read_held_out(held_out_file(2)), tmp_path, 400, no_hand=True) == []
+
+
+def test_no_crop_of_that_part_shows_a_hand(held_out, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "usable_cores", lambda: 1)
+    (empty,) = render_held_out(held_out, tmp_path, 60, no_hand=True)
+    assert read_labels(empty.directory, 0)["is_hand"].tolist() == [0] * 4
 
 
 def test_the_former_set_is_rendered_by_the_former_generator(rendered, tmp_path):
@@ -142,6 +170,8 @@ def changed(change):
         changed(lambda entries: entries["parts"][0].update(name="../elsewhere")),
         changed(lambda entries: entries["parts"][0].update(seed=990013)),
         changed(lambda entries: entries["parts"][0].update(first_scales="x")),
+        changed(lambda entries: entries["parts"][0].update(no_hand=0.5)),
+        changed(lambda entries: [part.update(no_hand=1.0) for part in entries["parts"]]),
     ],
 )
 def test_a_damaged_list_is_said(tmp_path, text):
@@ -157,7 +187,13 @@ def test_a_missing_list_is_said(tmp_path):
 
 
 @pytest.fixture
-def two_parts(held_out, rendered_hands, tmp_path, monkeypatch):
+def held_hands(held_out):
+    """Return the list with its parts of hands alone."""
+    return replace(held_out, parts=held_out.of(no_hand=False))
+
+
+@pytest.fixture
+def two_parts(rendered_hands, tmp_path, monkeypatch):
     """Both parts show the 16 hands of a shard; a shard has 16 hands."""
     monkeypatch.setattr(module.generator, "SHARD_SIZE", 16)
     for name in (VISIBLE, HIDDEN):
@@ -165,19 +201,27 @@ def two_parts(held_out, rendered_hands, tmp_path, monkeypatch):
     return [Crops(tmp_path / VISIBLE), Crops(tmp_path / HIDDEN)]
 
 
-def test_frozen_labels_are_known_again(held_out, two_parts, tmp_path):
+def test_frozen_labels_are_known_again(held_hands, two_parts, tmp_path):
     path = tmp_path / "held_out.json"
-    parts = tuple(replace(part, labels_sha256=None, first_scales=None) for part in held_out.parts)
-    assert label_warnings(replace(held_out, parts=parts), two_parts, tmp_path) == []
-    frozen = freeze(replace(held_out, parts=parts), tmp_path, path)
+    parts = tuple(replace(part, labels_sha256=None, first_scales=None) for part in held_hands.parts)
+    assert label_warnings(replace(held_hands, parts=parts), two_parts, tmp_path) == []
+    frozen = freeze(replace(held_hands, parts=parts), tmp_path, path)
     assert read_held_out(path) == frozen
     assert label_warnings(frozen, two_parts, tmp_path) == []
     scales = read_labels(two_parts[0].directory, 0)["scale"]
     np.testing.assert_allclose(frozen.parts[0].first_scales, scales[:8], atol=1e-4)
 
 
-def test_other_labels_are_said_but_rounding_is_not(held_out, two_parts, tmp_path, caplog):
-    frozen = freeze(held_out, tmp_path, tmp_path / "held_out.json")
+def test_freezing_another_part_leaves_what_is_frozen_as_it_is(held_hands, two_parts, tmp_path):
+    """Another machine's rounding changes a digest, not the hands."""
+    path = tmp_path / "held_out.json"
+    visible, hidden = freeze(held_hands, tmp_path, path).parts
+    rounded, unknown = replace(visible, labels_sha256="0" * 64), replace(hidden, labels_sha256=None, first_scales=None)
+    assert freeze(replace(held_hands, parts=(rounded, unknown)), tmp_path, path).parts == (rounded, hidden)
+
+
+def test_other_labels_are_said_but_rounding_is_not(held_hands, two_parts, tmp_path, caplog):
+    frozen = freeze(held_hands, tmp_path, tmp_path / "held_out.json")
     visible, hidden = frozen.parts
     rounding = replace(visible, labels_sha256="0" * 64)
     other = replace(hidden, labels_sha256="0" * 64, first_scales=(1.0,) * 8)
@@ -192,16 +236,16 @@ def test_other_labels_are_said_but_rounding_is_not(held_out, two_parts, tmp_path
     assert label_warnings(replace(frozen, parts=(rounding, other)), two_parts[:1], tmp_path) == []
 
 
-def test_a_shard_cut_short_cannot_be_frozen_nor_compared(held_out, two_parts, tmp_path, monkeypatch):
-    frozen = freeze(held_out, tmp_path, tmp_path / "held_out.json")
+def test_a_shard_cut_short_cannot_be_frozen_nor_compared(held_hands, two_parts, tmp_path, monkeypatch):
+    frozen = freeze(held_hands, tmp_path, tmp_path / "held_out.json")
     monkeypatch.setattr(module.generator, "SHARD_SIZE", 256)
     with raises(ErrorCode.EMPTY_INPUT):
-        freeze(held_out, tmp_path, tmp_path / "held_out.json")
+        freeze(held_hands, tmp_path, tmp_path / "held_out.json")
     wrong = replace(frozen, parts=tuple(replace(part, labels_sha256="0" * 64) for part in frozen.parts))
     assert label_warnings(wrong, two_parts, tmp_path) == []
 
 
-def test_a_list_that_cannot_be_written_stays(held_out, two_parts, tmp_path, monkeypatch):
+def test_a_list_that_cannot_be_written_stays(held_hands, two_parts, tmp_path, monkeypatch):
     path = tmp_path / "held_out.json"
     path.write_text("before", encoding="utf-8")
 
@@ -210,7 +254,7 @@ def test_a_list_that_cannot_be_written_stays(held_out, two_parts, tmp_path, monk
 
     monkeypatch.setattr("handviz.core.files.os.replace", full)
     with raises(ErrorCode.NOT_WRITABLE, match=r"held_out\.json"):
-        freeze(held_out, tmp_path, path)
+        freeze(held_hands, tmp_path, path)
     assert path.read_text(encoding="utf-8") == "before"
     assert not list(tmp_path.glob("*.part"))
 
@@ -227,12 +271,12 @@ def test_the_digest_forgives_little_and_nothing_else():
 
 @pytest.fixture
 def known_crops(rendered_hands, monkeypatch):
-    """Replace rendering by the first hands of a folder; return the requested counts."""
+    """Replace rendering by the first hands of a folder; return the requested counts of crops with and without hands."""
     asked = []
 
-    def render(held_out, directory, count, *, keep=False):
-        asked.append((directory, count, keep))
-        return [Crops(rendered_hands, 3), Crops(rendered_hands, 1)]
+    def render(held_out, directory, count, *, keep=False, no_hand=False):
+        asked.append((directory, count, keep, no_hand))
+        return [] if no_hand else [Crops(rendered_hands, 3), Crops(rendered_hands, 1)]
 
     monkeypatch.setattr(command, "render_held_out", render)
     return asked
@@ -241,13 +285,13 @@ def known_crops(rendered_hands, monkeypatch):
 def test_without_data_the_held_out_set_is_evaluated(small_model, known_crops, capsys):
     assert main(["evaluate", str(small_model.onnx), "--count", "4"]) == 0
     assert "4 crops of the held-out set" in capsys.readouterr().out
-    ((_, count, keep),) = known_crops
-    assert (count, keep) == (4, False)
+    wanted = [(count, keep) for _, count, keep, no_hand in known_crops if not no_hand]
+    assert wanted == [(4, False)]
 
 
 def test_a_folder_keeps_the_held_out_set(small_model, known_crops, tmp_path, capsys):
     assert main(["evaluate", str(small_model.onnx), "--held-out", str(tmp_path)]) == 0
-    assert known_crops == [(tmp_path, 8000, True)]
+    assert known_crops[0] == (tmp_path, 8000, True, False)
     assert "4 crops of the held-out set" in capsys.readouterr().out
 
 
@@ -257,6 +301,7 @@ def test_freezing_evaluates_nothing(known_crops, tmp_path, monkeypatch, capsys):
     assert main(["evaluate", "nowhere.onnx", "--held-out", str(tmp_path), "--freeze"]) == 0
     assert main(["evaluate", "nowhere.onnx", "--held-out", str(tmp_path), "--freeze", "--generator", "2"]) == 0
     assert frozen == [(tmp_path, "held_out.json"), (tmp_path, "held_out_2.json")]
+    assert known_crops[:2] == [(tmp_path, 8000, True, False), (tmp_path, 8000, True, True)]
     assert capsys.readouterr().out == ""
 
 

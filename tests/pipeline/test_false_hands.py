@@ -1,5 +1,7 @@
 """Hands of a still image that the network shows to be none, or the same once more."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from handviz.core.records import Detection, HandMesh, NetworkOutput
@@ -17,6 +19,7 @@ def candidate(
     heads: bool = True,
     support: float = 3.0,
     right_hand: float = 0.9,
+    hand_probability: float | None = None,
 ) -> Candidate:
     """Return a hand whose mesh lies this fraction of the box from its detection."""
     box_px = float(np.ptp(mesh.keypoints_px, axis=0).max())
@@ -26,7 +29,13 @@ def candidate(
     fields = constant_hand()
     fields["scale"] = float(fields["scale"])
     landmarks_m = np.zeros((21, 3)) if heads else None
-    output = NetworkOutput(**fields, presence=presence, landmarks_m=landmarks_m, right_hand=right_hand)
+    output = NetworkOutput(
+        **fields,
+        presence=presence,
+        landmarks_m=landmarks_m,
+        right_hand=right_hand,
+        hand_probability=hand_probability,
+    )
     return Candidate(detection, output, moved, other_side)
 
 
@@ -61,6 +70,28 @@ def test_a_little_supported_hand_that_looks_like_the_other_side_is_none() -> Non
     # A hand before another one: the wide crop shows that one too.
     assert indices_of_true_hands([candidate(HERE, right_hand=0.1, support=20.0)]) == [0]
     assert indices_of_true_hands([candidate(HERE, right_hand=0.1, other_side=True)]) == [0]
+
+
+def test_what_the_model_itself_calls_no_hand_is_none_where_mediapipe_is_not_sure() -> None:
+    assert indices_of_true_hands([candidate(HERE, presence=0.8, hand_probability=0.05)]) == []
+    assert indices_of_true_hands([candidate(HERE, presence=0.8, hand_probability=0.15)]) == [0]
+    assert indices_of_true_hands([candidate(HERE, presence=0.8)]) == [0], "a model without a probability says nothing"
+    # A false hand does not stand in the way of a doubtful true one.
+    doubtful = candidate(BESIDE, presence=0.6)
+    assert indices_of_true_hands([candidate(HERE, presence=0.8, hand_probability=0.05), doubtful]) == [1]
+
+
+def test_no_probability_takes_a_hand_away_of_which_mediapipe_is_sure_nor_brings_one_back() -> None:
+    """The rule is the same as before for each hand that is kept by a certain presence, or by many views."""
+    for presence in (0.9, 0.95, 1.0):
+        assert indices_of_true_hands([candidate(HERE, presence=presence, hand_probability=0.0)]) == [0]
+    for presence in (0.4, 0.6, 0.8):
+        assert indices_of_true_hands([candidate(HERE, presence=presence, hand_probability=0.0, support=5.0)]) == [0]
+    unknown = candidate(HERE, presence=0.8, hand_probability=0.0)
+    unknown = replace(unknown, detection=replace(unknown.detection, support=None))
+    assert indices_of_true_hands([unknown]) == [0], "nobody counted the views"
+    assert indices_of_true_hands([candidate(HERE, presence=0.0, heads=False, hand_probability=0.0)]) == [0]
+    assert indices_of_true_hands([candidate(HERE, presence=0.4, hand_probability=1.0)]) == []
 
 
 def test_a_second_mesh_on_one_hand_is_left_out() -> None:

@@ -223,6 +223,29 @@ def test_the_pose_is_refined_by_landmarks_unless_switched_off(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("fake_landmarker")
+@pytest.mark.parametrize(
+    ("probability", "presence", "is_kept"),
+    [(0.03, 0.8, False), (0.97, 0.8, True), (0.03, 0.95, True), (None, 0.8, True)],
+)
+def test_a_photograph_shows_no_hand_that_the_model_itself_calls_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probability: float | None, presence: float, is_kept: bool
+) -> None:
+    detection = replace(made_up_detection(), support=3.0)
+    monkeypatch.setattr(FakeLandmarker, "detect", lambda *_: (detection,))
+    said = constant_hand()
+    said |= {"witness_m": said["keypoints_m"] @ said["rotation"].T, "presence": np.array(presence)}
+    said |= {} if probability is None else {"hand_probability": np.array(probability)}
+    write_network(tmp_path / "handviz_final.onnx", hand=said)
+    with Pipeline(config=PipelineConfig(tmp_path, preload_others=False, video=False)) as pipeline:
+        of_image = pipeline.process(frame())
+        pipeline.reset(video=True)
+        (followed,) = pipeline.process(frame(1)).hands
+    assert len(of_image.hands) == is_kept
+    for hand in (*of_image.hands, followed):
+        assert hand.hand_probability == (None if probability is None else pytest.approx(probability))
+
+
+@pytest.mark.usefixtures("fake_landmarker")
 @pytest.mark.parametrize("turned", [False, True])
 def test_keypoints_of_a_hand_of_the_wrong_side_correct_nothing(
     networks: Path, monkeypatch: pytest.MonkeyPatch, turned: bool

@@ -41,6 +41,10 @@ class Shard:
         """Return the samples that show a hand."""
         return self._rows(shows_hand(self.labels))
 
+    def without_hand(self) -> "Shard":
+        """Return the samples that show no hand."""
+        return self._rows(~shows_hand(self.labels))
+
     def _rows(self, rows: slice | NDArray[np.bool_]) -> "Shard":
         labels = {name: values[rows] for name, values in self.labels.items()}
         return Shard(self.images[rows], labels, self.visible[rows], self.visible_alone[rows])
