@@ -77,6 +77,7 @@ class Arguments:
     """Nets (prior, dense, plain, index, embedding, feed_forward, and sums as embedding+2_blocks) and losses (l2, nll,
     squares_first, beta)."""
     steps: Count = 200
+    """Steps of every training."""
     batch: Count = 64
     """Hands in a step."""
     rate: Annotated[float, between(0, 1)] = 1e-3

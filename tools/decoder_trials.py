@@ -88,12 +88,15 @@ class Arguments:
     forms: Annotated[tuple[str, ...], Option(metavar="FORM ...", read=some_words, words="*")] = DEFAULT_FORMS
     """Of those that --help lists below."""
     seeds: Count = 3
+    """Trainings of every form, with the seeds 0, 1, ..."""
     limit: Count = 24_000
     """Crops in the folder to use."""
     crops: Count = 60_000
     """Crops seen by a training."""
     batch: Count = 64
+    """Crops in a step."""
     rate: Annotated[float, between(0, 1)] = 1e-3
+    """Learning rate of AdamW, after a warm-up; half a cosine to zero."""
 
 
 class Trial(NamedTuple):

@@ -89,6 +89,7 @@ class LossConfig:
     image: Annotated[float, Option("image-weight")] = 0.5
     """Of the 2D keypoints."""
     camera: Annotated[float, Option("camera-weight")] = 2.0
+    """Of the squared errors of the camera's nine numbers."""
     kl: float = 0.1
     """Of KL(AMVUR || prior-net) in ``final``; at 1 every variance goes halfway to 1 cm² (docs/research/method.md)."""
     kl_vertices: float = 1.0
