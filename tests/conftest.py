@@ -323,8 +323,12 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
     torch.manual_seed(5)
     model = build_model(config, template)
     heads = model.heads
+    with torch.no_grad():  # Equal constants, as untrained layers have them, would be stored once.
+        for parameter in (*model.features.parameters(), *heads.parameters()):
+            parameter += 0.01 * torch.randn_like(parameter)
     for last in (heads.amvur.mean[-1], heads.amvur.log_variance[-1], heads.prior.regress[-1]):
-        torch.nn.init.normal_(last.weight, std=0.1)
+        torch.nn.init.normal_(last.weight, std=0.2)
+    torch.nn.init.normal_(heads.amvur.mean[-1].weight, std=2.0)
     torch.nn.init.normal_(heads.camera.correction.weight, std=0.01)
     notes = {"samples_seen": 1234, "train": {"loss": {"vertex_correlation": 0.75}}}
     save_checkpoint(folder / "last", model, config, notes, template, {}, family="amvur")

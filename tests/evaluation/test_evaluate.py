@@ -326,7 +326,7 @@ def test_the_command_prints_the_same_for_a_checkpoint_and_its_onnx_file(small_mo
     np.testing.assert_allclose(of_onnx, of_checkpoint, atol=0.11)
     np.testing.assert_allclose(inside_onnx, inside_checkpoint, atol=0.11)
     assert of_onnx[0] > 1
-    assert abs(of_onnx[4] - inside_onnx[4]) > 1, "AMVUR's random layers displace the prior-net's mesh"
+    assert abs(of_onnx[4] - inside_onnx[4]) > 0.3, "AMVUR's random layers displace the prior-net's mesh"
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from handviz.core.gaussian import keypoints_from_vertices
 from handviz.core.records import Detection, HandCrop
 from handviz.models.amvur import export
 from handviz.models.amvur.export import (
+    MAX_DIFFERENCE_CM,
     OUTPUT_NAMES,
     CalibrationMetadata,
     ExportMetadata,
@@ -65,7 +66,7 @@ def test_any_batch_gives_the_numbers_of_pytorch(small_model, exported, batch):
         assert values.shape == wanted[name].shape
         # Metres and half-sides: a millionth is the ten thousandth part of a centimetre.
         np.testing.assert_allclose(values, wanted[name].numpy(), atol=1e-6 if name.endswith("_m") else 1e-4)
-    assert largest_difference_cm(exported, small_model.onnx, images(batch)) < 1e-4
+    assert largest_difference_cm(exported, small_model.onnx, images(batch)) < MAX_DIFFERENCE_CM
     if batch > 1:
         assert np.abs(found["vertices_m"][0] - found["vertices_m"][1]).max() > 1e-4
 
@@ -119,7 +120,9 @@ def test_the_live_program_loads_it(small_model, exported, template):
         wanted = exported(pixels)
     for row, hand in enumerate(reconstructor.reconstruct(crops)):
         for name in ExportOutput._fields:
-            np.testing.assert_allclose(getattr(hand, name), getattr(wanted, name)[row].numpy(), atol=1e-4)
+            # The palm of noise is small, which the camera computes a rotation from.
+            tolerance = 1e-3 if name == "rotation" else 1e-4
+            np.testing.assert_allclose(getattr(hand, name), getattr(wanted, name)[row].numpy(), atol=tolerance)
 
 
 def test_a_prior_alone_can_be_exported_too(tmp_path, template):
@@ -129,7 +132,7 @@ def test_a_prior_alone_can_be_exported_too(tmp_path, template):
     with torch.no_grad():
         model.heads.prior_log_variance.fill_(-2.0)
     path = tmp_path / "new" / "handviz_prior.onnx"
-    assert export_onnx(model, config, template, path, NOTES, check_images=images(1)) < 1e-4
+    assert export_onnx(model, config, template, path, NOTES, check_images=images(1)) < MAX_DIFFERENCE_CM
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     std_m = session.run(["vertex_std_m"], {"image": as_bytes(images(3)).numpy()})[0]
