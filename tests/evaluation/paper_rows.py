@@ -64,6 +64,7 @@ SUPERVISED: Settings = {
     "loss.joints": 0.0,
     "loss.rotation": 0.0,
     "loss.edges": 0.0,
+    "model.landmarks": True,
     "model.presence": False,
     "loss.presence": 0.5,  # not read without the head
     # Not read: weights of weak training.

@@ -11,6 +11,7 @@ from torch import nn
 
 from handviz.core.errors import ErrorCode
 from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.amvur.features import LANDMARK_NUMBERS
 from handviz.models.amvur.joint_camera import JointCameraNet
 from handviz.models.amvur.model import PLAIN_FORM, ModelConfig, build_model, config_from_saved
 from handviz.models.amvur.network import Amvur, DecoderBlock, TokenSettings, VertexAttention
@@ -173,3 +174,12 @@ def test_the_heads_give_the_net_the_joints_of_the_features() -> None:
     model = build_model(SMALL, load_open_hand()).eval()
     seen = model.seen(model.cached(torch.rand(2, 3, 224, 224)))
     torch.testing.assert_close(seen.feature[:, -63:], seen.joints_crop.flatten(1), rtol=0, atol=0)
+
+
+def test_without_landmarks_nothing_of_mediapipe_s_heads_is_an_input() -> None:
+    with_them, without = (build_model(replace(SMALL, landmarks=flag), load_open_hand()) for flag in (True, False))
+    assert without.landmark_head is None
+    assert with_them.features.feature_size - without.features.feature_size == LANDMARK_NUMBERS
+    image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    assert without.cached(image).landmarks is None
+    assert without(image).mean_cm.shape == (1, 778, 3)

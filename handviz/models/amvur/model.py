@@ -23,7 +23,6 @@ from handviz.models.amvur.network import (
     TokenSettings,
     VertexAttention,
 )
-from handviz.models.backbones.mediapipe_hand import MediaPipeHand
 from handviz.models.backbones.registry import BACKBONES, Backbone, make_backbone
 
 TOKENS = ("coarse", "full")
@@ -100,13 +99,16 @@ class ModelConfig:
     camera: Annotated[str, Option(choices=CAMERAS)] = "joints"
     """Start of the camera net: "joints", ours, the palm of the joints predicted in the crop (needs features "joints");
     "feature", the paper's, regresses all from the feature."""
+    landmarks: bool = True
+    """Whether features "joints" of MediaPipe's backbone also have its landmarks: without them a network shows what is
+    AMVUR's own."""
     presence: bool = True
     """Whether the heads also predict the probability that the crop shows a hand."""
 
     @property
     def has_landmark_head(self) -> bool:
         """Whether MediaPipe's landmarks are inputs of the heads."""
-        return self.features == "joints" and self.backbone == "mediapipe_hand"
+        return self.landmarks and self.features == "joints" and self.backbone == "mediapipe_hand"
 
     def __post_init__(self) -> None:
         self._check_names()
@@ -257,7 +259,7 @@ def _make_features(
     """Return the feature module; only MediaPipe's backbone has the middle map that its landmarks are computed from."""
     if config.features == "global":
         return GlobalFeatures(backbone.feature_size), None
-    landmark_head = LandmarkHead(own_stem=config.landmark_stem) if isinstance(backbone, MediaPipeHand) else None
+    landmark_head = LandmarkHead(own_stem=config.landmark_stem) if config.has_landmark_head else None
     features = JointFeatures(
         backbone.feature_size,
         backbone.middle_channels,
