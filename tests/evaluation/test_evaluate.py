@@ -350,7 +350,9 @@ def test_both_predictors_agree_on_a_crop(small_model, shards, template):
     for one, other in zip(*answers, strict=True):
         # What the program computes later is in neither.
         for name in (name for name in NetworkOutput.__dataclass_fields__ if getattr(other, name) is not None):
-            np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-3, atol=1e-4)
+            # A random network's palm may be small, which the camera computes a rotation from.
+            tolerance = 1e-3 if name == "rotation" else 1e-4
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-3, atol=tolerance)
 
 
 def test_calibration_and_images_come_with_the_card(small_model, rendered_hands, tmp_path, capsys):

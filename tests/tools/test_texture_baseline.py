@@ -17,7 +17,7 @@ def scene(texture_hands, template):
 
 
 def test_the_baseline_learns_and_is_read_back(texture_hands, template, tmp_path, scene):
-    train_baseline(BaselineConfig((texture_hands,), tmp_path, epochs=6), template)
+    train_baseline(BaselineConfig((texture_hands,), tmp_path, epochs=20), template)
     method = baseline_method(tmp_path, template)
     found = method(scene.float_images, scene.points)
     grey = Colours(np.full_like(found.rgb, 0.5), np.full_like(found.rgb, 0.5))
