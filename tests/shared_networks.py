@@ -22,7 +22,7 @@ class CountingLandmarks:
         return self._network.of_images(images)
 
     def of_crops(self, crops: Sequence[HandCrop]) -> list[CropLandmarks]:
-        """Likewise of crops."""
+        """Return what the network says of crops, and count the run."""
         self.runs += 1
         return self._network.of_crops(crops)
 

@@ -147,8 +147,8 @@ def supervised(style: str) -> dict[tuple[str, str], Parts]:
     }
 
 
-# Weak. AMVUR and camera are all but certain, so that a sample is the mean; labels have a deviation of 0.1, the camera's
-# prior is 2 away in every number.
+# Weak. AMVUR and camera are all but certain, so that a sample is the mean; labels have a standard deviation of 0.1,
+# the camera's prior is 2 away in every number.
 CERTAIN = -60.0
 
 
@@ -199,5 +199,5 @@ def test_the_losses_of_no_two_variants_are_the_same() -> None:
     for table in (supervised("ours"), supervised("printed"), weak()):
         kinds = {key: str(sorted(parts.items())) for key, parts in table.items()}
         of_prior = {kinds.pop(("prior", "l2")), kinds["prior", "gaussian"]}
-        assert len(of_prior) == 1, "its one deviation is fitted under either likelihood"
+        assert len(of_prior) == 1, "its one standard deviation is fitted under either likelihood"
         assert len(set(kinds.values())) == len(kinds)

@@ -17,7 +17,7 @@ HANDS = 40
 
 
 def turned_by(angles_deg: np.ndarray) -> tuple[Gaussian, Truth]:
-    """Return cameras that are off by these angles, by 0.1 in ln s and 0.05 in T, with a deviation of 0.05."""
+    """Return cameras that are off by these angles, by 0.1 in ln s and 0.05 in T, with a standard deviation of 0.05."""
     random = np.random.default_rng(0)
     true = Rotation.random(HANDS, rng=random)
     axes = random.normal(size=(HANDS, 3))

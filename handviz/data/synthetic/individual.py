@@ -1,7 +1,7 @@
 """One person's hand beyond the ten shape components: lengths and thicknesses of single bones, pads and knuckles.
 
 The generator's truth is not in the open hand's space, as that of real hands is not in any hand model's. Means are those
-of surveys of adults (breadths of DINED 2004, Hsiao et al. 2015 and the FAA, lengths of Buryanov and Kotiuk 2010, as
+of surveys of adults (widths of DINED 2004, Hsiao et al. 2015 and the FAA, lengths of Buryanov and Kotiuk 2010, as
 docs/log/experiments.md lists them), against which the open hand's thumb and little finger are too thin and the latter
 is too short; spreads are theirs as far as they are known, else ours.
 """
@@ -22,15 +22,15 @@ THICKNESS_MEANS = (0.14, 0.049, 0.049, 0.049, 0.122)
 THICKNESS_OF_HAND, THICKNESS_OF_FINGER, THICKNESS_OF_BONE = 0.03, 0.045, 0.025
 """Its standard deviations; the ten components have 5.5 % in common to all fingers."""
 FLATNESS_OF_HAND, FLATNESS_OF_FINGER = 0.05, 0.03
-"""Of breadth against depth."""
+"""Of width against depth."""
 TIP_MEAN, TIP_OF_HAND, TIP_OF_FINGER = 0.05, 0.06, 0.03
 """Growth of the radius at the fingertips, which grows from the last joint on."""
-PALM_LENGTH, PALM_BREADTH, PALM_DEPTH = 0.03, 0.045, 0.06
+PALM_LENGTH, PALM_WIDTH, PALM_DEPTH = 0.03, 0.045, 0.06
 """Standard deviations of the logarithms of the palm's sizes."""
-PALM_BREADTH_MEAN, PALM_DEPTH_MEAN, WRIST_MEAN = 0.03, 0.0, 0.049
-"""Means of these; the last is what the wrist and forearm have beside the palm's breadth and depth."""
+PALM_WIDTH_MEAN, PALM_DEPTH_MEAN, WRIST_MEAN = 0.03, 0.0, 0.049
+"""Means of these; the last is what the wrist and forearm have beside the palm's width and depth."""
 KNUCKLE_MEAN, KNUCKLE_SPREAD = 0.03, 0.06
-"""Breadth of a finger's joints, beyond that of the bones, as a fraction of the radius."""
+"""Width of a finger's joints, beyond that of the bones, as a fraction of the radius."""
 PAD_SD_M, THENAR_MEAN_M, THENAR_SD_M, HYPOTHENAR_SD_M, PALM_SD_M, WAVE_SD_M = (
     0.0007,
     0.0010,
@@ -56,7 +56,7 @@ class Individuals:
     pads_m: FloatArray
     """(N, 15) fullness of the palmar side of each finger bone"""
     knuckles: FloatArray
-    """(N, 15) breadth of each finger joint, fraction of the radius"""
+    """(N, 15) width of each finger joint, fraction of the radius"""
     tips: FloatArray
     """(N, 5) growth of the fingertips, fraction of the radius"""
     thenar_m: FloatArray
@@ -96,8 +96,8 @@ def _bone_scales(rng: np.random.Generator, count: int) -> FloatArray:
     """Draw factors (N, 21, 3); wrist, metacarpals and forearm vary together."""
     logarithms = np.zeros((count, BONE_COUNT, 3))
     logarithms[:, 1:16] = _finger_scales(rng, count)
-    means = [0.0, PALM_BREADTH_MEAN, PALM_DEPTH_MEAN]
-    palm = rng.normal(means, [PALM_LENGTH, PALM_BREADTH, PALM_DEPTH], (count, 3))
+    means = [0.0, PALM_WIDTH_MEAN, PALM_DEPTH_MEAN]
+    palm = rng.normal(means, [PALM_LENGTH, PALM_WIDTH, PALM_DEPTH], (count, 3))
     logarithms[:, 0] = palm
     logarithms[:, METACARPALS] = palm[:, None]
     logarithms[:, FOREARM, 1:] = palm[:, 1:] + WRIST_MEAN
