@@ -28,7 +28,17 @@ USERS_FILES = (
     "assets/photograph.jpg",
     "handviz/hand_models/MANO_LEFT.pkl",
 )
-BASE_COMMANDS = ("animate", "benchmark", "cluster", "doctor", "inspect", "landmarks", "mano", "reconstruct")
+BASE_COMMANDS = (
+    "animate",
+    "benchmark",
+    "cluster",
+    "doctor",
+    "inspect",
+    "landmarks",
+    "mano",
+    "reconstruct",
+    "synthesize",
+)
 OF_CHECKS_ONLY = ("pytest", "hypothesis", "trimesh", "_pytest")
 # mediapipe brings matplotlib to every installation.
 WITHOUT = (*(module for module in EXTRAS_OF_MODULE if module != "matplotlib"), *OF_CHECKS_ONLY)
@@ -231,6 +241,13 @@ print([command for command in {BASE_COMMANDS!r} if status(command)])
 """
     done = run_away(tmp_path, python_in(bare_venv), "-c", script)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_hands_are_rendered_without_extras(bare_venv: Path, tmp_path: Path) -> None:
+    arguments = ("synthesize", "--count", "2", "--seed", "3", "--out", "hands", "--workers", "1")
+    done = run_away(tmp_path, script_in(bare_venv, "handviz"), *arguments)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "hands" / "shard_00000_pictures.npz").is_file()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can be without a display")

@@ -6,8 +6,9 @@ from pathlib import Path
 from handviz.core.arguments import Count, HandModelFile, Positional
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_result
+from handviz.data.synthetic.dataset import Crops
 from handviz.evaluation.calibration import fit_variance_scale
-from handviz.evaluation.evaluate import Crops, collect
+from handviz.evaluation.evaluate import collect
 from handviz.hand_models.choice import hand_model_or_named
 from handviz.training.checkpoint import VARIANCE_SCALES, add_metadata, parsed_notes, read_metadata, variance_scales
 from handviz.training.families import family_of_checkpoint

@@ -24,6 +24,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_json, print_text
 from handviz.core.records import UncertaintyKind
 from handviz.data.datasets.registry import is_dataset_spec
+from handviz.data.synthetic.dataset import Crops
 from handviz.data.synthetic.generator import GENERATOR_VERSION, GeneratorVersion
 from handviz.evaluation.calibration import Calibration, calibrate, calibration_table
 from handviz.evaluation.card import (
@@ -35,7 +36,7 @@ from handviz.evaluation.card import (
     cell,
     uncertainty_of,
 )
-from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, mediapipe_by_part
+from handviz.evaluation.evaluate import checkpoint_predictor, collect, mediapipe_by_part
 from handviz.evaluation.held_out import freeze, held_out_file, label_warnings, read_held_out, render_held_out
 from handviz.evaluation.plots import draw_reliability, draw_sparsification
 from handviz.evaluation.predictors import onnx_predictor, spec_predictor

@@ -1,7 +1,6 @@
 """Computes the model card of any predictor, a checkpoint or an ONNX file, on rendered crops."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from handviz.core import metrics
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import CENTIMETRES_PER_METRE
-from handviz.data.synthetic.dataset import Shard, check_hand_model, read_shard, shard_numbers
+from handviz.data.synthetic.dataset import Crops, Shard, check_hand_model, read_shard, shard_numbers
 from handviz.evaluation.card import Answers, PartMeans, means_by_part
 from handviz.evaluation.predictors import BATCH, crop_of, recropped
 from handviz.hand_models.template import HandTemplate
@@ -24,15 +23,6 @@ from handviz.training.samples import image_batch, truth_from_labels
 
 PER_CROP = ("visible", "visible_alone", "keypoint_visible", "hidden_fraction")
 """Fields of ``Answers`` that come from the crops alone."""
-
-
-@dataclass(frozen=True)
-class Crops:
-    """A folder of rendered crops."""
-
-    directory: Path
-    limit: int | None = None
-    """Number of first crops to use; None: all."""
 
 
 def _seen(points_m: FloatArray, wrist_m: FloatArray, rotation: FloatArray) -> FloatArray:

@@ -22,8 +22,7 @@ from handviz.core.paths import FORMER_HELD_OUT_FILE, HELD_OUT_FILE, RESTORE
 from handviz.core.process import usable_cores
 from handviz.core.records import FloatArray
 from handviz.data.synthetic import generator
-from handviz.data.synthetic.dataset import read_labels
-from handviz.evaluation.evaluate import Crops
+from handviz.data.synthetic.dataset import Crops, read_labels
 
 logger = logging.getLogger(__name__)
 DIGEST_STEP = 1e-3

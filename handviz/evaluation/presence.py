@@ -11,9 +11,10 @@ import numpy as np
 
 from handviz.core.metrics import roc_auc
 from handviz.core.records import FloatArray
+from handviz.data.synthetic.dataset import Crops
 from handviz.detection.landmark_network import LandmarkNetwork, batch_of
 from handviz.evaluation.card import Answers, cell, means_by_part
-from handviz.evaluation.evaluate import Crops, read_crops
+from handviz.evaluation.evaluate import read_crops
 from handviz.evaluation.predictors import BATCH, crop_of, recropped
 from handviz.hand_models.template import HandTemplate
 from handviz.training.families import Predictor

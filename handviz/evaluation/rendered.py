@@ -15,9 +15,10 @@ import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
+from handviz.data.synthetic.dataset import Crops
 from handviz.evaluation.card import Answers, Card, card
 from handviz.evaluation.definitions import CameraPoints, mean_intervals, score
-from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
+from handviz.evaluation.evaluate import checkpoint_predictor, collect
 from handviz.evaluation.recipes import Recipe
 from handviz.evaluation.tables import RENDERED, Result, write_result
 from handviz.hand_models.template import HandTemplate

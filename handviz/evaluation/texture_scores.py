@@ -19,10 +19,10 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays
 from handviz.core.metrics import decibel
 from handviz.core.records import CROP_SIZE, FloatArray
-from handviz.data.synthetic.dataset import REMEDY, Shard, bits, read_shard, shard_numbers, shows_hand
+from handviz.data.synthetic.dataset import REMEDY, Crops, Shard, bits, read_shard, shard_numbers, shows_hand
 from handviz.data.synthetic.generator import images_file
 from handviz.detection.crop import points_in_crop
-from handviz.evaluation.evaluate import Crops, Predictor
+from handviz.evaluation.evaluate import Predictor
 from handviz.hand_models.template import HandTemplate
 from handviz.models.texture.rasterise import Raster, interpolated, rasterise
 from handviz.models.texture.training_samples import DARKEST_SHOWN, OF_COLOURS, front_triangles, mesh_points

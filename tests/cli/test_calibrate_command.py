@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 
 from handviz.__main__ import main
 from handviz.core.errors import HandvizError
+from handviz.data.synthetic.dataset import Crops
 from handviz.evaluation.calibration import fit_variance_scale
-from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
+from handviz.evaluation.evaluate import checkpoint_predictor, collect
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.training_checkpoint import calibration_metadata, load_checkpoint
 from handviz.training.checkpoint import VARIANCE_SCALES, add_metadata, read_metadata

@@ -15,10 +15,10 @@ from handviz.core.errors import ErrorCode
 from handviz.core.metrics import pa_mpjpe_mm
 from handviz.core.paths import MODELS, model_file
 from handviz.core.records import NetworkOutput
-from handviz.data.synthetic.dataset import read_shard
+from handviz.data.synthetic.dataset import Crops, read_shard
 from handviz.data.synthetic.generator import labels_file
 from handviz.evaluation.card import CARD_ROWS, card, card_table, means_by_part
-from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, keypoints_visible, mediapipe_by_part
+from handviz.evaluation.evaluate import checkpoint_predictor, collect, keypoints_visible, mediapipe_by_part
 from handviz.models.amvur.training_checkpoint import load_checkpoint
 from handviz.models.amvur.training_inner_prior import inner_prior
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net

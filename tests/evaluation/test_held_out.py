@@ -11,10 +11,9 @@ from handviz.__main__ import main
 from handviz.cli import evaluate as command
 from handviz.core.errors import ErrorCode
 from handviz.core.paths import HELD_OUT_FILE
-from handviz.data.synthetic.dataset import read_labels
+from handviz.data.synthetic.dataset import Crops, read_labels
 from handviz.evaluation import held_out as module
 from handviz.evaluation.card import HEAVILY_HIDDEN
-from handviz.evaluation.evaluate import Crops
 from handviz.evaluation.held_out import (
     fractions,
     fractions_without_hand,

@@ -11,10 +11,10 @@ import pytest
 from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
 from handviz.core.records import DEFAULT_CROP, CropSpec, NetworkOutput
-from handviz.data.synthetic.dataset import read_shard
+from handviz.data.synthetic.dataset import Crops, read_shard
 from handviz.evaluation.calibration import calibrate, fit_variance_scale
 from handviz.evaluation.card import NO_FIGURES_OF_STD, card, uncertainty_of
-from handviz.evaluation.evaluate import Crops, collect
+from handviz.evaluation.evaluate import collect
 from handviz.evaluation.predictors import ModelPredictor, crop_of, recropped
 from handviz.hand_models.open_hand import load_open_hand
 from tests.errors import raises

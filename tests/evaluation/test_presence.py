@@ -12,8 +12,8 @@ from handviz.cli import evaluate as command
 from handviz.core.errors import ErrorCode
 from handviz.core.metrics import roc_auc
 from handviz.core.records import NetworkOutput
-from handviz.data.synthetic.dataset import read_labels, read_shard
-from handviz.evaluation.evaluate import Crops, collect, read_crops
+from handviz.data.synthetic.dataset import Crops, read_labels, read_shard
+from handviz.evaluation.evaluate import collect, read_crops
 from handviz.evaluation.presence import (
     MEDIAPIPE,
     PresenceScores,

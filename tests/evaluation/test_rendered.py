@@ -10,8 +10,9 @@ import torch
 from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
 from handviz.data.synthetic import generator
+from handviz.data.synthetic.dataset import Crops
 from handviz.evaluation.card import Card, card
-from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
+from handviz.evaluation.evaluate import checkpoint_predictor, collect
 from handviz.evaluation.paper_tables import TABLES
 from handviz.evaluation.recipes import load_recipe, recipe_names, smoke
 from handviz.evaluation.rendered import RenderedHands, evaluate_rendered, rendered_config

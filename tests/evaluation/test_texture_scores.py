@@ -11,7 +11,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from handviz.__main__ import main
 from handviz.cli import texture as texture_command
 from handviz.core.metrics import decibel
-from handviz.evaluation.evaluate import Crops
+from handviz.data.synthetic.dataset import Crops
 from handviz.evaluation.texture_scores import (
     Colours,
     Score,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from handviz.core.metrics import decibel
 from handviz.core.paths import MODELS, TEXTURE_NAME
 from handviz.core.records import Detection, FloatArray, HandCrop
-from handviz.evaluation.evaluate import Crops
+from handviz.data.synthetic.dataset import Crops
 from handviz.evaluation.texture_scores import Colours, projective_sampling, scenes, scores
 from handviz.pipeline.texture_fusion import Texturer, inside_image
 

@@ -6,7 +6,7 @@ import pytest
 import tools
 from handviz.cli import texture
 from handviz.core.errors import HandvizError
-from handviz.evaluation.evaluate import Crops
+from handviz.data.synthetic.dataset import Crops
 from handviz.evaluation.texture_scores import Colours, scenes
 from tools.texture_baseline import BaselineConfig, baseline_method, train_baseline
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 import tools
-from handviz.evaluation.evaluate import Crops
+from handviz.data.synthetic.dataset import Crops
 from tests.tiny_network import write_network
 from tools import texture_sheet
 

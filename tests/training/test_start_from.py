@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from handviz.core.errors import ErrorCode
-from handviz.evaluation.evaluate import Crops, mediapipe_by_part
+from handviz.data.synthetic.dataset import Crops
+from handviz.evaluation.evaluate import mediapipe_by_part
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.models.amvur.training_config import TrainConfig

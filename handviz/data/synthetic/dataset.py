@@ -20,6 +20,15 @@ REMEDY = "delete it, and run synthesize again"
 IMAGES_NAME = re.compile(r"shard_([0-9]{5,})_pictures\.npz")
 
 
+@dataclass(frozen=True)
+class Crops:
+    """A folder of rendered crops."""
+
+    directory: Path
+    limit: int | None = None
+    """Number of first crops to use; None: all."""
+
+
 @dataclass(frozen=True, eq=False)
 class Shard:
     """Some samples in memory."""
