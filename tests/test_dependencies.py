@@ -42,7 +42,6 @@ EXTRA_OF_PART = {
     "handviz.cli.evaluate_official": "train",
     "handviz.cli.export": "train",
     "handviz.cli.reproduce": "train",
-    "handviz.cli.synthesize": "train",
     "handviz.cli.tables": "train",
     "handviz.cli.texture": "train",
     "handviz.cli.train": "train",
