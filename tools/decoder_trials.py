@@ -39,7 +39,7 @@ from handviz.models.amvur.training_config import TrainConfig
 from handviz.models.truth import Truth
 from tools.decoder_oracle import Schedule, minimise
 
-PLAIN = {"embedding": False, "feed_forward": False, "blocks": 1, "camera": "feature"}
+PLAIN = {"embedding": False, "feed_forward": False, "blocks": 1, "camera": "feature", "residuals": False}
 REST: dict[str, Any] = {"variant": "amvur", **PLAIN}
 ON_PRIOR: dict[str, Any] = {"variant": "final", "camera": "feature"}
 FORMS: MappingProxyType[str, tuple[dict[str, Any], dict[str, Any]]] = MappingProxyType(
@@ -59,8 +59,13 @@ FORMS: MappingProxyType[str, tuple[dict[str, Any], dict[str, Any]]] = MappingPro
             REST | {"embedding": True, "feed_forward": True},
             {"likelihood_from": 0.7, "edges": 3.0},
         ),
+        "amvur residuals": (
+            REST | {"embedding": True, "feed_forward": True, "residuals": True},
+            {"likelihood_from": 0.7},
+        ),
         "final plain": (ON_PRIOR | PLAIN, {}),
         "final": (ON_PRIOR, {"likelihood_from": 0.7}),
+        "final without residuals": (ON_PRIOR | {"residuals": False}, {"likelihood_from": 0.7}),
         "final without ff": (ON_PRIOR | {"feed_forward": False}, {"likelihood_from": 0.7}),
         "final edges": (ON_PRIOR, {"likelihood_from": 0.7, "edges": 3.0}),
         "final joints camera": (ON_PRIOR | {"camera": "joints"}, {"likelihood_from": 0.7}),

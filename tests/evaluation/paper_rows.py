@@ -65,6 +65,7 @@ SUPERVISED: Settings = {
     "loss.rotation": 0.0,
     "loss.edges": 0.0,
     "model.landmarks": True,
+    "model.residuals": False,
     "model.presence": False,
     "loss.presence": 0.5,  # not read without the head
     # Not read: weights of weak training.

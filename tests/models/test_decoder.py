@@ -13,8 +13,9 @@ from handviz.core.errors import ErrorCode
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.features import LANDMARK_NUMBERS
 from handviz.models.amvur.joint_camera import JointCameraNet
+from handviz.models.amvur.joint_residuals import NUMBERS, NUMBERS_WITH_LANDMARKS, joint_residuals
 from handviz.models.amvur.model import PLAIN_FORM, ModelConfig, build_model, config_from_saved
-from handviz.models.amvur.network import Amvur, DecoderBlock, TokenSettings, VertexAttention
+from handviz.models.amvur.network import Amvur, CameraOutput, DecoderBlock, SeenJoints, TokenSettings, VertexAttention
 from tests.errors import raises
 
 WIDTH, HEADS, FEATURE = 16, 4, 11
@@ -111,6 +112,81 @@ def test_an_embedding_tells_tokens_of_the_same_place_apart() -> None:
         offsets = net(torch.randn(1, FEATURE)).mean_cm - net.rest_cm
         spread = (offsets - offsets[:, :1]).abs().max()
         assert spread > 1e-4 if embedding else spread < 1e-5
+
+
+def test_residuals_say_how_to_move_the_base_mesh_s_joints() -> None:
+    """Joints seen by a known camera, exactly: what is left are the base mesh's own displacements."""
+    torch.manual_seed(0)
+    count = 5
+    joints_cm, displaced_cm = torch.randn(count, 21, 3) * 4, torch.randn(count, 21, 3)
+    turns = torch.tensor(Rotation.random(count, random_state=1).as_matrix()).float()
+    scale, shift = torch.rand(count) * 0.05 + 0.05, torch.randn(count, 2) * 0.2
+    in_camera = torch.einsum("bij,bkj->bki", turns, joints_cm)
+    in_crop = in_camera * scale[:, None, None] + torch.cat([shift, torch.zeros(count, 1)], dim=1)[:, None]
+    world = (in_camera + torch.randn(count, 1, 3)) / 10
+    without_depth = torch.cat([in_crop[..., :2], torch.full((count, 21, 1), 7.0)], dim=2)
+    parts = [torch.randn(count, 4), without_depth.flatten(1), world.flatten(1), torch.ones(count, 2)]
+    feature = torch.cat([*parts, in_crop.flatten(1)], dim=1)
+    camera = CameraOutput(torch.zeros(count, 9), torch.zeros(count, 9), turns, scale.requires_grad_(), shift)
+    base_cm = joints_cm - displaced_cm
+    found = joint_residuals(feature, camera, base_cm, with_landmarks=True)
+    assert found.shape == (count, 21, NUMBERS_WITH_LANDMARKS)
+    assert not found.requires_grad
+    torch.testing.assert_close(found[..., :3] * 10, displaced_cm, atol=1e-4, rtol=0)
+    view = turns[:, 2]
+    along = torch.einsum("bki,bi->bk", displaced_cm, view)
+    across = displaced_cm - along[..., None] * view[:, None]
+    torch.testing.assert_close(found[..., 3:6] * 10, across, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found[..., 6:9] * 10, displaced_cm - displaced_cm[:, :1], atol=1e-4, rtol=0)
+    torch.testing.assert_close(found[..., 9:], view[:, None].expand(-1, 21, -1))
+    alone = joint_residuals(feature, camera, base_cm, with_landmarks=False)
+    torch.testing.assert_close(alone, found[..., [0, 1, 2, 9, 10, 11]])
+
+
+@torch.no_grad()
+def test_a_vertex_feels_the_residuals_of_the_joints_around_it() -> None:
+    torch.manual_seed(0)
+    template = load_open_hand()
+    net = Amvur(FEATURE, template, TokenSettings(WIDTH, HEADS, coarse=False, residual_numbers=6)).eval()
+    nn.init.zeros_(net.of_residual.weight)
+    for layer in (net.mean, net.self_query_key_value):
+        nn.init.normal_((layer[-1] if isinstance(layer, nn.Sequential) else layer).weight, std=0.5)
+    net.self_query_key_value.weight[-WIDTH:].zero_()  # No values to attend to, so that every vertex is on its own.
+    net.self_query_key_value.bias[-WIDTH:].zero_()
+    feature, still = torch.randn(1, FEATURE), torch.zeros(1, 21, 6)
+    moved = still.clone()
+    index_tip = 8
+    moved[0, index_tip] = 1.0
+    change = (
+        net(feature, None, SeenJoints(None, moved)).mean_cm - net(feature, None, SeenJoints(None, still)).mean_cm
+    )[0]
+    far_cm = np.linalg.norm(
+        100 * template.vertices_m - 100 * (template.keypoint_regressor @ template.vertices_m)[index_tip], axis=1
+    )
+    size = change.norm(dim=1).numpy()
+    assert size[far_cm > 6].max() < 1e-3 * size.max()
+    assert far_cm[size.argmax()] < 2
+
+
+@pytest.mark.parametrize(
+    ("change", "numbers"),
+    [
+        ({}, NUMBERS_WITH_LANDMARKS),
+        ({"variant": "amvur"}, NUMBERS_WITH_LANDMARKS),
+        ({"landmarks": False}, NUMBERS),
+        ({"residuals": False}, 0),
+        ({"features": "global"}, 0),
+        ({"attention": "self"}, 0),
+    ],
+)
+@torch.no_grad()
+def test_residuals_are_read_where_there_are_joints_to_see(change: dict[str, object], numbers: int) -> None:
+    config = replace(SMALL, **change)
+    assert config.residual_numbers == numbers
+    model = build_model(config, load_open_hand()).eval()
+    assert model(torch.rand(1, 3, 224, 224)).mean_cm.isfinite().all()
+    names = [name for name in model.heads.state_dict() if "residual" in name]
+    assert len(names) == (2 if numbers else 0)
 
 
 def test_a_file_that_does_not_name_the_options_has_none_of_them() -> None:

@@ -13,6 +13,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.features import GlobalFeatures, ImageFeatures, JointFeatures, LandmarkHead
 from handviz.models.amvur.joint_camera import JointCameraNet
+from handviz.models.amvur.joint_residuals import NUMBERS, NUMBERS_WITH_LANDMARKS, joint_residuals
 from handviz.models.amvur.network import (
     Amvur,
     CameraNet,
@@ -20,6 +21,7 @@ from handviz.models.amvur.network import (
     DenseVertices,
     PriorNet,
     PriorOutput,
+    SeenJoints,
     TokenSettings,
     VertexAttention,
 )
@@ -47,7 +49,7 @@ PRESENCE_WIDTH = 64
 """Of the presence head's hidden layer."""
 CAMERAS = ("joints", "feature")
 PLAIN_FORM: Mapping[str, Any] = MappingProxyType(
-    {"embedding": False, "blocks": 1, "feed_forward": False, "camera": "feature", "presence": False}
+    {"embedding": False, "blocks": 1, "feed_forward": False, "camera": "feature", "residuals": False, "presence": False}
 )
 """The paper's decoder and camera net: also of files and recipes that do not name these fields of ``ModelConfig``."""
 
@@ -102,6 +104,9 @@ class ModelConfig:
     landmarks: bool = True
     """Whether features "joints" of MediaPipe's backbone also have its landmarks: without them a network shows what is
     AMVUR's own."""
+    residuals: bool = True
+    """Whether AMVUR's tokens also carry how far the joints of its base mesh lie from those predicted in the crop: ours
+    (needs features "joints")."""
     presence: bool = True
     """Whether the heads also predict the probability that the crop shows a hand."""
 
@@ -150,6 +155,13 @@ class ModelConfig:
     def on_base(self) -> bool:
         """Whether AMVUR starts from the prior-net's mesh."""
         return self.variant == "final" and self.conditioning == "prior"
+
+    @property
+    def residual_numbers(self) -> int:
+        """How many numbers a token of a joint carries of its distance from where it is seen."""
+        if not self.residuals or self.features != "joints" or self.attention != "full":
+            return 0
+        return NUMBERS_WITH_LANDMARKS if self.has_landmark_head else NUMBERS
 
     @property
     def camera_from_joints(self) -> bool:
@@ -238,11 +250,11 @@ class VariantHeads(nn.Module):
         feature = features.feature
         camera = self.camera(feature)
         prior = None if self.prior is None else self.prior(feature)
-        mean, log_variance = self._mesh(features, prior)
+        mean, log_variance = self._mesh(features, prior, camera)
         logit = None if self.presence is None else self.presence(feature).float().squeeze(1)
         return ModelOutput(mean, log_variance, camera, prior, features.joints_crop, logit)
 
-    def _mesh(self, features: ImageFeatures, prior: PriorOutput | None) -> tuple[Tensor, Tensor]:
+    def _mesh(self, features: ImageFeatures, prior: PriorOutput | None, camera: CameraOutput) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance (B, V, 3) of the vertices, in cm and ln cm²."""
         if self.amvur is None:
             assert prior is not None
@@ -250,7 +262,17 @@ class VariantHeads(nn.Module):
             return prior.vertices_cm, self.prior_log_variance.expand_as(prior.vertices_cm)
         # Detached, so that only the prior's own losses train it.
         base = prior.vertices_cm.detach() if prior is not None and self.amvur.on_base else None
-        return self.amvur(features.feature, base, features.joints)
+        return self.amvur(features.feature, base, self._seen(features, camera, base))
+
+    def _seen(self, features: ImageFeatures, camera: CameraOutput, base_cm: Tensor | None) -> SeenJoints:
+        """Return what AMVUR is told of the joints."""
+        if not isinstance(self.amvur, Amvur) or not self.amvur.residual_numbers:
+            return SeenJoints(features.joints)
+        joints_cm = self.amvur.base_joints_cm(base_cm)
+        with_landmarks = self.amvur.residual_numbers == NUMBERS_WITH_LANDMARKS
+        return SeenJoints(
+            features.joints, joint_residuals(features.feature, camera, joints_cm, with_landmarks=with_landmarks)
+        )
 
 
 def _make_features(
@@ -286,6 +308,7 @@ def _make_vertex_net(
         config.embedding,
         config.blocks,
         config.feed_forward,
+        config.residual_numbers,
     )
     if config.attention == "self":
         return VertexAttention(size, template, settings)

@@ -16,6 +16,8 @@ MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -9.0, 4.0
 INDEX_WAVES = 8
 """Number of sines, and of cosines, that encode a token's index where it has no position on the mesh."""
 CAMERA_SIZE = 9
+NEAR_CM = 1.0
+"""Distance in the rest pose within which a token takes the residual of a joint: about half a phalanx."""
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
@@ -48,6 +50,8 @@ class TokenSettings:
     """Attention blocks; the first one is the paper's."""
     feed_forward: bool = False
     """Every block ends with a feed-forward layer."""
+    residual_numbers: int = 0
+    """How many numbers say how far a joint lies from where it is seen; 0: tokens do not know."""
 
     def __post_init__(self) -> None:
         assert not (self.on_base and self.by_index), "a base mesh tells tokens where they are"
@@ -105,6 +109,18 @@ class DecoderBlock(nn.Module):
         return tokens if self.feed_forward is None else self.feed_forward(tokens)
 
 
+class SeenJoints(NamedTuple):
+    """What the features say of each joint."""
+
+    features: Tensor | None = None
+    """(B, 21, W) a token a joint"""
+    residuals: Tensor | None = None
+    """(B, 21, R) how far the base mesh's joints lie from where they are seen (``joint_residuals``)"""
+
+
+NOTHING_SEEN = SeenJoints()
+
+
 class AmvurOutput(NamedTuple):
     """A Gaussian for every coordinate of every vertex."""
 
@@ -134,6 +150,7 @@ class VertexAttention(nn.Module):
     def __init__(self, feature_size: int, template: HandTemplate, settings: TokenSettings) -> None:
         super().__init__()
         width, self.heads, self.on_base = settings.width, settings.heads, settings.on_base
+        self.residual_numbers = settings.residual_numbers
         self._register_mesh(template, settings.coarse)
         if settings.by_index:
             self.rest_tokens, self.rest_keypoints = index_waves(self.rest_tokens), index_waves(self.rest_keypoints)
@@ -162,6 +179,10 @@ class VertexAttention(nn.Module):
         lift = torch.tensor(template.full_from_coarse, dtype=torch.float32) if coarse else None
         self.register_buffer("lift", lift, persistent=False)
 
+    def base_joints_cm(self, base_cm: Tensor | None) -> Tensor:
+        """Return the joints (B, 21, 3) of a base mesh (B, V, 3) in cm, of the rest pose (1, 21, 3) without one."""
+        return self.keypoint_regressor @ (self.rest_cm[None] if base_cm is None else base_cm)
+
     def _positions(self, base_cm: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the positions of vertices (B or 1, T, P) and joints (B or 1, 21, P), in decimetres."""
         vertices, joints = self.rest_tokens, self.rest_keypoints
@@ -173,13 +194,13 @@ class VertexAttention(nn.Module):
         return vertices / CENTIMETRES_PER_DECIMETRE, joints / CENTIMETRES_PER_DECIMETRE
 
     def _tokens(
-        self, feature: Tensor, vertices: Tensor, joints: Tensor, joints_seen: Tensor | None
+        self, feature: Tensor, vertices: Tensor, joints: Tensor, seen: SeenJoints
     ) -> tuple[Tensor, Tensor | None]:
         """Return the vertices' tokens (B, T, width) before self-attention, and what more blocks attend to."""
         return _with_embedding(self.vertex_primary(feature, vertices), self.embedding), None
 
-    def forward(self, feature: Tensor, base_cm: Tensor | None = None, joints_seen: Tensor | None = None) -> AmvurOutput:
-        tokens, joints = self._tokens(feature, *self._positions(base_cm), joints_seen)
+    def forward(self, feature: Tensor, base_cm: Tensor | None = None, seen: SeenJoints = NOTHING_SEEN) -> AmvurOutput:
+        tokens, joints = self._tokens(feature, *self._positions(base_cm), seen)
         query, key, value = self.self_query_key_value(self.before_self(tokens)).chunk(3, dim=2)
         tokens = tokens + attention(query, key, value, self.heads)
         tokens = tokens if self.feed_forward is None else self.feed_forward(tokens)
@@ -200,9 +221,11 @@ class Amvur(VertexAttention):
     """The paper's form: cross-attention from vertices to joints, then self-attention between vertices.
 
     With ``joint_width`` the joints' keys and values also come from their features (B, 21, joint_width), not from F and
-    p alone. The blocks after the first attend to the joints' values in it.
+    p alone, and with ``settings.residual_numbers`` from where they are seen; vertices then carry the residuals of the
+    joints around them. The blocks after the first attend to the joints' values in it.
     """
 
+    near_joints: Tensor | None
     crosses = True
 
     def __init__(
@@ -214,6 +237,11 @@ class Amvur(VertexAttention):
         self.cross_key = TokenLinear(feature_size, self.position_size, width)
         self.cross_value = TokenLinear(feature_size, self.position_size, width)
         self.of_joint = nn.Linear(joint_width, 2 * width, bias=False) if joint_width else None
+        numbers = settings.residual_numbers
+        self.of_residual = nn.Linear(numbers, 2 * width, bias=False) if numbers else None
+        self.of_near_residuals = nn.Linear(numbers, width, bias=False) if numbers else None
+        near = _nearness(self.rest_cm[self.token_ids], self.keypoint_regressor @ self.rest_cm) if numbers else None
+        self.register_buffer("near_joints", near, persistent=False)
         count = self.rest_keypoints.shape[1]
         self.query_embedding, self.key_embedding, self.value_embedding = (
             _embedding(number, width) if settings.embedding else None
@@ -221,17 +249,23 @@ class Amvur(VertexAttention):
         )
 
     def _tokens(
-        self, feature: Tensor, vertices: Tensor, joints: Tensor, joints_seen: Tensor | None
+        self, feature: Tensor, vertices: Tensor, joints: Tensor, seen: SeenJoints
     ) -> tuple[Tensor, Tensor | None]:
         key, value = self.cross_key(feature, joints), self.cross_value(feature, joints)
         if self.of_joint is not None:
-            assert joints_seen is not None
-            more_key, more_value = self.of_joint(joints_seen).chunk(2, dim=2)
+            assert seen.features is not None
+            more_key, more_value = self.of_joint(seen.features).chunk(2, dim=2)
             key, value = key + more_key, value + more_value
+        own = self.vertex_primary(feature, vertices)
+        if self.of_residual is not None and self.of_near_residuals is not None and self.near_joints is not None:
+            assert seen.residuals is not None
+            more_key, more_value = self.of_residual(seen.residuals).chunk(2, dim=2)
+            key, value = key + more_key, value + more_value
+            own = own + self.of_near_residuals(self.near_joints @ seen.residuals)
         key, value = _with_embedding(key, self.key_embedding), _with_embedding(value, self.value_embedding)
         query = _with_embedding(self.cross_query(feature, vertices), self.query_embedding)
         crossed = attention(query, key, value, self.heads)
-        return _with_embedding(self.vertex_primary(feature, vertices), self.embedding) + crossed, value
+        return _with_embedding(own, self.embedding) + crossed, value
 
 
 class DenseVertices(nn.Module):
@@ -247,7 +281,7 @@ class DenseVertices(nn.Module):
         numbers = self.rest_cm.numel()
         self.mean, self.log_variance = _output_layers(width, numbers), _output_layers(width, numbers)
 
-    def forward(self, feature: Tensor, base_cm: Tensor | None = None, joints_seen: Tensor | None = None) -> AmvurOutput:
+    def forward(self, feature: Tensor, base_cm: Tensor | None = None, seen: SeenJoints = NOTHING_SEEN) -> AmvurOutput:
         assert base_cm is None
         hidden = self.hidden(feature)
         offset, log_variance = (
@@ -264,6 +298,11 @@ def index_waves(tokens: Tensor) -> Tensor:
     numbers = torch.arange(tokens.shape[1], dtype=torch.float32)
     angles = numbers[:, None] / 1000.0 ** torch.linspace(0, 1, INDEX_WAVES)
     return CENTIMETRES_PER_DECIMETRE * torch.cat([angles.sin(), angles.cos()], dim=1)[None]
+
+
+def _nearness(tokens_cm: Tensor, joints_cm: Tensor) -> Tensor:
+    """Return weights (T, 21) of the joints around each token, whose sums are 1."""
+    return torch.softmax(-0.5 * (torch.cdist(tokens_cm, joints_cm) / NEAR_CM) ** 2, dim=1)
 
 
 def _rest_cm(template: HandTemplate) -> Tensor:

@@ -20,7 +20,7 @@ SUPERVISIONS: tuple[Supervision, ...] = get_args(Supervision)
 
 MODEL_OPTIONS = (
     *("variant", "backbone", "tokens", "conditioning", "features", "width"),
-    *("embedding", "blocks", "feed_forward", "camera", "landmarks", "presence"),
+    *("embedding", "blocks", "feed_forward", "camera", "landmarks", "residuals", "presence"),
 )
 LOSS_OPTIONS = (
     *("image", "weak", "likelihood", "likelihood_from", "beta"),
