@@ -1,8 +1,8 @@
 """Train forms of AMVUR's heads on one frozen trunk with several seeds, and print how they differ.
 
-The trunk is that of a file or checkpoint; its features of the crops are computed once, with one draw of the landmarks'
-errors, and are the same for all. Every form sees the same crops; a seed draws the first weights and their order.
-Results are saved in a file, so that a stopped run resumes where it was.
+The trunk is that of a file or checkpoint; its features of the crops are computed once, those to train on with one draw
+of the landmarks' errors, and are the same for all. Every form sees the same crops; a seed draws the first weights and
+their order. Results are saved in a file, so that a stopped run resumes where it was.
 """
 
 import json
@@ -34,6 +34,7 @@ from handviz.models.amvur.loss_parts import mesh_edges, terms_of_hands
 from handviz.models.amvur.losses import edge_terms, loss_terms, presence_terms
 from handviz.models.amvur.model import HandModel, ModelConfig, ModelOutput, Variant, build_model
 from handviz.models.amvur.training import AmvurTask
+from handviz.models.amvur.training_augmentation import LandmarkNoise
 from handviz.models.amvur.training_cache import CachedSamples
 from handviz.models.amvur.training_config import TrainConfig
 from handviz.models.truth import Truth
@@ -73,7 +74,10 @@ FORMS: MappingProxyType[str, tuple[dict[str, Any], dict[str, Any]]] = MappingPro
     }
 )
 """Changes of network and loss."""
-DEFAULT_FORMS = ("prior", "amvur", "amvur embedding", "amvur squares", "amvur embedding squares")
+DEFAULT_FORMS = (
+    *("prior", "amvur", "amvur embedding", "amvur squares", "amvur embedding squares", "amvur residuals"),
+    *("final", "final without residuals"),
+)
 MAX_HIDDEN = 0.5
 """Fraction that objects hide of hands that are tested, at most."""
 
@@ -131,12 +135,14 @@ class Result:
     """of edge lengths against the true ones, sum of all"""
 
 
-def features(folder: Path, arguments: Arguments, template: HandTemplate, limit: int | None) -> CachedSamples:
-    """Return the frozen trunk's features of a folder's crops."""
+def features(
+    folder: Path, arguments: Arguments, template: HandTemplate, limit: int | None, noise: LandmarkNoise
+) -> CachedSamples:
+    """Return the frozen trunk's features of a folder's crops, with such errors of MediaPipe's landmarks."""
     model = ModelConfig(variant="prior", camera="feature")
     config = TrainConfig(
         data=(folder,), run=arguments.out.parent, limit=limit, model=model, tail_rate=0.0,
-        start_from=(arguments.start_from,),
+        start_from=(arguments.start_from,), landmark_noise=noise,
     )  # fmt: skip
     samples = AmvurTask(config, template).samples
     assert isinstance(samples, CachedSamples)
@@ -266,8 +272,9 @@ def run(arguments: Arguments) -> int:
     todo = [(form, seed) for seed in range(arguments.seeds) for form in arguments.forms
             if (form, seed, arguments.crops) not in done]  # fmt: skip
     if todo:
-        samples = features(arguments.data, arguments, template, arguments.limit)
-        tests = features(arguments.test, arguments, template, None)
+        samples = features(arguments.data, arguments, template, arguments.limit, LandmarkNoise())
+        # As evaluation, which never changes landmarks.
+        tests = features(arguments.test, arguments, template, None, LandmarkNoise(fraction=0.0))
         rows = visible_hands(arguments.test, len(tests))
     for form, seed in todo:
         model = trained(form, seed, samples, template, arguments)
