@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import pytest
 from pytestqt.qtbot import QtBot
 
+from handviz.core.onnx_runtime import limit_threads
 from handviz.core.paths import PROJECT_ROOT
 from tests.waiting import LIMIT_MS, LIMIT_S
 
@@ -41,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         # There are as many processes as cores: threads of each would only wait for one another.
         os.environ["OMP_NUM_THREADS"] = "1"
+        limit_threads(1)
 
 
 @pytest.hookimpl(tryfirst=True)  # Before "-m" chooses.

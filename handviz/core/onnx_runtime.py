@@ -87,7 +87,7 @@ def open_session(
         onnxruntime.preload_dlls()
         providers = [CUDA_PROVIDER, CPU_PROVIDER]
     try:
-        session = onnxruntime.InferenceSession(content or path, _session_options(), providers=providers)
+        session = onnxruntime.InferenceSession(content or path, session_options(), providers=providers)
     except LOADING_ERRORS as error:
         raise HandvizError(
             f"{path} is truncated or not an ONNX file ({error}); {how_to_get}", ErrorCode.MODEL_DAMAGED
@@ -97,7 +97,7 @@ def open_session(
     return session
 
 
-def _session_options() -> onnxruntime.SessionOptions:
+def session_options() -> onnxruntime.SessionOptions:
     """Return options of a session that shares the cores with the rest of the program."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _thread_limit or min(MAX_THREADS, usable_cores())

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import open_atomic
+from handviz.core.onnx_runtime import session_options
 from handviz.data.synthetic.dataset import read_shard
 from handviz.models.backbones.registry import Backbone, make_backbone
 from handviz.models.onnx_file import IMAGE_SHAPE, INPUT_NAME, write_onnx
@@ -96,7 +97,7 @@ def fast_session(
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "network.onnx"
         write_onnx(copy.deepcopy(network).cpu(), path, outputs, {INPUT_NAME: example_shape})
-        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

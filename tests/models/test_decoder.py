@@ -10,10 +10,17 @@ from scipy.spatial.transform import Rotation
 from torch import nn
 
 from handviz.core.errors import ErrorCode
+from handviz.detection.crop import as_the_detector_marks_them
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.features import LANDMARK_NUMBERS
 from handviz.models.amvur.joint_camera import JointCameraNet
-from handviz.models.amvur.joint_residuals import NUMBERS, NUMBERS_WITH_LANDMARKS, joint_residuals
+from handviz.models.amvur.joint_residuals import (
+    NUMBERS,
+    NUMBERS_WITH_LANDMARKS,
+    RIDGE_DM2,
+    JointResiduals,
+    without_motion,
+)
 from handviz.models.amvur.model import PLAIN_FORM, ModelConfig, build_model, config_from_saved
 from handviz.models.amvur.network import Amvur, CameraOutput, DecoderBlock, SeenJoints, TokenSettings, VertexAttention
 from tests.errors import raises
@@ -114,58 +121,72 @@ def test_an_embedding_tells_tokens_of_the_same_place_apart() -> None:
         assert spread > 1e-4 if embedding else spread < 1e-5
 
 
-def test_residuals_say_how_to_move_the_base_mesh_s_joints() -> None:
-    """Joints seen by a known camera, exactly: what is left are the base mesh's own displacements."""
-    torch.manual_seed(0)
-    count = 5
-    joints_cm, displaced_cm = torch.randn(count, 21, 3) * 4, torch.randn(count, 21, 3)
+def seen_exactly(count: int) -> tuple[torch.Tensor, torch.Tensor, CameraOutput]:
+    """Return joints (B, 21, 3) in cm, the feature whose last numbers are MediaPipe's landmarks and the joints in the
+    crop, all without error, and the camera."""
+    joints_cm = torch.randn(count, 21, 3) * 4
     turns = torch.tensor(Rotation.random(count, random_state=1).as_matrix()).float()
     scale, shift = torch.rand(count) * 0.05 + 0.05, torch.randn(count, 2) * 0.2
     in_camera = torch.einsum("bij,bkj->bki", turns, joints_cm)
     in_crop = in_camera * scale[:, None, None] + torch.cat([shift, torch.zeros(count, 1)], dim=1)[:, None]
-    world = (in_camera + torch.randn(count, 1, 3)) / 10
-    without_depth = torch.cat([in_crop[..., :2], torch.full((count, 21, 1), 7.0)], dim=2)
-    parts = [torch.randn(count, 4), without_depth.flatten(1), world.flatten(1), torch.ones(count, 2)]
-    feature = torch.cat([*parts, in_crop.flatten(1)], dim=1)
+    marked = torch.from_numpy(as_the_detector_marks_them(in_crop.numpy())).float()
+    marked[..., 2] = 7.0  # No depth is read there.
+    world = torch.from_numpy(as_the_detector_marks_them(in_camera.numpy())).float() / 10 + torch.randn(count, 1, 3)
+    parts = [torch.randn(count, 4), marked.flatten(1), world.flatten(1), torch.ones(count, 2), in_crop.flatten(1)]
     camera = CameraOutput(torch.zeros(count, 9), torch.zeros(count, 9), turns, scale.requires_grad_(), shift)
-    base_cm = joints_cm - displaced_cm
-    found = joint_residuals(feature, camera, base_cm, with_landmarks=True)
-    assert found.shape == (count, 21, NUMBERS_WITH_LANDMARKS)
-    assert not found.requires_grad
-    torch.testing.assert_close(found[..., :3] * 10, displaced_cm, atol=1e-4, rtol=0)
-    view = turns[:, 2]
-    along = torch.einsum("bki,bi->bk", displaced_cm, view)
-    across = displaced_cm - along[..., None] * view[:, None]
-    torch.testing.assert_close(found[..., 3:6] * 10, across, atol=1e-4, rtol=0)
-    torch.testing.assert_close(found[..., 6:9] * 10, displaced_cm - displaced_cm[:, :1], atol=1e-4, rtol=0)
-    torch.testing.assert_close(found[..., 9:], view[:, None].expand(-1, 21, -1))
-    alone = joint_residuals(feature, camera, base_cm, with_landmarks=False)
-    torch.testing.assert_close(alone, found[..., [0, 1, 2, 9, 10, 11]])
+    return joints_cm, torch.cat(parts, dim=1), camera
+
+
+def test_residuals_are_what_no_motion_of_the_hand_explains() -> None:
+    """A base mesh whose joints are displaced: by bending that stays, by a small motion that does not."""
+    torch.manual_seed(0)
+    joints_cm, feature, camera = seen_exactly(5)
+    net = JointResiduals(with_landmarks=True)
+    still = net(feature, camera, joints_cm)
+    assert still.shape == (5, 21, NUMBERS_WITH_LANDMARKS)
+    assert not still.requires_grad
+    assert still[..., :9].abs().max() < 1e-4
+    torch.testing.assert_close(still[..., 9:], camera.rotation[:, 2:].expand(-1, 21, -1))
+    turn = torch.tensor(Rotation.from_rotvec([0.02, -0.01, 0.03]).as_matrix()).float()
+    moved = net(feature, camera, 1.03 * joints_cm @ turn.T + torch.tensor([1.0, 2.0, -3.0]))
+    assert moved[..., :9].abs().max() * 10 < 0.02
+    bent_cm = joints_cm.clone()
+    bent_cm[:, 8] += torch.tensor([0.5, 0.2, 0.1])
+    bent = net(feature, camera, bent_cm)
+    for source in (bent[..., :3], bent[..., 6:9]):
+        assert (source[:, 8].norm(dim=1) > 3 * source[:, :8].norm(dim=2).amax(1)).all()
+        assert (source[:, 8] @ torch.tensor([0.5, 0.2, 0.1]) < 0).all()
+    view = camera.rotation[:, 2]
+    assert torch.einsum("bkc,bc->bk", bent[..., 3:6], view).abs().max() < 1e-5
+    alone = JointResiduals(with_landmarks=False)(feature, camera, bent_cm)
+    torch.testing.assert_close(alone, bent[..., [0, 1, 2, 9, 10, 11]])
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_the_motion_is_the_least_squares_one(size: int) -> None:
+    generator = np.random.default_rng(0)
+    points, residuals = generator.normal(size=(21, 3)), generator.normal(size=(21, size))
+    centred = points - points.mean(axis=0)
+    motions = [np.cross(axis, centred)[:, :size].ravel() for axis in np.eye(3)] + [centred[:, :size].ravel()]
+    design, wanted = np.stack(motions, axis=1), (residuals - residuals.mean(axis=0)).ravel()
+    normal = design.T @ design + RIDGE_DM2 * np.eye(4)
+    expected = (wanted - design @ np.linalg.solve(normal, design.T @ wanted)).reshape(21, size)
+    found = without_motion(torch.from_numpy(points)[None], torch.from_numpy(residuals)[None])[0].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 @torch.no_grad()
-def test_a_vertex_feels_the_residuals_of_the_joints_around_it() -> None:
-    torch.manual_seed(0)
+def test_joints_are_pulled_by_fractions_to_where_they_are_seen() -> None:
     template = load_open_hand()
-    net = Amvur(FEATURE, template, TokenSettings(WIDTH, HEADS, coarse=False, residual_numbers=6)).eval()
-    nn.init.zeros_(net.of_residual.weight)
-    for layer in (net.mean, net.self_query_key_value):
-        nn.init.normal_((layer[-1] if isinstance(layer, nn.Sequential) else layer).weight, std=0.5)
-    net.self_query_key_value.weight[-WIDTH:].zero_()  # No values to attend to, so that every vertex is on its own.
-    net.self_query_key_value.bias[-WIDTH:].zero_()
-    feature, still = torch.randn(1, FEATURE), torch.zeros(1, 21, 6)
-    moved = still.clone()
-    index_tip = 8
-    moved[0, index_tip] = 1.0
-    change = (
-        net(feature, None, SeenJoints(None, moved)).mean_cm - net(feature, None, SeenJoints(None, still)).mean_cm
-    )[0]
-    far_cm = np.linalg.norm(
-        100 * template.vertices_m - 100 * (template.keypoint_regressor @ template.vertices_m)[index_tip], axis=1
+    net = Amvur(FEATURE, template, TokenSettings(WIDTH, HEADS, coarse=True, residual_numbers=6)).eval()
+    for layer in (net.pull, net.mean[-1]):
+        nn.init.zeros_(layer.weight)
+    nn.init.constant_(net.pull.bias, 0.0)
+    residuals = torch.randn(1, 21, 6)
+    moved_cm = net.keypoint_regressor @ (
+        net(torch.randn(1, FEATURE), None, SeenJoints(None, residuals)).mean_cm - net.rest_cm
     )
-    size = change.norm(dim=1).numpy()
-    assert size[far_cm > 6].max() < 1e-3 * size.max()
-    assert far_cm[size.argmax()] < 2
+    torch.testing.assert_close(moved_cm, 10 * 0.5 * residuals[..., :3], atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import onnxruntime
 from google.protobuf.message import DecodeError
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.onnx_runtime import CPU_PROVIDER, ONNX_ERRORS, open_session
+from handviz.core.onnx_runtime import CPU_PROVIDER, ONNX_ERRORS, open_session, session_options
 from handviz.core.paths import model_file
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, Detection, FloatArray, HandCrop, ModelId
 from handviz.hand_models.choice import hand_model_for
@@ -183,7 +183,7 @@ def _attention_names(model: onnx.ModelProto, path: Path, black: Mapping[str, Any
     names = [node.output[0] for node in model.graph.node if node.op_type == "Softmax"]
     if not names:
         raise HandvizError(NEITHER.format(name=path.name), ErrorCode.MODEL_FOREIGN)
-    session = onnxruntime.InferenceSession(_with_outputs(model, names), providers=[CPU_PROVIDER])
+    session = onnxruntime.InferenceSession(_with_outputs(model, names), session_options(), providers=[CPU_PROVIDER])
     wanted = {item.name: black[item.name] for item in session.get_inputs()}
     shapes = dict(zip(names, (np.shape(found) for found in session.run(names, wanted)), strict=True))
     wide = {name: shape[2:] for name, shape in shapes.items() if len(shape) == 4 and shape[2] > KEYPOINT_COUNT + 1}

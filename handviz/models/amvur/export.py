@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path, make_folder
 from handviz.core.gaussian import keypoints_from_vertices
+from handviz.core.onnx_runtime import session_options
 from handviz.core.paths import MODELS, TRUNK_NAME
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
@@ -249,7 +250,7 @@ def largest_difference_cm(
 
     Of a file of heads the trunk runs too, on the landmarks of PyTorch's network.
     """
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
     names = {item.name for item in session.get_inputs()}
     with torch.no_grad():
         if names == set(FEATURE_NAMES):
@@ -272,7 +273,7 @@ def largest_difference_cm(
 def run_trunk(path: Path, model: HandModel, images: Tensor) -> dict[str, NDArray[np.float32]]:
     """Return what a trunk's file gives for the maps and landmarks of the model's network, by the names of outputs."""
     inputs = dict(zip(TRUNK_INPUTS, trunk_inputs(model.cached(as_floats(images))), strict=True))
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
     outputs = session.run(list(FEATURE_NAMES), {name: value.detach().numpy() for name, value in inputs.items()})
     return dict(zip(FEATURE_NAMES, outputs, strict=True))
 

@@ -13,7 +13,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.features import GlobalFeatures, ImageFeatures, JointFeatures, LandmarkHead
 from handviz.models.amvur.joint_camera import JointCameraNet
-from handviz.models.amvur.joint_residuals import NUMBERS, NUMBERS_WITH_LANDMARKS, joint_residuals
+from handviz.models.amvur.joint_residuals import NUMBERS, NUMBERS_WITH_LANDMARKS, JointResiduals
 from handviz.models.amvur.network import (
     Amvur,
     CameraNet,
@@ -242,6 +242,9 @@ class VariantHeads(nn.Module):
         presence: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.residuals: JointResiduals | None = None
+        if isinstance(amvur, Amvur) and amvur.residual_numbers:
+            self.residuals = JointResiduals(with_landmarks=amvur.residual_numbers == NUMBERS_WITH_LANDMARKS)
         self.camera, self.prior, self.amvur, self.presence = camera, prior, amvur, presence
         # The standard deviation of a prior-net on its own: one number for every coordinate, ln cm².
         self.prior_log_variance = nn.Parameter(torch.zeros(())) if amvur is None else None
@@ -266,13 +269,10 @@ class VariantHeads(nn.Module):
 
     def _seen(self, features: ImageFeatures, camera: CameraOutput, base_cm: Tensor | None) -> SeenJoints:
         """Return what AMVUR is told of the joints."""
-        if not isinstance(self.amvur, Amvur) or not self.amvur.residual_numbers:
+        if not isinstance(self.amvur, Amvur) or self.residuals is None:
             return SeenJoints(features.joints)
         joints_cm = self.amvur.base_joints_cm(base_cm)
-        with_landmarks = self.amvur.residual_numbers == NUMBERS_WITH_LANDMARKS
-        return SeenJoints(
-            features.joints, joint_residuals(features.feature, camera, joints_cm, with_landmarks=with_landmarks)
-        )
+        return SeenJoints(features.joints, self.residuals(features.feature, camera, joints_cm))
 
 
 def _make_features(

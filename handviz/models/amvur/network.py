@@ -10,6 +10,7 @@ from torch.nn import functional
 from handviz.core.gaussian import rotation_from_6d, six_d_from_rotation
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE, CENTIMETRES_PER_METRE
 from handviz.hand_models.layer import HandLayer
+from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
 
 MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -9.0, 4.0
@@ -115,7 +116,7 @@ class SeenJoints(NamedTuple):
     features: Tensor | None = None
     """(B, 21, W) a token a joint"""
     residuals: Tensor | None = None
-    """(B, 21, R) how far the base mesh's joints lie from where they are seen (``joint_residuals``)"""
+    """(B, 21, R) how far the base mesh's joints lie from where they are seen (``JointResiduals``)"""
 
 
 NOTHING_SEEN = SeenJoints()
@@ -210,7 +211,13 @@ class VertexAttention(nn.Module):
         offset = self._all_vertices(self.mean(tokens).float())
         log_variance = self._all_vertices(self.log_variance(tokens).float())
         start = self.rest_cm if base_cm is None else base_cm
-        return AmvurOutput(start + offset, log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE))
+        return AmvurOutput(
+            start + self._pulled_cm(seen) + offset, log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
+        )
+
+    def _pulled_cm(self, seen: SeenJoints) -> Tensor | float:
+        """Return displacements (B, V, 3) of the vertices towards joints as they are seen; 0 where none are."""
+        return 0.0
 
     def _all_vertices(self, values: Tensor) -> Tensor:
         """Lift values at the tokens (B, T, C) to all vertices (B, V, C)."""
@@ -226,6 +233,7 @@ class Amvur(VertexAttention):
     """
 
     near_joints: Tensor | None
+    follow: Tensor | None
     crosses = True
 
     def __init__(
@@ -240,6 +248,9 @@ class Amvur(VertexAttention):
         numbers = settings.residual_numbers
         self.of_residual = nn.Linear(numbers, 2 * width, bias=False) if numbers else None
         self.of_near_residuals = nn.Linear(numbers, width, bias=False) if numbers else None
+        self.pull = _pull_layer(joint_width + numbers, numbers // 3 - 1) if numbers else None
+        follow = torch.from_numpy(vertices_from_keypoint_displacements(template)).float() if numbers else None
+        self.register_buffer("follow", follow, persistent=False)
         near = _nearness(self.rest_cm[self.token_ids], self.keypoint_regressor @ self.rest_cm) if numbers else None
         self.register_buffer("near_joints", near, persistent=False)
         count = self.rest_keypoints.shape[1]
@@ -266,6 +277,16 @@ class Amvur(VertexAttention):
         query = _with_embedding(self.cross_query(feature, vertices), self.query_embedding)
         crossed = attention(query, key, value, self.heads)
         return _with_embedding(own, self.embedding) + crossed, value
+
+    def _pulled_cm(self, seen: SeenJoints) -> Tensor | float:
+        if self.pull is None or self.follow is None:
+            return 0.0
+        assert seen.residuals is not None
+        known = seen.residuals if seen.features is None else torch.cat([seen.features, seen.residuals], dim=2)
+        fractions = torch.sigmoid(self.pull(known).float())
+        *residuals, _ = seen.residuals.split(3, dim=2)
+        moved = sum(fractions[..., [number]] * residual for number, residual in enumerate(residuals))
+        return self.follow @ (moved * CENTIMETRES_PER_DECIMETRE)
 
 
 class DenseVertices(nn.Module):
@@ -303,6 +324,14 @@ def index_waves(tokens: Tensor) -> Tensor:
 def _nearness(tokens_cm: Tensor, joints_cm: Tensor) -> Tensor:
     """Return weights (T, 21) of the joints around each token, whose sums are 1."""
     return torch.softmax(-0.5 * (torch.cdist(tokens_cm, joints_cm) / NEAR_CM) ** 2, dim=1)
+
+
+def _pull_layer(inputs: int, sources: int) -> nn.Linear:
+    """Return the layer of the fractions by which joints are pulled towards each source, all small at first."""
+    layer = nn.Linear(inputs, sources)
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.constant_(layer.bias, -2.0)
+    return layer
 
 
 def _rest_cm(template: HandTemplate) -> Tensor:

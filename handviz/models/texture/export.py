@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path, make_folder
+from handviz.core.onnx_runtime import session_options
 from handviz.hand_models.template import HandTemplate
 from handviz.models.onnx_file import (
     IMAGE_SHAPE,
@@ -69,7 +70,7 @@ def _largest_difference(exported: ExportTexture, path: Path, count: int) -> floa
     inputs = (image, points * 2.2 - 1.1, (points[..., 0] > 0.5).float())
     with torch.no_grad():
         expected = exported(*inputs)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
     names = (INPUT_NAME, "points", "is_open")
     found = session.run(list(OUTPUT_NAMES), dict(zip(names, (part.numpy() for part in inputs), strict=True)))
     # Python's max would ignore NaN.
