@@ -176,6 +176,28 @@ def test_the_motion_is_the_least_squares_one(size: int) -> None:
 
 
 @torch.no_grad()
+def test_a_vertex_feels_the_residuals_of_the_joints_around_it() -> None:
+    """Neither pulled nor told by attention, so that every vertex is on its own."""
+    template = load_open_hand()
+    net = Amvur(FEATURE, template, TokenSettings(WIDTH, HEADS, coarse=False, residual_numbers=6)).eval()
+    nn.init.zeros_(net.of_residual.weight)
+    nn.init.constant_(net.pull.bias, -60.0)
+    nn.init.normal_(net.mean[-1].weight, std=0.5)
+    for values in (net.self_query_key_value.weight[-WIDTH:], net.self_query_key_value.bias[-WIDTH:]):
+        values.zero_()
+    feature, still = torch.randn(1, FEATURE), torch.zeros(1, 21, 6)
+    moved, index_tip = still.clone(), 8
+    moved[0, index_tip] = 1.0
+    change = net(feature, None, SeenJoints(None, moved)).mean_cm - net(feature, None, SeenJoints(None, still)).mean_cm
+    size = change[0].norm(dim=1).numpy()
+    tip_m = (template.keypoint_regressor @ template.vertices_m)[index_tip]
+    far_cm = 100 * np.linalg.norm(template.vertices_m - tip_m, axis=1)
+    assert size.max() > 1e-3
+    assert size[far_cm > 6].max() < 1e-3 * size.max()
+    assert far_cm[size.argmax()] < 2
+
+
+@torch.no_grad()
 def test_joints_are_pulled_by_fractions_to_where_they_are_seen() -> None:
     template = load_open_hand()
     net = Amvur(FEATURE, template, TokenSettings(WIDTH, HEADS, coarse=True, residual_numbers=6)).eval()

@@ -105,8 +105,8 @@ class ModelConfig:
     """Whether features "joints" of MediaPipe's backbone also have its landmarks: without them a network shows what is
     AMVUR's own."""
     residuals: bool = True
-    """Whether AMVUR's tokens also carry how far the joints of its base mesh lie from those predicted in the crop: ours
-    (needs features "joints")."""
+    """Whether AMVUR's tokens also carry how far its base mesh's joints lie from where they are seen, and the mesh is
+    pulled there: ours (needs features "joints" and attention "full")."""
     presence: bool = True
     """Whether the heads also predict the probability that the crop shows a hand."""
 
