@@ -32,7 +32,8 @@ def test_a_shipped_file_becomes_the_module_that_answers_as_the_program_does(vari
     assert exported.config.variant == variant
     assert np.abs(found.vertices_m[0].numpy() - hand.vertices_m).max() < 1e-6
     assert np.abs(found.vertex_std_m[0].numpy() - hand.vertex_std_m).max() < 1e-6
-    assert (found.hand_probability, hand.hand_probability) == (None, None), "files of before have no presence head"
+    assert found.hand_probability is not None
+    assert hand.hand_probability == pytest.approx(float(found.hand_probability[0]), abs=1e-6)
 
 
 @pytest.mark.slow
@@ -68,12 +69,12 @@ def test_another_hand_model_or_no_onnx_file_is_named(tmp_path: Path) -> None:
 
 def test_a_file_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
     model = onnx.load(model_file("prior", Path("models")))
-    scale = next(item for item in model.graph.initializer if item.name == "model.heads.camera.mean.bias")
-    model.graph.initializer.remove(scale)
-    model.graph.initializer.append(onnx.helper.make_tensor("other", 1, [9], [1.0] * 9))
+    bias = next(item for item in model.graph.initializer if item.name == "model.heads.camera.correction.bias")
+    model.graph.initializer.remove(bias)
+    model.graph.initializer.append(onnx.helper.make_tensor("other", 1, bias.dims, [1.0] * bias.dims[0]))
     for node in model.graph.node:
-        node.input[:] = ["other" if name == scale.name else name for name in node.input]
+        node.input[:] = ["other" if name == bias.name else name for name in node.input]
     path = tmp_path / "other.onnx"
     onnx.save(model, path)
-    with raises(ErrorCode.MODEL_FOREIGN, match=r"lacks heads\.camera\.mean\.bias"):
+    with raises(ErrorCode.MODEL_FOREIGN, match=r"lacks heads\.camera\.correction\.bias"):
         read_onnx(path, load_open_hand())

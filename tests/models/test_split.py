@@ -27,7 +27,8 @@ from tests.shared_networks import CountingLandmarks, images_of
 AMVUR = ("prior", "amvur", "final")
 DATA = Path(__file__).parents[1] / "data"
 REFERENCE = DATA / "whole_files_reference.npz"
-"""What the whole files of version 0.1 answered to ``reference_crops``, by model and output."""
+"""What the whole files of the shipped weights, as ``handviz export`` wrote them before ``python -m tools.build split``,
+answer to ``reference_crops``, by model and output."""
 FIELDS = ("vertices_m", "vertex_std_m", "keypoints_m", "keypoint_std_m", "landmarks_m")
 TOLERANCE_M = 1e-5
 
