@@ -45,7 +45,7 @@ def prior(template: HandTemplate) -> Exported:
     """Return the shipped prior-net, with a camera of its own."""
     read = read_onnx(model_file("prior"), template)
     with torch.no_grad():
-        read.model.heads.camera.mean.bias += 0.25
+        read.model.heads.camera.correction.bias += 0.25
     return read
 
 
