@@ -30,7 +30,6 @@ PACKAGE_OF_MODULE = {
 """Import name -> package, where the two differ"""
 NOT_IMPORTED = {
     "onnxruntime-gpu": "onnxruntime, with CUDA",
-    "onnxscript": "torch.onnx.export imports it",
 }
 """Declared, though no module here imports it by this name"""
 EXTRA_OF_PART = {

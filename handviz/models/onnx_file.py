@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -50,6 +50,31 @@ def _quiet() -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
+@contextmanager
+def _pairs_of_slices_sought_at_slices() -> Iterator[None]:
+    """Let the exporter's optimizer look for a pair of slices only where the first of them is; the files are the same.
+
+    At every other node it would sort all nodes of the graph before it finds that the first is none: a quarter of the
+    time of an export.
+    """
+    # Here, because it takes half as long to import as torch.
+    from onnxscript.rewriter import RewriteRule
+    from onnxscript.rewriter.rules.common import slice_split_rule
+
+    def try_rewrite(model: Any, graph: Any, node: Any, **options: Any) -> Any:
+        return (
+            RewriteRule.try_rewrite(slice_split_rule, model, graph, node, **options)
+            if node.op_type == "Slice"
+            else None
+        )
+
+    slice_split_rule.try_rewrite = try_rewrite
+    try:
+        yield
+    finally:
+        del slice_split_rule.try_rewrite
+
+
 def write_onnx(
     network: nn.Module,
     path: Path,
@@ -62,7 +87,7 @@ def write_onnx(
     ``kind``: of all inputs.
     """
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
-    with _quiet():
+    with _quiet(), _pairs_of_slices_sought_at_slices():
         torch.onnx.export(
             network.eval(),
             tuple(torch.zeros(2, *shape, dtype=kind) for shape in inputs.values()),
