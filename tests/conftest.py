@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from handviz.core.onnx_runtime import limit_threads
 from handviz.core.paths import PROJECT_ROOT
+from tests.made_once import made_once, remember_exports, run_folder
 from tests.waiting import LIMIT_MS, LIMIT_S
 
 if TYPE_CHECKING:
@@ -47,10 +48,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # Before "-m" chooses.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests of trained or exported networks as slow, and skip those of another run."""
+    """Mark tests of trained or exported networks as slow, begin with them, and skip those of another run.
+
+    Two processes share the list by halves: what the slow half makes first is there when the other process helps it, and
+    the last tests are short. A file stays together.
+    """
     for item in items:
         if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow_files)
     _skip_what_wants_a_display(config, items)
 
 
@@ -88,6 +95,14 @@ def dataset_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Put the caches of dataset readers into a folder of this run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HANDVIZ_DATASET_CACHE", str(tmp_path_factory.mktemp("datasets")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def remembered_exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Export the same network once a run."""
+    with pytest.MonkeyPatch.context() as patch:
+        remember_exports(run_folder(tmp_path_factory) / "exports", patch)
         yield
 
 
@@ -266,11 +281,14 @@ def rendered_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Render 32 hands, seed 7, in two shards; a test that changes files copies the folder."""
     from handviz.data.synthetic import generator
 
-    folder = tmp_path_factory.mktemp("rendered") / "hands"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generator, "SHARD_SIZE", 16)
-        assert sum(generator.render(generator.Plan(folder, 7, 32), workers=1)) == 32
-    return folder
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(generator, "SHARD_SIZE", 16)
+            assert sum(generator.render(generator.Plan(folder / "hands", 7, 32), workers=1)) == 32
+
+    made = made_once(run_folder(tmp_path_factory) / "made_once" / "rendered", make)
+    # A copy, as caches are written beside the images.
+    return Path(shutil.copytree(made / "hands", tmp_path_factory.mktemp("rendered") / "hands"))
 
 
 @pytest.fixture(scope="session")
@@ -313,6 +331,12 @@ class SmallModel(NamedTuple):
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
     """Save and export a narrow ``final`` with random weights."""
+    made = made_once(run_folder(tmp_path_factory) / "made_once" / "model", _make_small_model)
+    folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("model") / "files"))
+    return SmallModel(folder / "last", folder / "handviz_final.onnx")
+
+
+def _make_small_model(folder: Path) -> None:
     import torch
 
     from handviz.__main__ import main
@@ -320,7 +344,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
     from handviz.models.amvur.model import ModelConfig, build_model
     from handviz.training.checkpoint import save_checkpoint
 
-    folder, template = tmp_path_factory.mktemp("model"), load_open_hand()
+    template = load_open_hand()
     config = ModelConfig(width=32, regressor_width=32)
     torch.manual_seed(5)
     model = build_model(config, template)
@@ -335,7 +359,6 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
     notes = {"samples_seen": 1234, "train": {"loss": {"vertex_correlation": 0.75}}}
     save_checkpoint(folder / "last", model, config, notes, template, {}, family="amvur")
     assert main(["export", str(folder / "last"), "--model-dir", str(folder)]) == 0
-    return SmallModel(folder / "last", folder / "handviz_final.onnx")
 
 
 class SmallTexture(NamedTuple):
