@@ -13,8 +13,9 @@ from handviz.data.synthetic.dataset import Crops
 from handviz.evaluation.calibration import fit_variance_scale
 from handviz.evaluation.evaluate import checkpoint_predictor, collect
 from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.amvur.model import PLAIN_FORM, ModelConfig, build_model
 from handviz.models.amvur.training_checkpoint import calibration_metadata, load_checkpoint
-from handviz.training.checkpoint import VARIANCE_SCALES, add_metadata, read_metadata
+from handviz.training.checkpoint import VARIANCE_SCALES, add_metadata, read_metadata, save_checkpoint
 from tests.errors import wrong_usage
 
 pytestmark = pytest.mark.slow
@@ -53,11 +54,19 @@ def test_weights_and_other_notes_stay_and_a_second_fit_is_the_same(calibrated, s
     assert scales(calibrated) == pytest.approx(first, rel=1e-4)
 
 
-def test_the_onnx_file_says_the_factor(calibrated, tmp_path):
-    assert main(["export", str(calibrated), "--model-dir", str(tmp_path)]) == 0
-    metadata = {item.key: item.value for item in onnx.load(tmp_path / "handviz_final.onnx").metadata_props}
+def test_the_onnx_file_says_the_factor(rendered_hands, template, tmp_path):
+    """Of a plain prior-net, which is exported in half the time of a final."""
+    config = ModelConfig("prior", features="global", width=16, regressor_width=16, **PLAIN_FORM)
+    notes = {"samples_seen": 1, "train": {"loss": {"vertex_correlation": 0.75}}}
+    folder = save_checkpoint(
+        tmp_path / "last", build_model(config, template), config, notes, template, {}, family="amvur"
+    )
+    assert main(["calibrate", str(folder), "--data", str(rendered_hands), "--count", str(COUNT)]) == 0
+    assert main(["export", str(folder), "--model-dir", str(tmp_path)]) == 0
+    metadata = {item.key: item.value for item in onnx.load(tmp_path / "handviz_prior.onnx").metadata_props}
     found = [float(metadata[f"handviz.{name}"]) for name in VARIANCE_SCALES]
-    assert found == pytest.approx(scales(calibrated), rel=1e-4)
+    assert found == pytest.approx(scales(folder), rel=1e-4)
+    assert found != pytest.approx((1, 1), rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -129,13 +129,19 @@ def camera_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images of a quarter of the side, and a ResNet of one block a stage: the row below trains the whole one."""
-    whole, stage = dataset_samples.image_batch, imagenet_backbones._resnet_stage
+def small_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train on images of a quarter of the side."""
+    whole = dataset_samples.image_batch
+    monkeypatch.setattr(dataset_samples, "image_batch", lambda images: functional.avg_pool2d(whole(images), 4))
+
+
+@pytest.fixture
+def small(small_images: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a ResNet of one block a stage too: the row below trains the whole one."""
+    stage = imagenet_backbones._resnet_stage
     monkeypatch.setattr(
         imagenet_backbones, "_resnet_stage", lambda inputs, width, _, stride: stage(inputs, width, 1, stride)
     )
-    monkeypatch.setattr(dataset_samples, "image_batch", lambda images: functional.avg_pool2d(whole(images), 4))
 
 
 @pytest.mark.slow
@@ -160,6 +166,7 @@ def test_every_recipe_runs_for_twenty_steps(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_images")  # test_rendered.py trains a ResNet-50 on whole ones.
 @pytest.mark.parametrize("name", ["ho3d_v2_l2", "freihand_weak_final"])
 def test_a_row_goes_from_a_download_to_its_table(
     name: str, roots: dict[str, Path], camera_prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture
