@@ -33,10 +33,12 @@ from handviz.core.records import (
     Intrinsics,
     NetworkFile,
     NetworkRole,
+    ShapePosterior,
     SmoothingKind,
     UncertaintyKind,
     uncertainty_kind,
 )
+from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.hand_models.choice import hand_model
 from handviz.hand_models.template import HandTemplate
 from handviz.io.mesh_export import export_mesh, usual_vertices
@@ -116,6 +118,39 @@ class Hand:
     track_id: str = ""
     """In clips the name of the same hand in all frames, such as "right" or "right_2" (one name for each side that it is
     taken for); empty in single images."""
+    shape: ShapePosterior | None = None
+    """What ``covariance``, ``sample`` and ``contradicts`` come from; None if the model predicts no uncertainty."""
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether the network and MediaPipe's landmarks contradict each other, so that the hand may be wrong."""
+        return self.shape is not None and self.shape.contradicts
+
+    def covariance(self) -> FloatArray:
+        """Return the covariance (63, 63), mm2, of x, y and z of the 21 keypoints in the camera's axes.
+
+        It is that of shape and pose: of points after the best rotation, scaling and translation of the whole hand,
+        whose own uncertainty is not in it (``wrist_std_m``). The diagonal belongs to ``keypoint_std_mm``. HandvizError
+        if the model predicts no uncertainty.
+        """
+        return _floats(self._known_shape().covariance_m2) * MILLIMETRES_PER_METRE**2
+
+    def sample(self, count: int, seed: int | None = None) -> FloatArray:
+        """Draw meshes (``count``, V, 3), metres, that are as plausible as ``vertices_m``, in the same frame.
+
+        ``seed``: the same seed draws the same hands; None: others every time. HandvizError if the model predicts no
+        uncertainty or the count is below 1.
+        """
+        if count < 1:
+            raise HandvizError(f"{count} hands cannot be drawn: ask for 1 or more", ErrorCode.BAD_VALUE)
+        return _floats(self._known_shape().sampled(self.vertices_m, count, np.random.default_rng(seed)))
+
+    def _known_shape(self) -> ShapePosterior:
+        if self.shape is None:
+            raise HandvizError(
+                f"the model {self.model} predicts no uncertainty: choose another one", ErrorCode.NOT_PROVIDED
+            )
+        return self.shape
 
     @property
     def uncertainty(self) -> UncertaintyKind:
@@ -407,6 +442,7 @@ def _public(hand: HandMesh, template: HandTemplate, track_id: str = "") -> Hand:
         model=hand.model,
         hand_model=hand.hand_model,
         track_id=track_id,
+        shape=hand.shape,
     )
 
 

@@ -23,7 +23,7 @@ from handviz.core.arguments import Count, Only, Option, between
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.output import print_text
 from handviz.core.paths import model_file
-from handviz.core.records import FloatArray, HandCrop, Intrinsics, NetworkOutput, PlacedHand
+from handviz.core.records import FloatArray, HandCrop, Intrinsics, NetworkOutput
 from handviz.detection.crop import CropView, camera_from_crop, hand_mesh_from_crop
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
@@ -31,7 +31,7 @@ from handviz.models.amvur.export import export_onnx
 from handviz.models.amvur.from_onnx import Exported
 from handviz.models.amvur.model import VariantChoice
 from handviz.models.reconstructor import OnnxReconstructor
-from handviz.pipeline.refinement import refine_camera, refine_in_2d, refine_in_3d
+from handviz.pipeline.posterior import fused
 from tools.unseen_looks import LOOKS, TrueClip, true_clip
 
 FIRST_SEED = 500
@@ -113,8 +113,7 @@ def _errors(
 def _as_shown(hand: NetworkOutput, crop: HandCrop, intrinsics: Intrinsics, displacements: FloatArray) -> FloatArray:
     """Return keypoints (21, 3) after all corrections of the pipeline (handviz/pipeline/pipeline.py)."""
     view = CropView.of(crop, intrinsics)
-    placed = refine_camera(PlacedHand(refine_in_3d(hand, displacements)), crop, view)
-    placed = refine_in_2d(placed, crop, view, displacements)
+    placed = fused(hand, crop, view, displacements)
     return hand_mesh_from_crop(placed, crop, intrinsics=intrinsics, model="final").keypoints_m
 
 

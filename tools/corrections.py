@@ -30,8 +30,15 @@ from handviz.models.reconstructor import LoadedModel, check_answer
 from handviz.models.registry import ModelChoice, model_spec
 from handviz.pipeline.kalman import make_smoother
 from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.posterior import (
+    error_model,
+    network_shape,
+    with_image_landmarks,
+    with_posterior,
+    with_world_landmarks,
+)
 from handviz.pipeline.reconstruction import FrameConditions, HandMaker
-from handviz.pipeline.refinement import refine_camera, refine_in_2d, refine_in_3d, scale_to_measured_size
+from handviz.pipeline.refinement import scale_to_measured_size
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.sources.clips import ClipSource
 
@@ -141,27 +148,29 @@ class Corrections:
         """Time the steps from the network's outputs to hands in the camera frame; return these."""
         count, crops, lift, spec = len(answered.crops), answered.crops, self._lift, self._model.spec
         camera = intrinsics_of_frame(ASSUMED_CAMERA, answered.frame)
-        posed = watch.timed("pose in 3D", count, lambda: [refine_in_3d(one, lift) for one in answered.outputs])
-        placed = watch.timed("size", count, lambda: [scale_to_measured_size(one, UNMEASURED) for one in posed])
-
-        def each(step: Callable[[PlacedHand, HandCrop], Result], hands: Sequence[PlacedHand]) -> list[Result]:
-            return [step(hand, crop) for hand, crop in zip(hands, crops, strict=True)]
-
-        placed = watch.timed(
-            "camera",
+        errors = error_model()
+        alone = watch.timed("network's shape", count, lambda: [network_shape(one, errors) for one in answered.outputs])
+        posed = watch.timed(
+            "world landmarks", count, lambda: [with_world_landmarks(one, errors, lift) for one in alone]
+        )
+        placed = watch.timed("size", count, lambda: [scale_to_measured_size(one.hand, UNMEASURED) for one in posed])
+        views = [CropView.of(crop, camera) for crop in crops]
+        seen = watch.timed(
+            "image landmarks",
             count,
-            lambda: each(lambda hand, crop: refine_camera(hand, crop, CropView.of(crop, camera)), placed),
+            lambda: [
+                with_image_landmarks(*parts, lift, errors=errors)
+                for parts in zip(posed, placed, crops, views, strict=True)
+            ],
         )
         moved = watch.timed(
-            "pose in 2D",
-            count,
-            lambda: each(lambda hand, crop: refine_in_2d(hand, crop, CropView.of(crop, camera), lift), placed),
+            "posterior", count, lambda: [with_posterior(hand, shape, lift, errors) for shape, hand in seen]
         )
 
         def mesh(hand: PlacedHand, crop: HandCrop) -> HandMesh:
             return hand_mesh_from_crop(hand, crop, intrinsics=camera, model=spec.id)
 
-        return watch.timed("mesh", count, lambda: each(mesh, moved))
+        return watch.timed("mesh", count, lambda: [mesh(*parts) for parts in zip(moved, crops, strict=True)])
 
 
 def measured(model: LoadedModel, limit: int) -> Mapping[int, Mapping[str, float]]:

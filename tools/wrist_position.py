@@ -31,7 +31,7 @@ from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 
 SAME_HAND = 0.35
 """Maximum distance of a detection from the true keypoints, in extents of the hand."""
-MAX_HIDDEN = 0.5
+MAX_HIDDEN, MAX_HIDDEN_OF_SCENES = 0.5, 0.9
 INTERVALS = (("68 %", 0.99446), ("95 %", 1.95996))
 
 
@@ -41,6 +41,9 @@ class Placed(NamedTuple):
     image: NDArray[np.uint8]
     camera: Intrinsics
     wrist_m: FloatArray
+    camera_from_wrist: FloatArray
+    true_m: FloatArray
+    """(V, 3) canonical"""
     length_m: float
     keypoints_px: FloatArray
 
@@ -78,7 +81,7 @@ def run(arguments: Arguments) -> int:
     config = PipelineConfig(arguments.model_dir, video=False, preload_others=False)
     found = []
     with Pipeline(PipelineSettings(arguments.model), config) as pipeline:
-        for truth in tqdm(images(arguments.seed, arguments.count), total=arguments.count, unit="hand"):
+        for truth in tqdm(scenes(arguments.seed, arguments.count, MAX_HIDDEN), total=arguments.count, unit="hand"):
             one = _found(pipeline, truth)
             found += [one] if one is not None else []
     if len(found) < 2:
@@ -90,17 +93,15 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def images(seed: int, count: int) -> Iterator[Placed]:
+def scenes(seed: int, count: int, most_hidden: float = MAX_HIDDEN_OF_SCENES) -> Iterator[Placed]:
     """Yield rendered hands, each in a whole image before a blur of itself."""
-    rng, template = np.random.default_rng(seed), load_open_hand()
-    basis = template.shape_basis
-    for sample in render_samples(rng, count, (0.0, MAX_HIDDEN)):
-        rest_m = template.keypoint_regressor @ (template.vertices_m + basis @ sample.labels["shape"])
-        yield _placed(sample, length_m(rest_m))
+    for sample in render_samples(np.random.default_rng(seed), count, (0.0, most_hidden), truth="rig"):
+        yield _placed(sample)
 
 
-def _placed(sample: Sample, hand_length_m: float) -> Placed:
-    matrix, crop_from_image = sample.labels["camera_matrix"], sample.labels["crop_from_image"]
+def _placed(sample: Sample) -> Placed:
+    labels = sample.labels
+    matrix, crop_from_image = labels["camera_matrix"], labels["crop_from_image"]
     camera = Intrinsics(float(matrix[0, 0]), float(matrix[0, 2]), float(matrix[1, 2]))
     size = (round(2 * camera.centre_x_px), round(2 * camera.centre_y_px))
     image_from_crop = invert_affine(crop_from_image)
@@ -109,9 +110,12 @@ def _placed(sample: Sample, hand_length_m: float) -> Placed:
     shifted = image_from_crop.copy()
     shifted[:, 2] += image_from_crop[:, :2] @ np.full(2, 0.5) - 0.5
     image = cv2.warpAffine(sample.image, shifted, size, dst=behind, borderMode=cv2.BORDER_TRANSPARENT)
-    keypoints_px = apply_affine(image_from_crop, (sample.labels["keypoints_crop"] + 1) * CROP_SIZE / 2)
-    pixels = np.asarray(image, dtype=np.uint8)
-    return Placed(pixels, camera, sample.labels["wrist_camera_m"], hand_length_m, keypoints_px)
+    keypoints_px = apply_affine(image_from_crop, (labels["keypoints_crop"] + 1) * CROP_SIZE / 2)
+    hand_length_m = length_m(load_open_hand().keypoint_regressor @ labels["vertices"])
+    return Placed(
+        np.asarray(image, dtype=np.uint8), camera, labels["wrist_camera_m"], labels["camera_from_wrist"],
+        labels["vertices"], hand_length_m, keypoints_px,
+    )  # fmt: skip
 
 
 def _found(pipeline: Pipeline, truth: Placed) -> Found | None:

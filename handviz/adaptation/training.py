@@ -47,7 +47,7 @@ class AdaptConfig(LoopConfig):
     teacher: float = 1.0
     """weight of the divergence from the original network"""
     label_std: float = 0.035
-    """of the detector's keypoints, crop half-sides (as in pipeline/refinement.py)"""
+    """of the detector's keypoints, crop half-sides (its own: the posterior has another)"""
     neighbours: float = 1.0
     """standard deviation, in frames, of the window over which the teacher's predictions are averaged in clips"""
 

@@ -29,7 +29,7 @@ class Arguments:
     """Input and output.
 
     Each image is searched once by MediaPipe's own library, whatever detector other commands use: no handviz model, no
-    further views of stills, no refinement.
+    further views of stills, no posterior.
     """
 
     input: Positional[str]

@@ -41,6 +41,8 @@ from handviz.core.records import Frame, FrameResult, Intrinsics, SmoothingKind
 from handviz.hand_models.choice import found_mano, hand_model
 from handviz.hand_models.template import HandTemplate
 from handviz.io.hands_json import fitting_stem, output_stems, unreadable_entry, write_report
+from handviz.io.hands_npz import NAME as NPZ_NAME
+from handviz.io.hands_npz import HandRow, write_covariances
 from handviz.io.journal import Journal, read_entries
 from handviz.io.mano import ManoRecord, check_mano_path, fit_message, mano_of_hand, write_mano
 from handviz.pipeline.image_request import (
@@ -98,6 +100,8 @@ class Arguments(ImageArguments):
     """Also every hand as MANO parameters, json or npz."""
     mano: Annotated[Path | None, Option(metavar="FILE")] = None
     """The MANO_RIGHT.pkl to fit, where the network is of another hand."""
+    covariance: bool = False
+    """Also hands.npz in the output folder, with the covariances of all hands."""
     shard: Annotated[Shard | None, Option(metavar="K/N", read=_read_shard)] = None
     """Only the K-th of N parts of the images; the last one joins them."""
     resume: bool = False
@@ -108,10 +112,11 @@ class Arguments(ImageArguments):
 
 def run(arguments: Arguments) -> int:
     """Reconstruct all readable images; return 0 if there was one."""
-    if arguments.save_mano and (arguments.shard or arguments.resume or arguments.recursive):
-        raise HandvizError(
-            "--save-mano does not work with --shard, --resume and --recursive", ErrorCode.OPTION_CONFLICT
-        )
+    for option, is_given in (("--save-mano", bool(arguments.save_mano)), ("--covariance", arguments.covariance)):
+        if is_given and (arguments.shard or arguments.resume or arguments.recursive):
+            raise HandvizError(
+                f"{option} does not work with --shard, --resume and --recursive", ErrorCode.OPTION_CONFLICT
+            )
     if arguments.shard or arguments.recursive or (arguments.resume and _is_listed(arguments.input)):
         return _run_shard(arguments)
     with ExitStack() as resources:
@@ -198,6 +203,7 @@ class Job:
         self._renderer = self._new_renderer(resources)
         self._mano = self._mano_model()
         self._mano_records: list[ManoRecord] = []
+        self._rows: list[HandRow] = []
         self._make_folders()
         self._stems: dict[str, str] | None = None
         self._journal = self._open_journal()
@@ -237,11 +243,13 @@ class Job:
         _write_results(out, self._entries, left_out_entries(folder) if folder.is_dir() else [])
         if self._journal is not None and self._is_complete:
             remove_run_journal(out)
-        elif self._journal is not None and self._arguments.save_mano is None:
+        elif self._journal is not None and self._arguments.save_mano is None and not self._arguments.covariance:
             logger.info("the same command with --resume continues")
         if self._mano is not None and self._arguments.save_mano is not None:
             write_mano(self._arguments.save_mano, self._mano_records, self._mano, "absolute")
             print_result("%s", fit_message(self._mano_records, self._arguments.save_mano))
+        if self._arguments.covariance:
+            write_covariances(out / NPZ_NAME, self._rows)
         distances = [hand["distance_from_detector"] for entry in self._entries for hand in entry["hands"]]
         if distances:
             mean, median = 100 * np.mean(distances), 100 * np.median(distances)
@@ -291,6 +299,8 @@ class Job:
         except HandvizError as error:
             logger.error("%s", error)
             return unreadable_entry(file, str(error))
+        if self._arguments.covariance:
+            self._rows += [HandRow(file, number, hand) for number, hand in enumerate(result.hands)]
         if self._mano is not None:
             self._mano_records += [
                 mano_of_hand(hand, self._mano, source=file, number=number) for number, hand in enumerate(result.hands)

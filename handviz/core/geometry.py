@@ -7,7 +7,7 @@ import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import NEAREST_M as NEAREST_M
-from handviz.core.records import Detection, FloatArray, HandMesh, Intrinsics, IntrinsicsOrigin
+from handviz.core.records import Detection, FloatArray, HandMesh, Intrinsics, IntrinsicsOrigin, ShapePosterior
 
 IDENTITY = np.eye(3)
 CROSS_OF_AXES = np.array(
@@ -24,6 +24,15 @@ def resized(
         return None
     ratio = smoothed_std_mm / np.maximum(std_mm, 1e-6)
     return np.asarray(covariance_mm2 * np.square(ratio)[:, None, None])
+
+
+def resized_shape(
+    shape: ShapePosterior | None, std_mm: FloatArray | None, smoothed_std_mm: FloatArray | None
+) -> ShapePosterior | None:
+    """Scale a posterior from keypoints' standard deviations (21,) to smoothed ones (21,); None for None."""
+    if shape is None or std_mm is None or smoothed_std_mm is None:
+        return None
+    return shape.resized(smoothed_std_mm / np.maximum(std_mm, 1e-6))
 
 
 def procrustes_aligned(

@@ -18,6 +18,7 @@ from handviz.core.geometry import (
 from handviz.core.records import (
     CROP_SIZE,
     DEFAULT_CROP,
+    KEYPOINT_COUNT,
     CropSpec,
     Detection,
     FloatArray,
@@ -29,6 +30,7 @@ from handviz.core.records import (
     NetworkOutput,
     PlacedHand,
     PositionUncertainty,
+    ShapePosterior,
 )
 from handviz.core.units import MILLIMETRES_PER_METRE
 
@@ -60,8 +62,8 @@ DAMPING = 1e-12
 """Of the normal equations, as a fraction of their trace: only makes steps of keypoints on one ray unique."""
 NETWORK_LOG_DEPTH_STD, NETWORK_SHIFT_STD = 0.12, 0.08
 """Standard deviations of a wrist placed by a network alone: logarithm of its depth, and crop half-sides across."""
-FIT_STD_FACTOR, COMMON_LOG_DEPTH_STD = 2.0, 0.12
-"""Fitted to 173 rendered hands (seed 77); docs/research/method.md tests them on others."""
+FIT_STD_FACTOR, COMMON_LOG_DEPTH_STD = 1.5, 0.08
+"""Fitted to the rendered hands of ``tools/fit_posterior.py``, which prints how many wrists they cover."""
 WRIST, MIDDLE_KNUCKLE = 0, 9
 OPTICAL_AXIS = np.array([0.0, 0.0, 1.0])
 MIRROR = np.array([-1.0, 1.0, 1.0])
@@ -172,9 +174,9 @@ def position_covariance(position_m: FloatArray, view: CropView, log_depth_and_sh
 
 
 def widened(covariance_m2: FloatArray, position_m: FloatArray) -> FloatArray:
-    """Scale a fit's covariance (3, 3) to the wrist errors on rendered hands (tools/wrist_position.py).
+    """Scale a fit's covariance (3, 3) to the wrist errors on rendered hands (tools/fit_posterior.py).
 
-    Errors of keypoints are correlated, which the fit ignores, and the detector's hands may be too large or too small.
+    Landmarks' errors are reduced there to those of photographs, and the detector's hands may be too large or too small.
     """
     common_m = COMMON_LOG_DEPTH_STD * position_m
     return FIT_STD_FACTOR**2 * covariance_m2 + np.outer(common_m, common_m)
@@ -307,6 +309,7 @@ def hand_mesh_from_crop(
     hand, view = placed.hand, CropView.of(crop, intrinsics)
     wrist, rotation = hand.keypoints_m[WRIST], view.camera_from_crop @ hand.rotation
     position_m, uncertainty = _position(placed, view)
+    shape = None if placed.shape is None else placed.shape.turned(rotation)
     return HandMesh(
         handedness=crop.detection.handedness,
         detection_score=crop.detection.score,
@@ -318,13 +321,21 @@ def hand_mesh_from_crop(
         camera_from_wrist=rotation * (MIRROR if crop.detection.handedness == "left" else 1.0),
         wrist_camera_m=position_m,
         intrinsics=intrinsics,
-        keypoint_covariance_mm2=covariances_mm2(hand.keypoint_std_m, rotation),
+        keypoint_covariance_mm2=covariances_mm2(hand.keypoint_std_m, rotation) if shape is None else _blocks_mm2(shape),
         vertex_covariance_mm2=covariances_mm2(hand.vertex_std_m, rotation),
+        shape=shape,
         position_uncertainty=uncertainty,
         hand_model=hand_model,
         track_id=crop.detection.track_id,
         hand_probability=hand.hand_probability,
     )
+
+
+def _blocks_mm2(shape: ShapePosterior) -> FloatArray:
+    """Return the covariances (21, 3, 3) of each keypoint alone."""
+    keypoints = np.arange(KEYPOINT_COUNT)
+    blocks = shape.covariance_m2.reshape(KEYPOINT_COUNT, 3, KEYPOINT_COUNT, 3)[keypoints, :, keypoints]
+    return np.asarray(blocks * MILLIMETRES_PER_METRE**2)
 
 
 def _position(placed: PlacedHand, view: CropView) -> tuple[FloatArray, PositionUncertainty]:

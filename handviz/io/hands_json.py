@@ -24,6 +24,7 @@ from handviz.core.records import (
     Intrinsics,
     NetworkFile,
     NetworkRole,
+    ShapePosterior,
 )
 from handviz.rendering.difference import meshes_correspond, vertex_distances_mm
 
@@ -83,7 +84,7 @@ def unreadable_entry(file: str, reason: str) -> dict[str, Any]:
 def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[str, Any]:
     """Return the object of a hand; ``mesh`` is the file with its vertices, relative to ``hands.json``.
 
-    ``hand_probability`` is there only if the model predicts it.
+    ``hand_probability`` and ``contradiction`` are there only if the model predicts them.
     """
     return {
         "handedness": hand.handedness,
@@ -94,11 +95,22 @@ def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[s
         "keypoint_std_mm": None if hand.keypoint_std_mm is None else _rounded(hand.keypoint_std_mm, 4),
         "vertex_std_mm": _mean_and_max(hand.vertex_std_mm),
         "uncertainty": hand.uncertainty,
+        **({} if hand.shape is None else {"contradiction": _contradiction(hand.shape)}),
         "wrist_camera_m": _rounded(hand.wrist_camera_m, 6),
         "wrist_std_m": None if hand.wrist_std_m is None else _rounded(hand.wrist_std_m, 6),
         "assumed_focal_px": round(hand.intrinsics.focal_px, 3),
         "distance_from_detector": round(distance_from_detector(hand, detection), 5),
         "mesh": mesh,
+    }
+
+
+def _contradiction(shape: ShapePosterior) -> dict[str, float | bool]:
+    """Return how far the landmarks lie from what the network expects of them, and whether that is too far."""
+    return {
+        "squared_distance": round(shape.distance, 3),
+        "expected": shape.count,
+        "level": float(f"{shape.level:.3g}"),
+        "flagged": shape.contradicts,
     }
 
 

@@ -13,7 +13,7 @@ from handviz.models.shared import SharedNetworks
 PROVISIONS = {
     "uncertainty": "a standard deviation for each vertex",
     "constant_uncertainty": "one standard deviation for all vertices",
-    "landmarks": "MediaPipe's 3D landmarks of the crop, which the pipeline refines the hand by",
+    "landmarks": "MediaPipe's 3D landmarks of the crop, which the pipeline fuses the hand with",
     "attention": "attention between vertices and joints",
     "heatmaps": "heatmaps of the keypoints",
     "iterations": "the steps of an iterative regression",

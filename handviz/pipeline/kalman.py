@@ -23,7 +23,7 @@ from typing import Protocol
 
 import numpy as np
 
-from handviz.core.geometry import NEAREST_M, axis_angle_from_rotation, resized, rotation_from_axis_angle
+from handviz.core.geometry import NEAREST_M, axis_angle_from_rotation, resized, resized_shape, rotation_from_axis_angle
 from handviz.core.records import PALM_KEYPOINTS as PALM
 from handviz.core.records import FloatArray, HandMesh, ModelId, SmoothingKind
 from handviz.core.units import MILLIMETRES_PER_METRE
@@ -293,6 +293,7 @@ class KalmanTrack:
             keypoints_m=keypoints_m,
             keypoint_std_mm=keypoint_std_mm,
             keypoint_covariance_mm2=resized(hand.keypoint_covariance_mm2, hand.keypoint_std_mm, keypoint_std_mm),
+            shape=resized_shape(hand.shape, hand.keypoint_std_mm, keypoint_std_mm),
             camera_from_wrist=self._rotation.rotation,
             wrist_camera_m=palm_m - keypoints_m[PALM, :].mean(axis=0),
         )

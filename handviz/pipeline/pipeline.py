@@ -1,4 +1,4 @@
-"""Frame -> hands: detector, crop, network, refinement and smoothing, for the live program and the commands."""
+"""Frame -> hands: detector, crop, network, posterior and smoothing, for the live program and the commands."""
 
 import threading
 import time

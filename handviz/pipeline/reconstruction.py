@@ -26,13 +26,15 @@ from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.hand_models.template import HandTemplate
 from handviz.models.reconstructor import LoadedModel
 from handviz.pipeline.false_hands import Candidate, indices_of_true_hands
-from handviz.pipeline.refinement import (
-    reconstruct_with_recheck,
-    refine_camera,
-    refine_in_2d,
-    refine_in_3d,
-    scale_to_measured_size,
+from handviz.pipeline.posterior import (
+    error_model,
+    network_shape,
+    scaled,
+    with_image_landmarks,
+    with_posterior,
+    with_world_landmarks,
 )
+from handviz.pipeline.refinement import reconstruct_with_recheck, scale_to_measured_size
 from handviz.pipeline.settings import PipelineConfig
 
 
@@ -159,14 +161,17 @@ class HandMaker:
         *,
         keypoints_valid: bool,
     ) -> PlacedHand:
-        """Refine the hand by the detector's and MediaPipe's landmarks, as far as the configuration allows."""
-        vertices_from_displacements, config = self.prepare(model.template), self._config
+        """Fuse the hand with the detector's and MediaPipe's landmarks, as far as the configuration allows."""
+        displacements, config, errors = self.prepare(model.template), self._config, error_model()
+        shape = network_shape(output, errors)
         # Landmarks of the crop alone, of a model that gives none, judge its hands and do not change them.
         if config.correct_pose and "landmarks" in model.spec.provides:
-            output = refine_in_3d(output, vertices_from_displacements)
-        placed = scale_to_measured_size(output, conditions.hand_size)
-        if not config.align_to_detector or not keypoints_valid:
-            return placed
-        view = CropView.of(crop, conditions.intrinsics)
-        placed = refine_camera(placed, crop, view)
-        return refine_in_2d(placed, crop, view, vertices_from_displacements) if config.correct_pose else placed
+            shape = with_world_landmarks(shape, errors, displacements)
+        placed = scale_to_measured_size(shape.hand, conditions.hand_size)
+        shape = scaled(shape, placed.hand, shape.hand.scale / placed.hand.scale)
+        if config.align_to_detector and keypoints_valid:
+            view = CropView.of(crop, conditions.intrinsics)
+            shape, placed = with_image_landmarks(
+                shape, placed, crop, view, displacements, moves_shape=config.correct_pose, errors=errors
+            )
+        return with_posterior(placed, shape, displacements, errors)

@@ -53,6 +53,6 @@ class PipelineConfig:
     preload_others: bool = True
     """Load the other models of the family in the background too, so that switching between them takes no time."""
     align_to_detector: bool = True
-    """Refine the camera by the detector's 2D keypoints (refinement.py)."""
+    """Fuse camera and pose with the detector's 2D keypoints (posterior.py)."""
     correct_pose: bool = True
-    """Refine the network's pose by MediaPipe's landmarks (refinement.py)."""
+    """Fuse the network's pose with MediaPipe's landmarks (posterior.py)."""

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from handviz.core.geometry import resized
+from handviz.core.geometry import resized, resized_shape
 from handviz.core.records import FloatArray, Handedness, HandMesh
 
 MAX_CUTOFF_HZ, MIN_CUTOFF_HZ = 12.0, 0.3
@@ -195,6 +195,7 @@ def _assemble(
         vertex_std_mm=vertex_std_mm,
         keypoint_std_mm=keypoint_std_mm,
         keypoint_covariance_mm2=resized(hand.keypoint_covariance_mm2, hand.keypoint_std_mm, keypoint_std_mm),
+        shape=resized_shape(hand.shape, hand.keypoint_std_mm, keypoint_std_mm),
         vertex_covariance_mm2=resized(hand.vertex_covariance_mm2, hand.vertex_std_mm, vertex_std_mm),
         camera_from_wrist=_blend_rotations(latest.camera_from_wrist, hand.camera_from_wrist, rotation_fraction),
         wrist_camera_m=position[0, 2:],

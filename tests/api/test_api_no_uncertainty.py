@@ -9,12 +9,14 @@ import pytest
 import trimesh
 
 import handviz
-from handviz.core.records import Frame
+from handviz.core.errors import ErrorCode
+from handviz.core.records import Frame, SmoothingKind
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from tests.api.images import GREY
+from tests.errors import raises
 from tests.made_up_families import MadeUpModel, installed, made_up_family, plain_hand, std_of
 
 
@@ -34,6 +36,11 @@ def test_a_hand_without_uncertainty_has_nan_and_says_so(load: Callable[..., hand
     assert np.isnan(hand.vertex_std_mm).all()
     assert np.isnan(hand.keypoint_std_mm).all()
     assert np.isfinite(hand.vertices_m).all()
+    assert not hand.contradicts
+    with raises(ErrorCode.NOT_PROVIDED):
+        hand.covariance()
+    with raises(ErrorCode.NOT_PROVIDED):
+        hand.sample(2)
     assert "±" not in repr(hand)
     assert "nan" not in repr(hand)
     assert b"vertex_std_mm" not in hand.save(tmp_path / "hand.ply").read_bytes()
@@ -50,6 +57,31 @@ def test_a_hand_of_handviz_has_its_own_for_each_vertex(load: Callable[..., handv
     (hand,) = load("final")(GREY)
     assert hand.uncertainty == "per_vertex"
     assert "±" in repr(hand)
+
+
+def test_covariance_and_drawn_hands_belong_to_the_standard_deviations(load: Callable[..., handviz.Model]) -> None:
+    (hand,) = load("final")(GREY)
+    covariance = hand.covariance()
+    assert covariance.shape == (63, 63)
+    std_mm = np.sqrt(np.diag(covariance).reshape(21, 3).sum(axis=1))
+    np.testing.assert_allclose(std_mm, hand.keypoint_std_mm, rtol=1e-4)
+    drawn_m = hand.sample(400, seed=1)
+    assert drawn_m.shape == (400, 778, 3)
+    np.testing.assert_array_equal(drawn_m, hand.sample(400, seed=1))
+    spread_mm = 1000 * np.sqrt(drawn_m.var(axis=0).sum(axis=1))
+    # Drawn hands lack the small part of a vertex's own.
+    assert np.median(spread_mm / hand.vertex_std_mm) == pytest.approx(1, abs=0.1)
+    with raises(ErrorCode.BAD_VALUE):
+        hand.sample(0)
+
+
+@pytest.mark.parametrize("kind", ["kalman", "one_euro"])
+def test_the_covariance_of_a_smoothed_hand_belongs_to_its_standard_deviations(
+    load: Callable[..., handviz.Model], kind: SmoothingKind
+) -> None:
+    (hand,) = list(load("final").track([GREY] * 4, smoothing=0.8, smoothing_kind=kind))[-1].hands
+    std_mm = np.sqrt(np.diag(hand.covariance()).reshape(21, 3).sum(axis=1))
+    np.testing.assert_allclose(std_mm, hand.keypoint_std_mm, rtol=1e-3)
 
 
 def test_clips_are_smoothed_without_uncertainty(load: Callable[..., handviz.Model]) -> None:

@@ -22,6 +22,7 @@ from handviz import api as api_module
 from handviz.__main__ import main
 from handviz.core.camera_files import opencv_text
 from handviz.core.camera_model import camera_model_of_intrinsics
+from handviz.core.files import read_arrays
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Frame, FrameResult, HandTexture, Intrinsics
 from handviz.core.termination import Terminated
@@ -44,6 +45,7 @@ HAND_KEYS = {
     "keypoint_std_mm",
     "vertex_std_mm",
     "uncertainty",
+    "contradiction",
     "wrist_camera_m",
     "wrist_std_m",
     "assumed_focal_px",
@@ -83,6 +85,30 @@ def folder(tmp_path: Path) -> Path:
     Image.new("RGB", (200, 240)).save(folder / "c.jpg")
     (folder / "a.jpg").write_bytes(b"broken")
     return folder
+
+
+def test_covariances_are_written_beside_the_list(reconstruct: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    _, entries = reconstruct(folder, "--covariance")
+    found = read_arrays(tmp_path / "out" / "hands.npz", "")
+    assert found["image"].tolist() == ["b.png"]
+    assert found["hand"].tolist() == [0]
+    (covariance,), (hand,) = found["keypoint_covariance_mm2"], entries[1]["hands"]
+    np.testing.assert_allclose(found["keypoints_m"][0], hand["keypoints_camera_m"], atol=1e-6)
+    std_mm = np.sqrt(np.diag(covariance).reshape(21, 3).sum(axis=1))
+    np.testing.assert_allclose(std_mm, hand["keypoint_std_mm"], rtol=1e-3)
+    assert np.linalg.eigvalsh(covariance).min() > -1e-3
+    assert found["vertices_from_displacements"].shape == (778, 21)
+    assert hand["contradiction"]["expected"] > 0
+    assert isinstance(hand["contradiction"]["flagged"], bool)
+
+
+@pytest.mark.parametrize("other", [["--resume"], ["--shard", "1/2"]])
+def test_covariances_are_of_one_whole_run(
+    reconstruct: Callable[..., Any], folder: Path, capsys: pytest.CaptureFixture[str], other: list[str]
+) -> None:
+    status, _ = reconstruct(folder, "--covariance", *other)
+    assert status != 0
+    assert "--covariance" in capsys.readouterr().err
 
 
 def test_a_folder_with_everything_in_it(
