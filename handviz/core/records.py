@@ -46,6 +46,8 @@ SAME_STD = 0.02
 equal ones differ by half a percent, and networks that tell vertices apart by tens of percent."""
 CONTRADICTION_LEVEL = 0.001
 """Level of chi-squared below which network and landmarks contradict each other."""
+CONTRADICTION = "network and landmarks contradict each other"
+"""What the window and tables say of such a hand."""
 PALM_KEYPOINTS = (0, 5, 9, 13, 17)
 """Wrist and knuckles: they move together, and their centre is the best known position of a hand."""
 KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
@@ -293,9 +295,17 @@ class ShapePosterior:
         both = np.outer(each, each)
         return replace(self, covariance_m2=self.covariance_m2 * both, prior_m2=self.prior_m2 * both)
 
+    def landmark_share_of(self, vertex: int) -> float:
+        """Return the fraction, 0 to 1, of a vertex's variance by the network that the landmarks took away."""
+        weights = np.kron(self.vertices_from_displacements[vertex].astype(np.float64), np.eye(3))
+        after, before = (
+            float(np.trace(weights @ matrix @ weights.T)) for matrix in (self.covariance_m2, self.prior_m2)
+        )
+        return float(np.clip(1 - after / max(before, 1e-12), 0, 1))
+
     @cached_property
     def landmark_shares(self) -> FloatArray:
-        """(21,) fraction, 0 to 1, of the network's variance that the landmarks took away, of every keypoint."""
+        """(21,) the same of every keypoint."""
         after, before = (np.diag(matrix).reshape(-1, 3).sum(axis=1) for matrix in (self.covariance_m2, self.prior_m2))
         return np.clip(1 - after / np.maximum(before, 1e-12), 0, 1)
 

@@ -11,7 +11,7 @@ import numpy as np
 from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import MODELS, cache_folder
-from handviz.core.records import DetectorChoice, Handedness, HandednessSetting, ModelId, left_out_text
+from handviz.core.records import CONTRADICTION, DetectorChoice, Handedness, HandednessSetting, ModelId, left_out_text
 from handviz.rendering.colormap import DEFAULT_RANGE_MM
 
 ImageState = Literal["waiting", "done", "failed"]
@@ -51,6 +51,8 @@ class HandRow:
     max_std_mm: float | None
     visible_fraction: float
     """Of the vertices, those inside the image that the hand does not occlude itself."""
+    contradicts: bool = False
+    """Whether the network and MediaPipe's landmarks contradict each other."""
     error_mm: float | None = None
     """Mean distance of the 21 keypoints from the ground truth, both with the wrist at the origin."""
     aligned_error_mm: float | None = None
@@ -152,7 +154,9 @@ def note_of(row: TableRow) -> str:
         return "no hand found"
     is_one = row.hand.mean_std_mm == row.hand.max_std_mm
     uncertainty = NO_UNCERTAINTY if row.hand.mean_std_mm is None else ONE_FOR_ALL if is_one else ""
-    return "; ".join(filter(None, (left_out_text(len(row.image.hands), row.image.left_out), uncertainty)))
+    contradiction = CONTRADICTION if row.hand.contradicts else ""
+    left_out = left_out_text(len(row.image.hands), row.image.left_out)
+    return "; ".join(filter(None, (left_out, uncertainty, contradiction)))
 
 
 COLUMNS = (
@@ -174,7 +178,7 @@ COLUMNS = (
         _of_hand("aligned_error_mm"),
         ".1f",
     ),
-    Column("Note", "Why there are no numbers", note_of),
+    Column("Note", "Why there are no numbers, or what to know of them", note_of),
 )
 
 

@@ -211,7 +211,7 @@ class Inspection:
         row = ImageRow(result.frame.name, "done", rows, "", width, height, result.left_out)
         keypoints_m = np.array([hand.keypoints_m for hand in result.hands]).reshape(-1, KEYPOINT_COUNT, 3)
         # Large, and neither shown nor exported.
-        hands = [replace(hand, vertex_covariance_mm2=None) for hand in result.hands]
+        hands = [replace(hand, vertex_covariance_mm2=None, shape=None) for hand in result.hands]
         store.put(StoredImage(signature, row, keypoints_m), pack_hands(hands, result.detections))
         return self._judged(row, keypoints_m)
 
@@ -225,6 +225,7 @@ class Inspection:
             mean_std_mm=None if std_mm is None else round(float(std_mm.mean()), 4),
             max_std_mm=None if std_mm is None else round(float(std_mm.max()), 4),
             visible_fraction=round(visible_fraction(hand, faces, image_size), 4),
+            contradicts=hand.shape is not None and hand.shape.contradicts,
         )
 
     def _judged(self, row: ImageRow, keypoints_m: FloatArray) -> ImageRow:

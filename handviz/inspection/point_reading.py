@@ -40,6 +40,8 @@ class PointReading:
     """0 to 1: the texture net's output, or, without texture, whether the hand does not occlude the point itself."""
     seen: float | None
     """0 to 1: how well it was observed in the frames so far; None without texture."""
+    landmark_share: float | None = None
+    """0 to 1: the fraction of the network's variance that MediaPipe's landmarks took away; None without a posterior."""
 
 
 def read_point(hand: HandMesh, pick: Pick, template: HandTemplate | None) -> PointReading:
@@ -64,7 +66,16 @@ def read_point(hand: HandMesh, pick: Pick, template: HandTemplate | None) -> Poi
         principal_std_mm=None if covariance is None else np.sqrt(np.linalg.eigvalsh(covariance)[::-1].clip(0)),
         visible=float(_around(pick, template, _visible(hand, template))),
         seen=None if hand.texture is None else float(_around(pick, template, hand.texture.seen)),
+        landmark_share=_landmark_share(hand, pick),
     )
+
+
+def _landmark_share(hand: HandMesh, pick: Pick) -> float | None:
+    if hand.shape is None:
+        return None
+    if pick.vertex is None:
+        return float(hand.shape.landmark_shares[pick.joint or 0])
+    return hand.shape.landmark_share_of(pick.vertex)
 
 
 def other_models(result: FrameResult, pick: Pick) -> dict[ModelId, tuple[float | None, float]]:

@@ -12,7 +12,7 @@ from PyQt6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import CROP_SIZE, FrameResult, HandCrop, HandMesh, ModelId
+from handviz.core.records import CONTRADICTION, CROP_SIZE, FrameResult, HandCrop, HandMesh, ModelId, ShapePosterior
 from handviz.gui import main_window
 from handviz.gui.inspector import attention
 from handviz.gui.inspector.attention import AttentionReader, AttentionRequest, rest_after
@@ -22,6 +22,7 @@ from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.settings import SettingsStore
+from handviz.gui.source.source_panel import uncertainty_text
 from handviz.pipeline.settings import PipelineConfig
 from handviz.rendering.highlight import AttentionShown, Pick
 from tests.gui.test_gui_window import press
@@ -449,3 +450,18 @@ def test_answers_that_come_after_the_window_has_closed_begin_nothing(
     late = Answer(window._controller._generation - 1, FrameResult(frame(2), "final"), 0.0, 0.0, 0, "")
     window._controller._on_answered(late)
     assert inspector._result is not late.result
+
+
+def test_a_picked_point_says_how_much_came_from_the_landmarks(window: MainWindow) -> None:
+    inspector = inspector_of(window)
+    shape = ShapePosterior(0.25 * np.eye(63), np.eye(63), np.ones((3, 21)) / 21, 98.0, 98)
+    show(window, certain_hand(shape=shape))
+    inspector.pick(Pick(0, vertex=2))
+    assert inspector.panel.std.text().endswith("75% by landmarks")
+
+
+def test_a_hand_that_landmarks_contradict_is_flagged() -> None:
+    calm, contradicted = (ShapePosterior(np.eye(63), np.eye(63), np.ones((3, 21)), far, 98) for far in (98.0, 190.0))
+    assert CONTRADICTION in uncertainty_text(certain_hand(shape=contradicted))
+    assert CONTRADICTION not in uncertainty_text(certain_hand(shape=calm))
+    assert CONTRADICTION not in uncertainty_text(certain_hand())

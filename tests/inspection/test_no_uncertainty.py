@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.core.records import Frame, FrameResult
+from handviz.core.records import CONTRADICTION, Frame, FrameResult
 from handviz.gui.folder.table import RowFilter
 from handviz.inspection.columns import (
     COLUMNS,
@@ -126,3 +126,8 @@ def test_a_point_has_a_position_and_no_deviation() -> None:
         std_mm, distance_mm = other_models(result, pick)["plain"]
         assert std_mm is None
         assert distance_mm == pytest.approx(0)
+
+
+def test_a_contradiction_is_a_note() -> None:
+    hand = HandRow(0, "right", 0.9, 5.0, 9.0, 0.5, contradicts=True)
+    assert note_of(TableRow(ImageRow("a.png", "done", (hand,)), hand)) == CONTRADICTION

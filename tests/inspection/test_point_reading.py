@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handviz.core.records import Handedness, HandMesh
+from handviz.core.records import Handedness, HandMesh, ShapePosterior
+from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.hand_models.template import HandTemplate
 from handviz.inspection.point_reading import hand_self_visible, joint_name, point_name, read_point
 from handviz.rendering.highlight import Pick
@@ -34,6 +35,21 @@ def test_a_vertex_is_read_in_millimetres(template: HandTemplate) -> None:
     assert list(reading.principal_std_mm) == sorted(reading.principal_std_mm, reverse=True)
     assert hand.texture is not None
     assert (reading.visible, reading.seen) == (hand.texture.visible[300], hand.texture.seen[300])
+
+
+def test_the_share_of_the_landmarks_is_the_variance_that_they_took_away(template: HandTemplate) -> None:
+    follow = vertices_from_keypoint_displacements(template)
+    after = np.eye(63)
+    after[24:27, 24:27] *= 0.25  # keypoint 8
+    hand = replace(textured_hand(), shape=ShapePosterior(after, np.eye(63), follow, 90.0, 98))
+    tip, wrist = (read_point(hand, Pick(0, joint=joint), template).landmark_share for joint in (8, 0))
+    assert tip == pytest.approx(0.75)
+    assert wrist == 0
+    vertex = int(follow[:, 8].argmax())
+    share = read_point(hand, Pick(0, vertex=vertex), template).landmark_share
+    variances = np.where(np.arange(21) == 8, 0.25, 1.0)
+    assert share == pytest.approx(1 - follow[vertex] ** 2 @ variances / (follow[vertex] ** 2).sum())
+    assert read_point(textured_hand(), Pick(0, vertex=3), template).landmark_share is None
 
 
 def test_without_covariance_and_texture_less_is_known(template: HandTemplate) -> None:

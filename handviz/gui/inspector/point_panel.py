@@ -39,7 +39,10 @@ ROWS = (
         "Standard deviation along the long, middle and short axis of the Gaussian, in mm",
     ),
 )
-UNCERTAINTY_HINT = "Standard deviation over all three axes together"
+UNCERTAINTY_HINT = (
+    "Standard deviation over all three axes together, of network and MediaPipe's landmarks fused; "
+    "and the fraction of the network's variance that the landmarks took away"
+)
 VISIBLE_BY_TEXTURE = (
     "Prediction of the texture net: whether this image shows the point, and how well frames so far have seen it"
 )
@@ -108,7 +111,7 @@ class PointPanel:
             for label, text in zip(self.values[name], _texts(triple), strict=True):
                 label.setText(text)
         model = model_labels().get(hand.model, hand.model)
-        self.std.setText(_own_std_text(reading.std_mm, hand.uncertainty, model))
+        self.std.setText(_own_std_text(reading.std_mm, hand.uncertainty, model) + _share_text(reading.landmark_share))
         self.visible.setText(_visible_text(reading))
         self.visible.setToolTip(VISIBLE_BY_TEXTURE if hand.texture is not None else VISIBLE_BY_SHAPE)
         self._table.setVisible(True)
@@ -235,6 +238,10 @@ def _own_std_text(std_mm: float | None, kind: UncertaintyKind, model: str) -> st
     if std_mm is None:
         return f"none: {model} predicts none"
     return f"± {std_mm:.1f} mm" + (", one for all vertices" if kind == "constant" else "")
+
+
+def _share_text(share: float | None) -> str:
+    return "" if share is None else f", {share:.0%} by landmarks"
 
 
 def _std_text(std_mm: float | None) -> str:

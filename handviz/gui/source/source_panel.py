@@ -6,7 +6,7 @@ from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtGui import QCursor
 from PyQt6.QtWidgets import QComboBox, QMenu, QToolButton, QWidget
 
-from handviz.core.records import FrameResult, HandMesh, left_out_text
+from handviz.core.records import CONTRADICTION, FloatArray, FrameResult, HandMesh, left_out_text
 from handviz.gui.calibration.panel import CameraModelControls, position_text, wrist_distance_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
@@ -194,13 +194,22 @@ class SourcePanel(Panel):
 
 
 def uncertainty_text(hand: HandMesh) -> str:
-    """Return the mean and largest standard deviation of a hand, or that its model predicts none, or one for all."""
+    """Return the mean and largest standard deviation of a hand, or that its model predicts none, or one for all.
+
+    A second line says so where network and landmarks contradict each other.
+    """
     if hand.vertex_std_mm is None:
         return "no uncertainty: none predicted"
-    mean = f"sigma mean {hand.vertex_std_mm.mean():.1f}"
+    if hand.shape is not None and hand.shape.contradicts:
+        return f"{_std_text(hand, hand.vertex_std_mm)}\n{CONTRADICTION}"
+    return _std_text(hand, hand.vertex_std_mm)
+
+
+def _std_text(hand: HandMesh, std_mm: FloatArray) -> str:
+    mean = f"sigma mean {std_mm.mean():.1f}"
     if hand.uncertainty == "constant":
         return f"{mean} mm for all vertices"
-    return f"{mean}, max {hand.vertex_std_mm.max():.1f} mm"
+    return f"{mean}, max {std_mm.max():.1f} mm"
 
 
 def _no_hand_text(result: FrameResult) -> str:
