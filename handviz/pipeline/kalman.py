@@ -302,7 +302,11 @@ class KalmanTrack:
         """Return the standard deviations (V,) and (21,) of the smoothed hand; None for a model without any."""
         if hand.vertex_std_mm is None:
             return None, None
-        vertex_std_mm, keypoint_std_mm = np.split(self._std_mm(strength), [len(hand.vertices_m)])
+        std_mm = self._std_mm(strength)
+        if hand.uncertainty == "constant":
+            # Points that move more are filtered less; the model knows of no difference.
+            std_mm = np.full_like(std_mm, np.sqrt(np.square(std_mm).mean()))
+        vertex_std_mm, keypoint_std_mm = np.split(std_mm, [len(hand.vertices_m)])
         return vertex_std_mm, keypoint_std_mm
 
 

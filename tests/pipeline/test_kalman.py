@@ -131,6 +131,19 @@ def test_a_hand_without_uncertainty_is_smoothed_with_constant_noise(kind: Smooth
     assert np.abs(plain.vertices_m - unknown[-1].vertices_m).max() > 1e-4, "it is smoothed"
 
 
+def test_one_standard_deviation_for_all_points_stays_one() -> None:
+    """Also where it differs from frame to frame and points move differently."""
+    random = np.random.default_rng(6)
+    hands = [
+        shaken(made_up_hand(std_mm=std_mm), random.normal(0, 0.004, (30, 3))) for std_mm in random.uniform(5, 12, 10)
+    ]
+    assert {hand.uncertainty for hand in hands} == {"constant"}
+    last = run(hands)[-1]
+    assert last.uncertainty == "constant"
+    assert last.vertex_std_mm is not None
+    assert 3 < last.vertex_std_mm.mean() < 12
+
+
 def test_a_still_hand_stays_where_it_is() -> None:
     hand = moved(textured_hand(), (0.03, 0.02, 0.1))
     last = run([hand] * 20)[-1]
