@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
-from scipy.stats import chi
+from scipy.stats import chi, chi2
 from tqdm import tqdm
 
 import tools
@@ -45,9 +45,11 @@ SHRINK = 0.3
 """Of covariances towards their diagonal: there are more pairs of numbers than hands."""
 DEGREES_OF_FIT = 8.0
 """Of the multivariate t by which covariances are fitted, so that a few wild hands do not stand for all."""
-ROUNDS = 30
+ROUNDS, DRAWN = 30, 20
 DEGREES = (10.0, 30.0, 60.0, 120.0, 250.0, 1000.0)
-PROBABILITIES = (0.5, 0.68, 0.9, 0.95)
+PROBABILITIES, CALIBRATED = (0.5, 0.68, 0.9, 0.95), (0.68, 0.95)
+NORMAL_PERCENT = 68.27
+"""Of a normal distribution within a standard deviation."""
 TEMPLATE = load_open_hand()
 LIFT = vertices_from_keypoint_displacements(TEMPLATE).astype(np.float32)
 
@@ -151,6 +153,7 @@ def fitted(hands: Sequence[Seen]) -> ErrorModel:
         image=robust_covariance(image) * reduced**2,
         camera_std=_camera_std(hands),
         usual_std_m=usual_std_m,
+        bone_std=_bone_std(hands),
         scale=1.0,
         degrees=1e9,
         own_fraction=0.0,
@@ -160,30 +163,61 @@ def fitted(hands: Sequence[Seen]) -> ErrorModel:
 
 
 def _calibrated(hands: Sequence[Seen], raw: ErrorModel) -> ErrorModel:
-    """Return the model with the level, the degrees of freedom and the vertices' own part that fit these hands best."""
-    shown = [fused(one, raw) for one in hands]
-    # The distances' expectation is their count, by a factor of all covariances, which leaves the means as they are.
-    ratio = float(np.median([one.distance / one.observed for one in shown]))
-    parts = {name: getattr(raw, name) * ratio for name in ("shape", "world", "image")}
-    normal = replace(raw, **parts)
-    distances, counts = (np.array([getattr(one, name) for one in shown]) for name in ("distance", "observed"))
-    errors_m = np.array([one.error_m for one in shown])[:, 1:]
-    variances = np.array([one.variance_m2 for one in shown])[:, 1:] * ratio
-    best = (np.inf, 0.0, 0.0)
-    for degrees in DEGREES:
-        wide = variances * ((degrees + distances / ratio) / (degrees + counts))[:, None]
-        scale = float((errors_m**2 / wide).mean())
-        nll = float((1.5 * np.log(wide * scale) + 1.5 * errors_m**2 / (wide * scale)).mean())
-        best = min(best, (nll, degrees, scale))
-    _, degrees, scale = best
-    fitted = replace(normal, degrees=degrees, scale=scale)
+    """Return the model with the level, the degrees of freedom and the vertices' own part that fit these hands best.
+
+    The lengths of bones have variances of their own, so the level changes the fusion: it is fitted twice.
+    """
+    fitted = raw
+    for _ in range(2):
+        shown = [fused(one, replace(fitted, degrees=1e9)) for one in hands]
+        # The distances' expectation is their count, by a factor of all covariances, which leaves the means as they are.
+        ratio = float(np.median([one.distance / one.observed for one in shown]))
+        fitted = replace(
+            fitted,
+            shape=fitted.shape * ratio,
+            world=fitted.world * ratio,
+            image=fitted.image * ratio,
+            scale=fitted.scale / ratio,
+        )
+        distances, counts = (np.array([getattr(one, name) for one in shown]) for name in ("distance", "observed"))
+        errors_m = np.array([one.error_m for one in shown])[:, 1:]
+        variances = np.array([one.variance_m2 for one in shown])[:, 1:]
+        best = (np.inf, 0.0, 0.0)
+        for degrees in DEGREES:
+            wide = variances * ((degrees + distances / ratio) / (degrees + counts))[:, None]
+            scale = _level(np.square(errors_m) / wide)
+            nll = float((1.5 * np.log(wide * scale) + 1.5 * errors_m**2 / (wide * scale)).mean())
+            best = min(best, (nll, degrees, scale))
+        fitted = replace(fitted, degrees=best[1], scale=fitted.scale * best[2])
     again = [fused(one, fitted) for one in hands]
     squares = np.array([np.square(one.vertex_error_m).mean() for one in again])
     moved = np.array([one.vertex_variance_m2.mean() for one in again])
-    own = np.array(
-        [np.square(one.hand.vertex_std_m).sum(axis=1).mean() for one in hands if one.hand.vertex_std_m is not None]
-    )
+    stds_m = [one.hand.vertex_std_m for one in hands if one.hand.vertex_std_m is not None]
+    own = np.array([np.square(std_m).sum(axis=1).mean() for std_m in stds_m])
     return replace(fitted, own_fraction=float(np.clip(np.median(squares - moved) / np.median(own), 0.01, 1.0)))
+
+
+def _level(ratios: FloatArray) -> float:
+    """Return the factor of variances under which the 68 and 95 % intervals cover nearest to that.
+
+    Of squared errors over variances. Errors have longer tails than a normal distribution: no factor fits both.
+    """
+    ordered = np.sort(ratios.ravel())
+    factors = np.geomspace(0.05, 20, 400)
+    inside = np.searchsorted(ordered, factors[:, None] * chi2(3).ppf(CALIBRATED) / 3) / ordered.size
+    return float(factors[np.square(inside - CALIBRATED).sum(axis=1).argmin()])
+
+
+def _bone_std(hands: Sequence[Seen]) -> FloatArray:
+    """Return (20,) how far the network's lengths of bones are off, as fractions, after the best size."""
+    rows = []
+    for one in hands:
+        network_m = _network_m(one)
+        aligned_m = procrustes_aligned(one.true_keypoints_m[None], network_m[None])[0]
+        lengths = [np.linalg.norm(part[posterior.CHILDREN] - part[posterior.PARENTS], axis=1)
+                   for part in (aligned_m, network_m)]  # fmt: skip
+        rows.append(np.log(lengths[0] / lengths[1]))
+    return np.asarray(np.percentile(np.abs(rows), NORMAL_PERCENT, axis=0))
 
 
 class Fused(NamedTuple):
@@ -256,6 +290,7 @@ def table(hands: Sequence[Seen], errors: ErrorModel) -> list[str]:
             + "covered "
             + ", ".join(f"{p:.0%}: {value:.1f}" for p, value in zip(PROBABILITIES, inside, strict=True))
         )
+    lines.append(_lengths_line(hands, errors))
     ratios = np.array([one.distance / one.observed for one in shown])
     lines.append(
         "distance / count, 5, 50, 95, 99 %: " + ", ".join(f"{v:.2f}" for v in np.percentile(ratios, (5, 50, 95, 99)))
@@ -266,6 +301,27 @@ def table(hands: Sequence[Seen], errors: ErrorModel) -> list[str]:
         + ", ".join(f"{100 * (standardised < width).mean(axis=0).round(3)}" for width in (1, 1.96))
     )
     return lines
+
+
+def _lengths_line(hands: Sequence[Seen], errors: ErrorModel) -> str:
+    """Return how much lengths of bones vary among hands drawn from one posterior, and among people."""
+    generator = np.random.default_rng(0)
+
+    def parts(points_m: FloatArray) -> FloatArray:
+        lengths_m = np.linalg.norm(points_m[..., posterior.CHILDREN, :] - points_m[..., posterior.PARENTS, :], axis=-1)
+        return np.asarray(lengths_m / lengths_m.sum(axis=-1, keepdims=True))
+
+    drawn = []
+    for one in hands:
+        placed = posterior.fused(one.hand, one.crop, one.view, LIFT, errors)
+        assert placed.shape is not None
+        drawn_m = placed.shape.sampled(placed.hand.vertices_m.astype(np.float64), DRAWN, generator)
+        drawn.append(parts(TEMPLATE.keypoint_regressor @ drawn_m))
+    of_drawn = np.array(drawn) / np.mean(drawn, axis=1, keepdims=True) - 1
+    true = parts(np.array([TEMPLATE.keypoint_regressor @ one.true_m for one in hands]))
+    among = np.sqrt(np.square(of_drawn).mean(axis=(0, 1))), true.std(axis=0) / true.mean(axis=0)
+    texts = [f"median {100 * np.median(part):.1f}, largest {100 * part.max():.1f}" for part in among]
+    return f"bones' fractions of their sum, standard deviation, %: drawn hands {texts[0]}; people {texts[1]}"
 
 
 def robust_covariance(rows: FloatArray) -> FloatArray:
@@ -291,7 +347,7 @@ def _shrunk(covariance: FloatArray) -> FloatArray:
 
 def _scales_m(hand: NetworkOutput) -> FloatArray:
     none = np.zeros(KEYPOINT_COUNT)
-    empty = ErrorModel(none, none, none, none, none, 1.0, 1.0, 0.0)
+    empty = ErrorModel(none, none, none, none, none, none, 1.0, 1.0, 0.0)
     return posterior.keypoint_scales(hand, empty)
 
 
@@ -340,8 +396,7 @@ def _camera_std(hands: Sequence[Seen]) -> FloatArray:
         depth = np.log(one.wrist_m[2] / wrist_m[2]) - size
         shift = one.view.in_crop(np.stack([one.wrist_m, wrist_m]))
         rows.append(np.concatenate([turn.as_rotvec(), [depth], shift[0] - shift[1]]))
-    # A normal distribution's 68th percentile of absolute values.
-    return np.asarray(np.percentile(np.abs(rows), 68.27, axis=0))
+    return np.asarray(np.percentile(np.abs(rows), NORMAL_PERCENT, axis=0))
 
 
 def _aligned_errors_m(points_m: FloatArray, true_m: FloatArray) -> FloatArray:

@@ -19,6 +19,7 @@ from handviz.core.geometry import apply_affine, cross_matrix, procrustes_aligned
 from handviz.core.paths import POSTERIOR_FILE
 from handviz.core.records import (
     KEYPOINT_COUNT,
+    KEYPOINT_PARENTS,
     FloatArray,
     HandCrop,
     NetworkOutput,
@@ -37,6 +38,8 @@ from handviz.detection.crop import (
 
 SIZE = 3 * KEYPOINT_COUNT
 KNUCKLES = (5, 9, 13, 17)
+CHILDREN, PARENTS = np.arange(1, KEYPOINT_COUNT), np.array(KEYPOINT_PARENTS[1:])
+"""Ends of the 20 bones."""
 FREE = 7
 """Rotation, scaling and translation of the whole hand: no part of its shape."""
 LEAST_STD_M = 0.001
@@ -57,6 +60,7 @@ FIELDS = {
     "image": (2 * KEYPOINT_COUNT, 2 * KEYPOINT_COUNT),
     "camera_std": (6,),
     "usual_std_m": (KEYPOINT_COUNT,),
+    "bone_std": (KEYPOINT_COUNT - 1,),
     "scale": (),
     "degrees": (),
     "own_fraction": (),
@@ -81,6 +85,9 @@ class ErrorModel:
     crop half-sides."""
     usual_std_m: FloatArray
     """(21,) ``keypoint_scales`` of hands of networks without standard deviations."""
+    bone_std: FloatArray
+    """(20,) standard deviations of the network's lengths of the bones, as fractions of them, the hand's size taken
+    away."""
     scale: float
     """Factor of all posterior variances."""
     degrees: float
@@ -104,6 +111,7 @@ def error_model() -> ErrorModel:
         image=parts["image"],
         camera_std=parts["camera_std"],
         usual_std_m=parts["usual_std_m"],
+        bone_std=parts["bone_std"],
         scale=float(parts["scale"]),
         degrees=float(parts["degrees"]),
         own_fraction=float(parts["own_fraction"]),
@@ -159,12 +167,33 @@ class Shape:
 
 
 def network_shape(hand: NetworkOutput, errors: ErrorModel) -> Shape:
-    """Return what the network alone says."""
+    """Return what the network alone says.
+
+    It knows the lengths of bones better than the pose: its errors, whose covariance is one for all poses, are given
+    that the lengths are right but for ``bone_std``.
+    """
     scales_m = keypoint_scales(hand, errors)
-    each = np.repeat(scales_m, 3)
-    projection = without_motion(_in_crop_axes(hand))
+    each, points_m = np.repeat(scales_m, 3), _in_crop_axes(hand)
+    projection = without_motion(points_m)
     prior_m2 = projection @ (errors.shape * np.outer(each, each)) @ projection
+    by_length, lengths_m = _lengths(points_m)
+    gained = by_length @ prior_m2
+    # Posterior variances are multiplied by the scale, these are true ones.
+    noise = np.square(errors.bone_std * np.maximum(lengths_m, LEAST_STD_M)) / errors.scale
+    prior_m2 = _symmetric(prior_m2 - gained.T @ np.linalg.solve(gained @ by_length.T + np.diag(noise), gained))
     return Shape(hand, prior_m2, prior_m2, scales_m)
+
+
+def _lengths(points_m: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the derivative (20, 63) of the bones' lengths by points (21, 3), and the lengths (20,)."""
+    bones_m = points_m[CHILDREN] - points_m[PARENTS]
+    lengths_m = np.linalg.norm(bones_m, axis=1)
+    directions = bones_m / np.maximum(lengths_m, 1e-9)[:, None]
+    derivative = np.zeros((len(bones_m), len(points_m), 3))
+    rows = np.arange(len(bones_m))
+    derivative[rows, CHILDREN] = directions
+    derivative[rows, PARENTS] = -directions
+    return derivative.reshape(len(bones_m), -1), lengths_m
 
 
 def with_world_landmarks(shape: Shape, errors: ErrorModel, vertices_from_displacements: FloatArray) -> Shape:

@@ -125,6 +125,7 @@ def of_two_numbers(directions: FloatArray, **changes: object) -> ErrorModel:
         "image": image,
         "camera_std": np.full(6, 1e-6),
         "usual_std_m": np.full(21, STD_M),
+        "bone_std": np.full(20, 1e3),
         "scale": 1.0,
         "degrees": 1e9,
         "own_fraction": 0.01,
