@@ -88,6 +88,10 @@ def remember_exports(store: Path, patch: pytest.MonkeyPatch) -> None:
     export = torch.onnx.export
 
     def remembered(network: "nn.Module", inputs: tuple["Tensor", ...], path: str, **options: Any) -> None:
+        if options.get("external_data", True):
+            # Its numbers may lie in a second file, which the first one names.
+            export(network, inputs, path, **options)
+            return
         try:
             key = key_of(network, inputs, options)
         except (AttributeError, TypeError, pickle.PicklingError):

@@ -54,7 +54,8 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def file_of(network: nn.Module, folder: Path, width: int = 3, **options: object) -> str:
-    torch.onnx.export(network, (torch.zeros(2, width),), str(folder / FILE), **options)
+    options = {"external_data": False, **options}
+    torch.onnx.export(network, (torch.zeros(2, width),), str(folder / FILE), **options)  # type: ignore[arg-type]
     return (folder / FILE).read_text()
 
 
@@ -66,6 +67,11 @@ def network(factor: float = 2.0) -> Scaled:
 def test_the_same_network_is_exported_once(exported: list[str], tmp_path: Path) -> None:
     assert file_of(network(), tmp_path, opset_version=18) == file_of(network(), tmp_path, opset_version=18) == "1"
     assert len(exported) == 1
+
+
+def test_a_network_that_may_have_a_second_file_is_exported_each_time(exported: list[str], tmp_path: Path) -> None:
+    assert [file_of(network(), tmp_path, external_data=True) for _ in range(2)] == ["1", "2"]
+    assert len(exported) == 2
 
 
 @pytest.mark.usefixtures("exported")

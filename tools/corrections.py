@@ -149,14 +149,14 @@ class Corrections:
         count, crops, lift, spec = len(answered.crops), answered.crops, self._lift, self._model.spec
         camera = intrinsics_of_frame(ASSUMED_CAMERA, answered.frame)
         errors = error_model()
-        alone = watch.timed("network's shape", count, lambda: [network_shape(one, errors) for one in answered.outputs])
+        alone = watch.timed("prior", count, lambda: [network_shape(one, errors) for one in answered.outputs])
         posed = watch.timed(
-            "world landmarks", count, lambda: [with_world_landmarks(one, errors, lift) for one in alone]
+            "landmarks in 3D", count, lambda: [with_world_landmarks(one, errors, lift) for one in alone]
         )
         placed = watch.timed("size", count, lambda: [scale_to_measured_size(one.hand, UNMEASURED) for one in posed])
         views = [CropView.of(crop, camera) for crop in crops]
         seen = watch.timed(
-            "image landmarks",
+            "landmarks in 2D",
             count,
             lambda: [
                 with_image_landmarks(*parts, lift, errors=errors)

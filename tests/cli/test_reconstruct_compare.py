@@ -60,7 +60,7 @@ def test_distances_are_those_between_the_models_own_meshes(image: Path) -> None:
         assert numbers["mean"] == pytest.approx(expected.mean(), abs=0.01)
         assert numbers["max"] == pytest.approx(expected.max(), abs=0.01)
         assert numbers["mean"] > 3
-        assert numbers["aligned_max"] < numbers["mean"] / 3, "almost only their size differs"
+        assert numbers["aligned_max"] < numbers["mean"] / 2, "mostly their size differs"
 
 
 def test_overlays_are_three_images_wide(image: Path) -> None:
