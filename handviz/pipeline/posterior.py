@@ -77,7 +77,7 @@ class ErrorModel:
     shape: FloatArray
     """(63, 63) of the network's keypoints, the whole hand's motion taken away."""
     world: FloatArray
-    """(63, 63) of the world landmarks, likewise."""
+    """(63, 63) of the world landmarks, the same."""
     image: FloatArray
     """(42, 42) of the 2D landmarks."""
     camera_std: FloatArray
@@ -410,7 +410,7 @@ def with_posterior(
     prior_m2 = errors.scale * turned_covariance(shape.prior_m2, axes)
     found = ShapePosterior(covariance_m2, prior_m2, vertices_from_displacements, shape.distance, shape.count)
     if uncertainty_kind(hand.vertex_std_m.ravel()) == "constant":
-        return _with_one_deviation(placed, found)
+        return _with_one_std(placed, found)
     blocks = covariance_m2.reshape(KEYPOINT_COUNT, 3, KEYPOINT_COUNT, 3)
     along_axes = np.stack([blocks[:, axis, :, axis] for axis in range(3)])
     lift = vertices_from_displacements.astype(np.float64)
@@ -424,7 +424,7 @@ def with_posterior(
     return replace(placed, hand=refined, shape=found)
 
 
-def _with_one_deviation(placed: PlacedHand, found: ShapePosterior) -> PlacedHand:
+def _with_one_std(placed: PlacedHand, found: ShapePosterior) -> PlacedHand:
     """Give a hand of a network with one standard deviation for all points one again: the root mean square."""
     hand = placed.hand
     assert hand.keypoint_std_m is not None
