@@ -33,11 +33,11 @@ from handviz.core.records import (
     Intrinsics,
     NetworkFile,
     NetworkRole,
-    ShapePosterior,
     SmoothingKind,
     UncertaintyKind,
     uncertainty_kind,
 )
+from handviz.core.shape_posterior import ShapePosterior
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.hand_models.choice import hand_model
 from handviz.hand_models.template import HandTemplate

@@ -7,7 +7,8 @@ import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import NEAREST_M as NEAREST_M
-from handviz.core.records import Detection, FloatArray, HandMesh, Intrinsics, IntrinsicsOrigin, ShapePosterior
+from handviz.core.records import Detection, FloatArray, HandMesh, Intrinsics, IntrinsicsOrigin
+from handviz.core.shape_posterior import ShapePosterior
 
 IDENTITY = np.eye(3)
 CROSS_OF_AXES = np.array(

@@ -17,6 +17,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.shape_posterior import ShapePosterior
+
 FloatArray = NDArray[np.floating]
 Handedness = Literal["left", "right"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -44,10 +46,6 @@ NEAREST_M = 0.01
 SAME_STD = 0.02
 """Range of standard deviations, as a fraction of the largest one, up to which all are the same: smoothing alone makes
 equal ones differ by half a percent, and networks that tell vertices apart by tens of percent."""
-CONTRADICTION_LEVEL = 0.001
-"""Level of chi-squared below which network and landmarks contradict each other."""
-CONTRADICTION = "network and landmarks contradict each other"
-"""What the window and tables say of such a hand."""
 PALM_KEYPOINTS = (0, 5, 9, 13, 17)
 """Wrist and knuckles: they move together, and their centre is the best known position of a hand."""
 KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
@@ -227,87 +225,9 @@ class NetworkOutput:
     """Those heads' probability, 0 to 1, of a hand; 0 if the model has none."""
     hand_probability: float | None = None
     """The model's own probability, 0 to 1, that the crop shows a hand; None if it does not predict it."""
-
-
-def turned_covariance(covariance: FloatArray, rotation: FloatArray) -> FloatArray:
-    """Return a covariance (3N, 3N) of points in axes turned by ``rotation`` (3, 3), which may mirror."""
-    size = len(covariance)
-    half = covariance.reshape(size, -1, 3) @ rotation.T
-    other = half.reshape(size, size).T.reshape(size, -1, 3) @ rotation.T
-    return np.asarray(other.reshape(size, size))
-
-
-@dataclass(frozen=True, eq=False)
-class ShapePosterior:
-    """What is known of a hand's shape and pose when network and landmarks have been fused (``pipeline/posterior.py``).
-
-    It says nothing of the rotation, size and place of the hand as a whole: covariances are of points after the whole
-    hand's best rotation, scaling and translation.
-    """
-
-    covariance_m2: FloatArray
-    """(63, 63) of the 21 keypoints' x, y and z."""
-    prior_m2: FloatArray
-    """(63, 63) that of the network alone."""
-    vertices_from_displacements: FloatArray
-    """(V, 21) how vertices follow displacements of the keypoints."""
-    distance: float
-    """Squared distance of the landmarks from what the network expects of them, in standard deviations."""
-    count: int
-    """Of the numbers observed: the expectation of ``distance``; 0 if no landmark was."""
-
-    @property
-    def level(self) -> float:
-        """Probability, 0 to 1, that ``distance`` is this large or larger where all errors are as they claim to be.
-
-        Of chi-squared with ``count`` degrees of freedom, by the normal distribution of its cube root (Wilson and
-        Hilferty 1931).
-        """
-        if not self.count:
-            return 1.0
-        spread = 2 / (9 * self.count)
-        z = ((self.distance / self.count) ** (1 / 3) - (1 - spread)) / math.sqrt(spread)
-        return 0.5 * math.erfc(z / math.sqrt(2))
-
-    @property
-    def contradicts(self) -> bool:
-        """Whether network and landmarks lie further apart than their errors explain: ``level`` below a thousandth."""
-        return self.level < CONTRADICTION_LEVEL
-
-    def sampled(self, vertices_m: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
-        """Draw hands (``count``, V, 3) around the posterior's mean ``vertices_m`` (V, 3), in the same axes."""
-        values, directions = np.linalg.eigh(self.covariance_m2)
-        root = directions * np.sqrt(np.maximum(values, 0))
-        displacements = (generator.normal(size=(count, len(root))) @ root.T).reshape(count, KEYPOINT_COUNT, 3)
-        return np.asarray(vertices_m + self.vertices_from_displacements.astype(np.float64) @ displacements)
-
-    def turned(self, rotation: FloatArray) -> "ShapePosterior":
-        """Return the same in other axes; ``rotation`` (3, 3) may mirror."""
-        return replace(
-            self,
-            covariance_m2=turned_covariance(self.covariance_m2, rotation),
-            prior_m2=turned_covariance(self.prior_m2, rotation),
-        )
-
-    def resized(self, factors: FloatArray) -> "ShapePosterior":
-        """Return the same with every keypoint's standard deviations multiplied by ``factors`` (21,)."""
-        each = np.repeat(factors, 3)
-        both = np.outer(each, each)
-        return replace(self, covariance_m2=self.covariance_m2 * both, prior_m2=self.prior_m2 * both)
-
-    def landmark_share_of(self, vertex: int) -> float:
-        """Return the fraction, 0 to 1, of a vertex's variance by the network that the landmarks took away."""
-        weights = np.kron(self.vertices_from_displacements[vertex].astype(np.float64), np.eye(3))
-        after, before = (
-            float(np.trace(weights @ matrix @ weights.T)) for matrix in (self.covariance_m2, self.prior_m2)
-        )
-        return float(np.clip(1 - after / max(before, 1e-12), 0, 1))
-
-    @cached_property
-    def landmark_shares(self) -> FloatArray:
-        """(21,) the same of every keypoint."""
-        after, before = (np.diag(matrix).reshape(-1, 3).sum(axis=1) for matrix in (self.covariance_m2, self.prior_m2))
-        return np.clip(1 - after / np.maximum(before, 1e-12), 0, 1)
+    keypoint_covariance_m2: FloatArray | None = None
+    """(63, 63) of the errors of the keypoints' x, y and z, canonical axes, as far as no rotation, scaling and
+    translation of the whole hand explains them; None if the model does not predict how they hang together."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,8 +30,8 @@ from handviz.core.records import (
     NetworkOutput,
     PlacedHand,
     PositionUncertainty,
-    ShapePosterior,
 )
+from handviz.core.shape_posterior import ShapePosterior
 from handviz.core.units import MILLIMETRES_PER_METRE
 
 MARKED_TOWARDS = {

@@ -11,7 +11,8 @@ import numpy as np
 from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import MODELS, cache_folder
-from handviz.core.records import CONTRADICTION, DetectorChoice, Handedness, HandednessSetting, ModelId, left_out_text
+from handviz.core.records import DetectorChoice, Handedness, HandednessSetting, ModelId, left_out_text
+from handviz.core.shape_posterior import CONTRADICTION
 from handviz.rendering.colormap import DEFAULT_RANGE_MM
 
 ImageState = Literal["waiting", "done", "failed"]

@@ -24,8 +24,8 @@ from handviz.core.records import (
     Intrinsics,
     NetworkFile,
     NetworkRole,
-    ShapePosterior,
 )
+from handviz.core.shape_posterior import ShapePosterior
 from handviz.rendering.difference import meshes_correspond, vertex_distances_mm
 
 MAX_STEM_BYTES = 255 - len("_000000000_99_right.ply")

@@ -20,12 +20,13 @@ from handviz.models.trunk import FEATURE_NAMES, TRUNK_KEY, feature_widths
 
 INPUT_NAME = "image"
 RIGHT_HAND, LANDMARKS, PRESENCE = "right_hand", "witness_m", "presence"
-HAND_PROBABILITY = "hand_probability"
+HAND_PROBABILITY, KEYPOINT_COVARIANCE = "hand_probability", "keypoint_covariance_m2"
 OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {
     RIGHT_HAND: (),
     LANDMARKS: (KEYPOINT_COUNT, 3),
     PRESENCE: (),
     HAND_PROBABILITY: (),
+    KEYPOINT_COVARIANCE: (3 * KEYPOINT_COUNT, 3 * KEYPOINT_COUNT),
 }
 """Outputs that a network may lack, with their shapes without the batch."""
 VARIANT_KEY, FINGERPRINT_KEY, HAND_MODEL_KEY = "handviz.variant", "handviz.fingerprint", "handviz.hand_model"

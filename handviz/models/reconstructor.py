@@ -27,6 +27,7 @@ from handviz.core.records import (
     NetworkFile,
     NetworkOutput,
 )
+from handviz.core.shape_posterior import is_covariance
 from handviz.hand_models.choice import hand_model_of_file, hand_model_or_named, named_in
 from handviz.hand_models.template import HandTemplate
 from handviz.models.base import LoadContext, ModelSpec
@@ -34,6 +35,7 @@ from handviz.models.onnx_contract import (
     FINGERPRINT_KEY,
     HAND_PROBABILITY,
     INPUT_NAME,
+    KEYPOINT_COVARIANCE,
     LANDMARKS,
     PRESENCE,
     RIGHT_HAND,
@@ -186,6 +188,7 @@ def _hand(outputs: dict[str, FloatArray], index: int, constant_std_m: float | No
         landmarks_m=outputs[LANDMARKS][index] if LANDMARKS in outputs else None,
         presence=float(outputs[PRESENCE][index]) if PRESENCE in outputs else 0.0,
         hand_probability=float(outputs[HAND_PROBABILITY][index]) if HAND_PROBABILITY in outputs else None,
+        keypoint_covariance_m2=outputs[KEYPOINT_COVARIANCE][index] if KEYPOINT_COVARIANCE in outputs else None,
     )
 
 
@@ -255,6 +258,7 @@ def check_answer(spec: ModelSpec, template: HandTemplate, hands: Sequence[Networ
     shapes = {"vertices_m": vertices, "keypoints_m": keypoints, "rotation": (3, 3), "translation": (2,), "scale": ()}
     optional: dict[str, tuple[int, ...]] = {"vertex_std_m": vertices, "keypoint_std_m": keypoints}
     optional |= {"landmarks_m": keypoints, "hand_probability": ()}
+    optional |= {"keypoint_covariance_m2": (3 * KEYPOINT_COUNT, 3 * KEYPOINT_COUNT)}
     shapes |= {"right_hand": (), "presence": ()}
     for hand in hands:
         for name, shape in (shapes | optional).items():
@@ -279,6 +283,8 @@ def _check_deviations(spec: ModelSpec, hand: NetworkOutput) -> None:
     stds_m = [std_m for std_m in (hand.vertex_std_m, hand.keypoint_std_m) if std_m is not None]
     if any((np.asarray(std_m) < 0).any() for std_m in stds_m):
         raise _foreign(spec, "negative standard deviations")
+    if hand.keypoint_covariance_m2 is not None and not is_covariance(hand.keypoint_covariance_m2):
+        raise _foreign(spec, "a covariance of keypoints that is not symmetric or has negative variances")
 
 
 def _foreign(spec: ModelSpec, what: str) -> HandvizError:

@@ -24,10 +24,9 @@ from handviz.core.records import (
     HandCrop,
     NetworkOutput,
     PlacedHand,
-    ShapePosterior,
-    turned_covariance,
     uncertainty_kind,
 )
+from handviz.core.shape_posterior import ShapePosterior, turned_covariance
 from handviz.detection.crop import (
     CropView,
     as_the_detector_marks_them,

@@ -12,7 +12,8 @@ from PyQt6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import CONTRADICTION, CROP_SIZE, FrameResult, HandCrop, HandMesh, ModelId, ShapePosterior
+from handviz.core.records import CROP_SIZE, FrameResult, HandCrop, HandMesh, ModelId
+from handviz.core.shape_posterior import CONTRADICTION, ShapePosterior
 from handviz.gui import main_window
 from handviz.gui.inspector import attention
 from handviz.gui.inspector.attention import AttentionReader, AttentionRequest, rest_after

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.core.records import CONTRADICTION, Frame, FrameResult
+from handviz.core.records import Frame, FrameResult
+from handviz.core.shape_posterior import CONTRADICTION
 from handviz.gui.folder.table import RowFilter
 from handviz.inspection.columns import (
     COLUMNS,

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handviz.core.records import Handedness, HandMesh, ShapePosterior
+from handviz.core.records import Handedness, HandMesh
+from handviz.core.shape_posterior import ShapePosterior
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.hand_models.template import HandTemplate
 from handviz.inspection.point_reading import hand_self_visible, joint_name, point_name, read_point

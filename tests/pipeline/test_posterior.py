@@ -13,17 +13,8 @@ from scipy.stats import chi2
 from handviz.core.errors import ErrorCode
 from handviz.core.files import read_arrays, write_arrays
 from handviz.core.geometry import apply_affine, invert_affine, procrustes_aligned, rotation_from_axis_angle
-from handviz.core.records import (
-    CROP_SIZE,
-    Detection,
-    FloatArray,
-    HandCrop,
-    Intrinsics,
-    NetworkOutput,
-    PlacedHand,
-    ShapePosterior,
-    turned_covariance,
-)
+from handviz.core.records import CROP_SIZE, Detection, FloatArray, HandCrop, Intrinsics, NetworkOutput, PlacedHand
+from handviz.core.shape_posterior import ShapePosterior, turned_covariance
 from handviz.detection.crop import (
     CropView,
     as_the_detector_marks_them,

@@ -6,7 +6,8 @@ from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtGui import QCursor
 from PyQt6.QtWidgets import QComboBox, QMenu, QToolButton, QWidget
 
-from handviz.core.records import CONTRADICTION, FloatArray, FrameResult, HandMesh, left_out_text
+from handviz.core.records import FloatArray, FrameResult, HandMesh, left_out_text
+from handviz.core.shape_posterior import CONTRADICTION
 from handviz.gui.calibration.panel import CameraModelControls, position_text, wrist_distance_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength

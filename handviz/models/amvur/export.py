@@ -32,7 +32,7 @@ from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.family import FAMILY
 from handviz.models.amvur.features import PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS, ImageFeatures
 from handviz.models.amvur.model import Cached, HandModel, ModelConfig
-from handviz.models.onnx_contract import HAND_PROBABILITY
+from handviz.models.onnx_contract import HAND_PROBABILITY, KEYPOINT_COVARIANCE
 from handviz.models.onnx_file import (
     INPUT_NAME,
     add_metadata,
@@ -67,6 +67,7 @@ class ExportedHand(NamedTuple):
     scale: Tensor
     translation: Tensor
     hand_probability: Tensor | None = None
+    keypoint_covariance_m2: Tensor | None = None
 
 
 class ExportOutput(NamedTuple):
@@ -83,18 +84,19 @@ class ExportOutput(NamedTuple):
     landmarks_m: Tensor
     presence: Tensor
     hand_probability: Tensor | None = None
+    keypoint_covariance_m2: Tensor | None = None
 
 
-OUTPUT_NAMES = tuple(
-    {"landmarks_m": "witness_m"}.get(name, name) for name in ExportOutput._fields if name != HAND_PROBABILITY
-)
-"""The fields as an ONNX file names them, but the last: its contract keeps the names of version 0.1."""
+OUTPUT_NAMES = tuple({"landmarks_m": "witness_m"}.get(name, name) for name in ExportOutput._fields)
+"""The fields as an ONNX file names them: its contract keeps the names of version 0.1."""
 
 
 def output_names(model: HandModel, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return these names of a file's outputs, and that of the presence head if the model has one."""
-    own = tuple(name for name in names if name != HAND_PROBABILITY)
-    return own if model.heads.presence is None else (*own, HAND_PROBABILITY)
+    """Return those of these names of a file's outputs that the model has."""
+    heads = model.heads
+    has_covariance = getattr(heads.amvur, "joint_covariance", None) is not None
+    lacking = {HAND_PROBABILITY: heads.presence is None, KEYPOINT_COVARIANCE: not has_covariance}
+    return tuple(name for name in names if not lacking.get(name, False))
 
 
 class ExportHeads(nn.Module):
@@ -126,6 +128,9 @@ class ExportHeads(nn.Module):
             scale=output.camera.scale / METRES_PER_CENTIMETRE,
             translation=output.camera.translation,
             hand_probability=None if output.hand_logit is None else output.hand_logit.sigmoid(),
+            keypoint_covariance_m2=None
+            if output.joint_covariance is None
+            else output.joint_covariance.dense() * METRES_PER_CENTIMETRE**2,
         )
 
 
@@ -136,11 +141,12 @@ class ExportModel(ExportHeads):
         cached = self.model.cached(as_floats(image))
         hand, landmarks = self.of_cached(cached), cached.landmarks
         return ExportOutput(
-            *hand[:-1],
+            *hand[:-2],
             right_hand=torch.ones_like(hand.scale) if landmarks is None else landmarks[:, RIGHT_HAND_NUMBER],
             landmarks_m=torch.zeros_like(hand.keypoints_m) if landmarks is None else _world_m(landmarks),
             presence=torch.zeros_like(hand.scale) if landmarks is None else landmarks[:, PRESENCE_NUMBER],
             hand_probability=hand.hand_probability,
+            keypoint_covariance_m2=hand.keypoint_covariance_m2,
         )
 
     def of_cached(self, cached: Cached) -> ExportedHand:
@@ -261,11 +267,12 @@ def largest_difference_cm(
             images = as_bytes(images) if session.get_inputs()[0].type == "tensor(uint8)" else images
             expected = exported(images)
             outputs = session.run(list(output_names(exported.model, OUTPUT_NAMES)), {INPUT_NAME: images.numpy()})
-    # The last field, the hand's probability, may be missing.
     found = dict(zip(output_names(exported.model, expected._fields), outputs, strict=True))
     # By how many centimetres a unit moves points at a decimetre from the wrist.
     units = dict.fromkeys(found, 100.0) | dict.fromkeys(("rotation", "translation"), 10.0)
     units |= dict.fromkeys(("scale", "right_hand", "presence", HAND_PROBABILITY), 1.0)
+    # Square centimetres: of a standard deviation of a centimetre, the difference is half of that.
+    units |= {KEYPOINT_COVARIANCE: 100.0**2}
     # Python's max would ignore NaN.
     return float(np.max([np.abs(found[name] - getattr(expected, name).numpy()).max() * units[name] for name in found]))
 

@@ -123,6 +123,8 @@ class LossConfig:
     image does not tell apart is thinner and shorter than any of them; lengths do not depend on where a finger is."""
     presence: Annotated[float, Option("presence-weight")] = 0.5
     """Of the cross-entropy of the hand's probability, in models that predict it: ours."""
+    covariance: Annotated[float, Option("covariance-weight")] = 1.0
+    """Of the likelihood that trains the covariance of the joints' errors, in models that predict it: ours."""
     reduction: str = "mean"
     """Of a term over the coordinates of a crop: "mean", or the paper's "sum", in which 2,334 of vertices stand against
     42 of 2D joints. Our own terms ``crop`` and ``joints`` are means either way."""
@@ -154,7 +156,7 @@ class LossConfig:
         for name in ("likelihood_from", "beta"):
             if not 0 <= getattr(self, name) <= 1:
                 raise HandvizError(f"loss {name} is {getattr(self, name)}, it must lie in [0, 1]", ErrorCode.BAD_VALUE)
-        for name in ("rotation", "edges", "presence"):
+        for name in ("rotation", "edges", "presence", "covariance"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise HandvizError(
                     f"loss {name} is {getattr(self, name)}, it must be a number from 0 on", ErrorCode.BAD_VALUE

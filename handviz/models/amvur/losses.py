@@ -16,6 +16,7 @@ from handviz.core.gaussian import (
     keypoints_from_vertices,
     sample_correlated,
 )
+from handviz.models.amvur.joint_covariance import correlated_nll, shape_errors_cm
 from handviz.models.amvur.loss_config import LossConfig
 from handviz.models.amvur.loss_parts import (
     Fit,
@@ -260,6 +261,14 @@ def edge_terms(output: ModelOutput, truth: Truth, edges: Tensor, config: LossCon
     if not config.edges:
         return {}
     return {"edges": config.edges * edge_error(output.mean_cm, truth.vertices_cm, edges)}
+
+
+def covariance_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """Return the likelihood of the joints' errors, all of a hand at once; none for a model without their covariance."""
+    if output.joint_covariance is None or not config.covariance:
+        return {}
+    errors = shape_errors_cm(regressor @ output.mean_cm, regressor @ truth.vertices_cm)
+    return {"covariance": config.covariance * correlated_nll(errors, output.joint_covariance).mean()}
 
 
 def presence_terms(output: ModelOutput, truth: Truth, config: LossConfig) -> dict[str, Tensor]:

@@ -13,9 +13,11 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.features import GlobalFeatures, ImageFeatures, JointFeatures, LandmarkHead
 from handviz.models.amvur.joint_camera import JointCameraNet
+from handviz.models.amvur.joint_covariance import COORDINATES, LowRank
 from handviz.models.amvur.joint_residuals import NUMBERS, NUMBERS_WITH_LANDMARKS, JointResiduals
 from handviz.models.amvur.network import (
     Amvur,
+    AmvurOutput,
     CameraNet,
     CameraOutput,
     DenseVertices,
@@ -49,7 +51,15 @@ PRESENCE_WIDTH = 64
 """Of the presence head's hidden layer."""
 CAMERAS = ("joints", "feature")
 PLAIN_FORM: Mapping[str, Any] = MappingProxyType(
-    {"embedding": False, "blocks": 1, "feed_forward": False, "camera": "feature", "residuals": False, "presence": False}
+    {
+        "embedding": False,
+        "blocks": 1,
+        "feed_forward": False,
+        "camera": "feature",
+        "residuals": False,
+        "presence": False,
+        "rank": 0,
+    }
 )
 """The paper's decoder and camera net: also of files and recipes that do not name these fields of ``ModelConfig``."""
 
@@ -109,6 +119,8 @@ class ModelConfig:
     pulled there: ours (needs features "joints" and attention "full")."""
     presence: bool = True
     """Whether the heads also predict the probability that the crop shows a hand."""
+    rank: int = 12
+    """Columns of the low-rank covariance of the joints' errors (joint_covariance.py), ours; 0: none is predicted."""
 
     @property
     def has_landmark_head(self) -> bool:
@@ -142,6 +154,8 @@ class ModelConfig:
     def _check_sizes(self) -> None:
         widths = (self.width, self.feature_width)
         sizes_fit = all(8 <= width <= 4096 for width in (*widths, self.regressor_width))
+        if not 0 <= self.rank <= COORDINATES:
+            raise HandvizError(f"model rank is {self.rank}, it must lie in 0..{COORDINATES}", ErrorCode.BAD_VALUE)
         layers_fit = 1 <= self.feature_layers <= 12 and 1 <= self.blocks <= 12
         if not sizes_fit or not layers_fit or self.heads < 1 or any(width % self.heads for width in widths):
             raise HandvizError(
@@ -187,6 +201,8 @@ class ModelOutput(NamedTuple):
     """(B, 21, 3) joints that the features predict, crop half-sides; None for "global" features."""
     hand_logit: Tensor | None = None
     """(B,) of the probability that the crop shows a hand; None for models that do not predict it."""
+    joint_covariance: LowRank | None = None
+    """Of the joints' errors, canonical; None for models that do not predict it."""
 
 
 class Cached(NamedTuple):
@@ -253,16 +269,18 @@ class VariantHeads(nn.Module):
         feature = features.feature
         camera = self.camera(feature)
         prior = None if self.prior is None else self.prior(feature)
-        mean, log_variance = self._mesh(features, prior, camera)
+        mesh = self._mesh(features, prior, camera)
         logit = None if self.presence is None else self.presence(feature).float().squeeze(1)
-        return ModelOutput(mean, log_variance, camera, prior, features.joints_crop, logit)
+        return ModelOutput(
+            mesh.mean_cm, mesh.log_variance, camera, prior, features.joints_crop, logit, mesh.joint_covariance
+        )
 
-    def _mesh(self, features: ImageFeatures, prior: PriorOutput | None, camera: CameraOutput) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance (B, V, 3) of the vertices, in cm and ln cm²."""
+    def _mesh(self, features: ImageFeatures, prior: PriorOutput | None, camera: CameraOutput) -> AmvurOutput:
+        """Return the vertices' Gaussian."""
         if self.amvur is None:
             assert prior is not None
             assert self.prior_log_variance is not None
-            return prior.vertices_cm, self.prior_log_variance.expand_as(prior.vertices_cm)
+            return AmvurOutput(prior.vertices_cm, self.prior_log_variance.expand_as(prior.vertices_cm))
         # Detached, so that only the prior's own losses train it.
         base = prior.vertices_cm.detach() if prior is not None and self.amvur.on_base else None
         return self.amvur(features.feature, base, self._seen(features, camera, base))
@@ -309,9 +327,10 @@ def _make_vertex_net(
         config.blocks,
         config.feed_forward,
         config.residual_numbers,
+        config.rank,
     )
     if config.attention == "self":
-        return VertexAttention(size, template, settings)
+        return VertexAttention(size, template, settings, features.joint_width)
     return Amvur(size, template, settings, features.joint_width)
 
 

@@ -12,6 +12,7 @@ from handviz.core.units import CENTIMETRES_PER_DECIMETRE, CENTIMETRES_PER_METRE
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
+from handviz.models.amvur.joint_covariance import JointCovariance, LowRank
 
 MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -9.0, 4.0
 INDEX_WAVES = 8
@@ -53,6 +54,8 @@ class TokenSettings:
     """Every block ends with a feed-forward layer."""
     residual_numbers: int = 0
     """How many numbers say how far a joint lies from where it is seen; 0: tokens do not know."""
+    rank: int = 0
+    """Of the covariance of the joints' errors; 0: there is none."""
 
     def __post_init__(self) -> None:
         assert not (self.on_base and self.by_index), "a base mesh tells tokens where they are"
@@ -129,6 +132,8 @@ class AmvurOutput(NamedTuple):
     """(B, V, 3) canonical."""
     log_variance: Tensor
     """(B, V, 3) of cm²."""
+    joint_covariance: LowRank | None = None
+    """Of the joints' errors; None without one."""
 
 
 class VertexAttention(nn.Module):
@@ -148,7 +153,9 @@ class VertexAttention(nn.Module):
     crosses = False
     """Whether vertices attend to joints."""
 
-    def __init__(self, feature_size: int, template: HandTemplate, settings: TokenSettings) -> None:
+    def __init__(
+        self, feature_size: int, template: HandTemplate, settings: TokenSettings, joint_width: int = 0
+    ) -> None:
         super().__init__()
         width, self.heads, self.on_base = settings.width, settings.heads, settings.on_base
         self.residual_numbers = settings.residual_numbers
@@ -167,6 +174,10 @@ class VertexAttention(nn.Module):
             for _ in range(settings.blocks - 1)
         )
         self.embedding = _embedding(self.rest_tokens.shape[1], width) if settings.embedding else None
+        self.joint_covariance: JointCovariance | None = None
+        if settings.rank:
+            of_joints = self.keypoint_regressor if self.lift is None else self.keypoint_regressor @ self.lift
+            self.joint_covariance = JointCovariance(of_joints, width, joint_width, settings.rank)
 
     def _register_mesh(self, template: HandTemplate, coarse: bool) -> None:
         vertices = _rest_cm(template)
@@ -212,7 +223,9 @@ class VertexAttention(nn.Module):
         log_variance = self._all_vertices(self.log_variance(tokens).float())
         start = self.rest_cm if base_cm is None else base_cm
         return AmvurOutput(
-            start + self._pulled_cm(seen) + offset, log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
+            start + self._pulled_cm(seen) + offset,
+            log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE),
+            None if self.joint_covariance is None else self.joint_covariance(tokens, seen.features),
         )
 
     def _pulled_cm(self, seen: SeenJoints) -> Tensor | float:
@@ -239,7 +252,7 @@ class Amvur(VertexAttention):
     def __init__(
         self, feature_size: int, template: HandTemplate, settings: TokenSettings, joint_width: int = 0
     ) -> None:
-        super().__init__(feature_size, template, settings)
+        super().__init__(feature_size, template, settings, joint_width)
         width = settings.width
         self.cross_query = TokenLinear(feature_size, self.position_size, width)
         self.cross_key = TokenLinear(feature_size, self.position_size, width)

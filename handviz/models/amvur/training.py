@@ -19,7 +19,7 @@ from handviz.core.gaussian import Gaussian
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.from_onnx import read_onnx
 from handviz.models.amvur.loss_parts import mesh_edges, terms_of_hands
-from handviz.models.amvur.losses import edge_terms, loss_terms, presence_terms
+from handviz.models.amvur.losses import covariance_terms, edge_terms, loss_terms, presence_terms
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import Cached, HandModel, ModelOutput, build_model
 from handviz.models.amvur.training_augmentation import (
@@ -217,6 +217,7 @@ class AmvurTask(RunTask):
 
             def supervised(output: ModelOutput, truth: Truth) -> dict[str, Tensor]:
                 found = terms(output, truth, self.regressor, config.loss, progress, generator)
+                found |= covariance_terms(output, truth, self.regressor, config.loss)
                 return found | edge_terms(output, truth, self.edges, config.loss)
 
             return terms_of_hands(supervised, output, truth, self.regressor) | present
