@@ -27,6 +27,7 @@ from handviz.core.geometry import procrustes_aligned
 from handviz.core.output import print_result
 from handviz.core.paths import MODELS, POSTERIOR_FILE
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, Frame, HandCrop, Intrinsics, NetworkOutput
+from handviz.core.shape_posterior import turned_covariance
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.detection.crop import CropView, as_the_detector_marks_them, hand_mesh_from_crop, wrist_from_network
 from handviz.hand_models.open_hand import load_open_hand
@@ -36,8 +37,8 @@ from handviz.models.base import LoadContext
 from handviz.models.reconstructor import LoadedModel
 from handviz.models.registry import ModelChoice, model_spec
 from handviz.pipeline import posterior
+from handviz.pipeline.error_model import FIELDS, SIZE, ErrorModel
 from handviz.pipeline.pipeline import Pipeline
-from handviz.pipeline.posterior import ErrorModel
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from tools.wrist_position import SAME_HAND, scenes
 
@@ -46,7 +47,8 @@ SHRINK = 0.3
 DEGREES_OF_FIT = 8.0
 """Of the multivariate t by which covariances are fitted, so that a few wild hands do not stand for all."""
 ROUNDS, DRAWN = 30, 20
-DEGREES = (10.0, 30.0, 60.0, 120.0, 250.0, 1000.0)
+DEGREES = (10.0, 20.0, 30.0, 60.0, 120.0)
+"""That fit about equally well; under more, a contradiction would hardly make a hand wider."""
 PROBABILITIES, CALIBRATED = (0.5, 0.68, 0.9, 0.95), (0.68, 0.95)
 NORMAL_PERCENT = 68.27
 """Of a normal distribution within a standard deviation."""
@@ -105,7 +107,7 @@ def run(arguments: Arguments) -> int:
     for line in table(rest, errors):
         print_result("%s", line)
     make_folder(arguments.out.parent)
-    write_arrays(arguments.out, {name: np.asarray(getattr(errors, name)) for name in posterior.FIELDS})
+    write_arrays(arguments.out, {name: np.asarray(getattr(errors, name)) for name in FIELDS})
     print_result("wrote %s", arguments.out)
     return 0
 
@@ -153,6 +155,8 @@ def fitted(hands: Sequence[Seen]) -> ErrorModel:
         image=robust_covariance(image) * reduced**2,
         camera_std=_camera_std(hands),
         usual_std_m=usual_std_m,
+        of_shape=_of_shape(hands, scales),
+        network_scale=_network_scale(hands),
         bone_std=_bone_std(hands),
         scale=1.0,
         degrees=1e9,
@@ -175,6 +179,7 @@ def _calibrated(hands: Sequence[Seen], raw: ErrorModel) -> ErrorModel:
         fitted = replace(
             fitted,
             shape=fitted.shape * ratio,
+            network_scale=fitted.network_scale * ratio,
             world=fitted.world * ratio,
             image=fitted.image * ratio,
             scale=fitted.scale / ratio,
@@ -347,8 +352,32 @@ def _shrunk(covariance: FloatArray) -> FloatArray:
 
 def _scales_m(hand: NetworkOutput) -> FloatArray:
     none = np.zeros(KEYPOINT_COUNT)
-    empty = ErrorModel(none, none, none, none, none, none, 1.0, 1.0, 0.0)
+    empty = ErrorModel(none, none, none, none, none, np.ones(KEYPOINT_COUNT), 1.0, none, 1.0, 1.0, 0.0)
     return posterior.keypoint_scales(hand, empty)
+
+
+def _of_shape(hands: Sequence[Seen], scales: Sequence[FloatArray]) -> FloatArray:
+    """Return (21,) how much smaller a network's ``keypoint_scales`` are by its covariance; 1 without one."""
+    ratios = [
+        scale / _scales_m(replace(one.hand, keypoint_covariance_m2=None))
+        for one, scale in zip(hands, scales, strict=True)
+    ]
+    return np.asarray(np.median(ratios, axis=0))
+
+
+def _network_scale(hands: Sequence[Seen]) -> float:
+    """Return the factor of the networks' covariances under which their errors' median distance is its expectation."""
+    ratios = []
+    for one in hands:
+        own_m2 = one.hand.keypoint_covariance_m2
+        if own_m2 is None:
+            return 1.0
+        projection = posterior.without_motion(_network_m(one))
+        turned_m2 = turned_covariance(own_m2.astype(np.float64), one.hand.rotation.astype(np.float64))
+        inverse = np.linalg.pinv(projection @ turned_m2 @ projection, rcond=1e-6, hermitian=True)
+        error_m = _shape_error_m(one)
+        ratios.append(error_m @ inverse @ error_m / (SIZE - posterior.FREE))
+    return float(np.median(ratios))
 
 
 def _network_m(one: Seen) -> FloatArray:

@@ -34,9 +34,8 @@ def is_covariance(matrix: Array) -> bool:
 def turned_covariance(covariance: Array, rotation: Array) -> Array:
     """Return a covariance (3N, 3N) of points in axes turned by ``rotation`` (3, 3), which may mirror."""
     size = len(covariance)
-    half = covariance.reshape(size, -1, 3) @ rotation.T
-    other = half.reshape(size, size).T.reshape(size, -1, 3) @ rotation.T
-    return np.asarray(other.reshape(size, size))
+    half = (covariance.reshape(-1, 3) @ rotation.T).reshape(size, size)
+    return np.asarray((half.T.reshape(-1, 3) @ rotation.T).reshape(size, size).T)
 
 
 @dataclass(frozen=True, eq=False)

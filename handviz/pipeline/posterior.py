@@ -2,21 +2,18 @@
 
 What is unknown: the displacements of the 21 keypoints from the network's, as far as no rotation, scaling or translation
 of the whole hand explains them (the *shape*, 56 of 63 numbers), and the camera (rotation, ln depth, shift). The network
-is the prior of both. The world landmarks, after their best rotation, scale and translation, and the 2D landmarks are
-linear functions of them with errors of their own. All errors are counted in the network's own standard deviations, so
-that a bent or hidden finger is uncertain for everyone; their covariances were fitted on rendered hands through the
-whole pipeline (``python -m tools.fit_posterior``). Derivation: docs/research/method.md, section 7.
+is the prior of both, with a covariance that is half its own, where it predicts one, and half that of all hands. The
+world landmarks, after their best rotation, scale and translation, and the 2D landmarks are linear functions of them
+with errors of their own. All errors are counted in the network's own standard deviations, so that a bent or hidden
+finger is uncertain for everyone; their covariances were fitted on rendered hands through the whole pipeline
+(``error_model.py``). Derivation: docs/research/method.md, section 7.
 """
 
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 
-from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import read_arrays
 from handviz.core.geometry import apply_affine, cross_matrix, procrustes_aligned, rotation_from_axis_angle
-from handviz.core.paths import POSTERIOR_FILE
 from handviz.core.records import (
     KEYPOINT_COUNT,
     KEYPOINT_PARENTS,
@@ -34,98 +31,46 @@ from handviz.detection.crop import (
     position_covariance,
     wrist_from_network,
 )
+from handviz.pipeline.error_model import SIZE, ErrorModel, error_model
 
-SIZE = 3 * KEYPOINT_COUNT
 KNUCKLES = (5, 9, 13, 17)
 CHILDREN, PARENTS = np.arange(1, KEYPOINT_COUNT), np.array(KEYPOINT_PARENTS[1:])
 """Ends of the 20 bones."""
 FREE = 7
 """Rotation, scaling and translation of the whole hand: no part of its shape."""
+SMALLEST_MOTION = 1e-12
+"""Square of a motion that is none, as a fraction of the largest one's."""
 LEAST_STD_M = 0.001
 """Of a keypoint before the fusion: no network is surer than a millimetre."""
 LEAST_PRESENCE = 0.05
 ROUNDING_M2 = 1e-10
 """On the diagonal of the world landmarks' covariance, which is singular along the whole hand's motions."""
-STEPS = 3
+STEPS, SETTLED = 4, 0.03
+"""At most so many steps of Gauss-Newton; after the second one none more if it moved the camera by less (radians, ln
+depth, crop half-sides)."""
+NETWORK_WEIGHT = 0.5
+"""Of a network's own covariance in that of its errors."""
 OUTLIER_DEGREES = 4.0
 """Degrees of freedom of a single 2D landmark's error."""
 MARKED: FloatArray = as_the_detector_marks_them(np.eye(KEYPOINT_COUNT)[:, :, None])[:, :, 0].T
 """(21, 21) from keypoints to where MediaPipe marks them."""
 MARKED_COORDINATES = np.kron(MARKED, np.eye(3))
 """(63, 63) the same of all coordinates."""
-FIELDS = {
-    "shape": (SIZE, SIZE),
-    "world": (SIZE, SIZE),
-    "image": (2 * KEYPOINT_COUNT, 2 * KEYPOINT_COUNT),
-    "camera_std": (6,),
-    "usual_std_m": (KEYPOINT_COUNT,),
-    "bone_std": (KEYPOINT_COUNT - 1,),
-    "scale": (),
-    "degrees": (),
-    "own_fraction": (),
-}
-
-
-@dataclass(frozen=True, eq=False)
-class ErrorModel:
-    """Errors of network and landmarks, in the crop's axes, fitted on rendered hands.
-
-    Covariances are of errors divided by ``keypoint_scales`` of the same hand.
-    """
-
-    shape: FloatArray
-    """(63, 63) of the network's keypoints, the whole hand's motion taken away."""
-    world: FloatArray
-    """(63, 63) of the world landmarks, the same."""
-    image: FloatArray
-    """(42, 42) of the 2D landmarks."""
-    camera_std: FloatArray
-    """(6,) standard deviations of the network's rotation about the crop's axes, radians, its ln depth, and its shift,
-    crop half-sides."""
-    usual_std_m: FloatArray
-    """(21,) ``keypoint_scales`` of hands of networks without standard deviations."""
-    bone_std: FloatArray
-    """(20,) standard deviations of the network's lengths of the bones, as fractions of them, the hand's size taken
-    away."""
-    scale: float
-    """Factor of all posterior variances."""
-    degrees: float
-    """Degrees of freedom of the factor that all errors of a hand share (multivariate t)."""
-    own_fraction: float
-    """Fraction of a vertex's own variance that its keypoints do not explain."""
-
-
-@cache
-def error_model() -> ErrorModel:
-    """Return the error model of ``assets/``; HandvizError if the file is missing or damaged."""
-    remedy = "fetch the file again, it belongs to the repository"
-    arrays = read_arrays(POSTERIOR_FILE, remedy, FIELDS)
-    for name, shape in FIELDS.items():
-        if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
-            raise HandvizError(f"{POSTERIOR_FILE} is damaged ({name}): {remedy}", ErrorCode.FILE_DAMAGED)
-    parts = {name: arrays[name].astype(np.float64) for name in FIELDS}
-    return ErrorModel(
-        shape=parts["shape"],
-        world=parts["world"],
-        image=parts["image"],
-        camera_std=parts["camera_std"],
-        usual_std_m=parts["usual_std_m"],
-        bone_std=parts["bone_std"],
-        scale=float(parts["scale"]),
-        degrees=float(parts["degrees"]),
-        own_fraction=float(parts["own_fraction"]),
-    )
 
 
 def keypoint_scales(hand: NetworkOutput, errors: ErrorModel) -> FloatArray:
     """Return (21,) metres: the root mean square of a keypoint's standard deviations; the wrist has its knuckles'.
 
-    One number for all three directions: which of them is the least certain, a network trained on rendered hands does
-    not know of photographs.
+    They are those of the shape alone. One number for all three directions: which of them is the least certain, a
+    network trained on rendered hands does not know of photographs.
     """
     if hand.keypoint_std_m is None or hand.vertex_std_m is None:
         return errors.usual_std_m
-    scales = np.sqrt(np.square(hand.keypoint_std_m.astype(np.float64)).mean(axis=1))
+    if hand.keypoint_covariance_m2 is not None:
+        variances = np.diag(hand.keypoint_covariance_m2).astype(np.float64).reshape(KEYPOINT_COUNT, 3)
+        scales = np.sqrt(variances.mean(axis=1))
+    else:
+        scales = errors.of_shape * np.sqrt(np.square(hand.keypoint_std_m.astype(np.float64)).mean(axis=1))
     if uncertainty_kind(hand.vertex_std_m.ravel()) == "constant":
         # A network that does not tell keypoints apart says how well it knows the hand, not which part.
         scales = errors.usual_std_m * (scales[1:].mean() / np.sqrt(np.square(errors.usual_std_m).mean()))
@@ -144,8 +89,11 @@ def without_motion(points: FloatArray) -> FloatArray:
     motions[:, :, 3:6] = cross_matrix(centred)
     motions[:, :, 6] = centred
     columns = motions.reshape(-1, FREE)
-    # By the pseudoinverse of (7, 7): points on a line or in one place have fewer motions.
-    return np.eye(3 * len(points)) - columns @ np.linalg.pinv(columns.T @ columns, hermitian=True) @ columns.T
+    squares, directions = np.linalg.eigh(columns.T @ columns)
+    # Points on a line or in one place have fewer motions.
+    real = squares > SMALLEST_MOTION * squares[-1]
+    basis = columns @ (directions[:, real] / np.sqrt(squares[real]))
+    return np.eye(3 * len(points)) - basis @ basis.T
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,11 +102,13 @@ class Shape:
 
     hand: NetworkOutput
     covariance_m2: FloatArray
-    """(63, 63) of the keypoints in the axes of ``hand.rotation`` (the crop's), before the scale of all errors."""
+    """(63, 63) of the keypoints in the axes of ``rotation``, before the scale of all errors."""
     prior_m2: FloatArray
     """(63, 63) that of the network alone."""
     scales_m: FloatArray
     """(21,) ``keypoint_scales``"""
+    rotation: FloatArray
+    """(3, 3) axes_from_canonical: that to the crop's axes, before the camera was refined."""
     distance: float = 0.0
     """Squared distance of the observations from what was expected of them, in their standard deviations."""
     count: int = 0
@@ -168,19 +118,24 @@ class Shape:
 def network_shape(hand: NetworkOutput, errors: ErrorModel) -> Shape:
     """Return what the network alone says.
 
-    It knows the lengths of bones better than the pose: its errors, whose covariance is one for all poses, are given
-    that the lengths are right but for ``bone_std``.
+    The covariance of its errors is the average of that of all hands, in its own scales, and of its own for this hand,
+    if it predicts one: a network trained on rendered hands is too sure of what hangs together in photographs. It
+    knows the lengths of bones better than the pose: its errors are given that these are right but for ``bone_std``.
     """
     scales_m = keypoint_scales(hand, errors)
     each, points_m = np.repeat(scales_m, 3), _in_crop_axes(hand)
     projection = without_motion(points_m)
-    prior_m2 = projection @ (errors.shape * np.outer(each, each)) @ projection
+    raw_m2 = errors.shape * np.outer(each, each)
+    if hand.keypoint_covariance_m2 is not None:
+        own_m2 = turned_covariance(hand.keypoint_covariance_m2.astype(np.float64), hand.rotation.astype(np.float64))
+        raw_m2 = (1 - NETWORK_WEIGHT) * raw_m2 + NETWORK_WEIGHT * errors.network_scale * own_m2
+    prior_m2 = projection @ raw_m2 @ projection
     by_length, lengths_m = _lengths(points_m)
     gained = by_length @ prior_m2
     # Posterior variances are multiplied by the scale, these are true ones.
     noise = np.square(errors.bone_std * np.maximum(lengths_m, LEAST_STD_M)) / errors.scale
     prior_m2 = _symmetric(prior_m2 - gained.T @ np.linalg.solve(gained @ by_length.T + np.diag(noise), gained))
-    return Shape(hand, prior_m2, prior_m2, scales_m)
+    return Shape(hand, prior_m2, prior_m2, scales_m, hand.rotation.astype(np.float64))
 
 
 def _lengths(points_m: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -355,8 +310,11 @@ def with_image_landmarks(
     """
     errors = errors or error_model()
     fit = _ImageFit(shape, crop, view, errors, moves_shape=moves_shape)
-    for _ in range(STEPS):
+    for number in range(STEPS):
+        before = fit.motion
         fit.step()
+        if number and np.abs(fit.motion - before).max() < SETTLED:
+            break
     hand, motion = shape.hand, fit.motion
     turn = view.camera_from_crop.T @ fit.camera.rotation @ hand.rotation.astype(np.float64).T
     displacements = fit.displacement.reshape(KEYPOINT_COUNT, 3)
@@ -381,8 +339,7 @@ def with_image_landmarks(
     shape = replace(
         shape,
         hand=refined,
-        covariance_m2=turned_covariance(covariance_m2, turn),
-        prior_m2=turned_covariance(shape.prior_m2, turn),
+        covariance_m2=covariance_m2,
         distance=shape.distance + fit.distance,
         count=shape.count + 2 * KEYPOINT_COUNT,
     )
@@ -404,7 +361,7 @@ def with_posterior(
         return placed
     factor = errors.scale * (errors.degrees + shape.distance) / (errors.degrees + shape.count)
     # To canonical axes.
-    axes = hand.rotation.astype(np.float64).T
+    axes = shape.rotation.T
     covariance_m2 = factor * turned_covariance(shape.covariance_m2, axes)
     prior_m2 = errors.scale * turned_covariance(shape.prior_m2, axes)
     found = ShapePosterior(covariance_m2, prior_m2, vertices_from_displacements, shape.distance, shape.count)

@@ -26,13 +26,12 @@ from handviz.detection.crop import (
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
+from handviz.pipeline import error_model as error_files
 from handviz.pipeline import posterior
+from handviz.pipeline.error_model import SIZE, ErrorModel, error_model
 from handviz.pipeline.posterior import (
-    SIZE,
     Camera,
-    ErrorModel,
     Shape,
-    error_model,
     fused,
     keypoint_scales,
     linearised,
@@ -116,6 +115,8 @@ def of_two_numbers(directions: FloatArray, **changes: object) -> ErrorModel:
         "image": image,
         "camera_std": np.full(6, 1e-6),
         "usual_std_m": np.full(21, STD_M),
+        "of_shape": np.ones(21),
+        "network_scale": 1.0,
         "bone_std": np.full(20, 1e3),
         "scale": 1.0,
         "degrees": 1e9,
@@ -144,7 +145,7 @@ def two_directions(hand: NetworkOutput) -> FloatArray:
 def test_world_landmarks_give_the_posterior_that_sampling_finds() -> None:
     """Samples of the prior, weighted by the likelihood of the landmarks after their own alignment."""
     hand = hand_of(bent(0.3), bent(0.38))
-    directions, scales_m = two_directions(hand), np.repeat(keypoint_scales(hand, error_model()), 3)
+    directions, scales_m = two_directions(hand), np.repeat(keypoint_scales(hand, of_two_numbers(np.zeros((SIZE, 2)))), 3)
     spread_m = without_motion((hand.keypoints_m - hand.keypoints_m[0]) @ TURN.T) @ (scales_m[:, None] * directions)
     errors = of_two_numbers(directions)
     found = with_world_landmarks(network_shape(hand, errors), errors, LIFT)
@@ -173,7 +174,7 @@ def test_image_landmarks_give_the_posterior_that_sampling_finds() -> None:
     """The same in true perspective, with the rotation about one axis unknown too; nothing is linearised in it."""
     hand = hand_of(bent(0.3), bent(0.3))
     directions, std_rad = two_directions(hand), 0.1
-    scales_m = np.repeat(keypoint_scales(hand, error_model()), 3)
+    scales_m = np.repeat(keypoint_scales(hand, of_two_numbers(np.zeros((SIZE, 2)))), 3)
     spread_m = without_motion((hand.keypoints_m - hand.keypoints_m[0]) @ TURN.T) @ (scales_m[:, None] * directions)
     camera_std = np.array([1e-6, 1e-6, std_rad, 1e-6, 1e-6, 1e-6])
     errors = of_two_numbers(directions, camera_std=camera_std, image=(np.eye(42) + 0.3) * 25.0)
@@ -205,9 +206,8 @@ def test_image_landmarks_give_the_posterior_that_sampling_finds() -> None:
     moved_m = (placed.hand.keypoints_m - hand.keypoints_m) @ TURN.T
     moved_m = without_motion(points_m) @ moved_m.ravel()
     np.testing.assert_allclose(to_numbers @ moved_m, mean[:2], atol=0.15 * stds[:2].max())
-    back = turned_covariance(shape.covariance_m2, turn.T)
     np.testing.assert_allclose(
-        to_numbers @ back @ to_numbers.T, covariance[:2, :2], rtol=0.12, atol=0.02 * stds[:2].max() ** 2
+        to_numbers @ shape.covariance_m2 @ to_numbers.T, covariance[:2, :2], rtol=0.12, atol=0.02 * stds[:2].max() ** 2
     )
 
 
@@ -477,7 +477,7 @@ def test_the_detectors_knuckles_and_tips_lie_further_in() -> None:
 
 @pytest.mark.parametrize("damage", ["missing", "shape", "nan"])
 def test_a_damaged_error_model_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
-    arrays = read_arrays(posterior.POSTERIOR_FILE, "")
+    arrays = read_arrays(error_files.POSTERIOR_FILE, "")
     if damage == "shape":
         arrays["world"] = arrays["world"][:20]
     if damage == "nan":
@@ -485,6 +485,6 @@ def test_a_damaged_error_model_is_a_message(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "posterior.npz"
     if damage != "missing":
         write_arrays(path, arrays)
-    monkeypatch.setattr(posterior, "POSTERIOR_FILE", path)
+    monkeypatch.setattr(error_files, "POSTERIOR_FILE", path)
     with raises(ErrorCode.FILE_MISSING if damage == "missing" else ErrorCode.FILE_DAMAGED, match="posterior.npz"):
         error_model.__wrapped__()

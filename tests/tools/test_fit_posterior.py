@@ -7,7 +7,7 @@ import tools
 from handviz.core.geometry import apply_affine, invert_affine, rotation_from_axis_angle
 from handviz.core.records import CROP_SIZE, Detection, HandCrop, Intrinsics, NetworkOutput
 from handviz.detection.crop import CropView, as_the_detector_marks_them, crop_from_image_affine
-from handviz.pipeline import posterior
+from handviz.pipeline.error_model import error_model
 from tests.errors import wrong_usage
 from tools.fit_posterior import DEGREES_OF_FIT, LIFT, TEMPLATE, Seen, fitted, robust_covariance, table
 
@@ -73,7 +73,7 @@ def test_a_few_wild_rows_do_not_stand_for_all() -> None:
 
 
 def test_the_shipped_errors_are_those_of_a_hand() -> None:
-    errors = posterior.error_model()
+    errors = error_model()
     for name in ("shape", "world", "image"):
         assert np.linalg.eigvalsh(getattr(errors, name)).min() > 0
     assert 0.001 < errors.usual_std_m.min() < errors.usual_std_m.max() < 0.02
