@@ -131,6 +131,16 @@ WRONG: dict[str, tuple[Answer, ErrorCode]] = {
         answer_with(**WITH_STD | {"keypoint_std_m": std_of(-0.001, KEYPOINTS)}),
         ErrorCode.MODEL_FOREIGN,
     ),
+    "flat covariance": (answer_with(**WITH_STD, keypoint_covariance_m2=np.eye(21)), ErrorCode.MODEL_FOREIGN),
+    "negative variances": (answer_with(**WITH_STD, keypoint_covariance_m2=-np.eye(63)), ErrorCode.MODEL_FOREIGN),
+    "a lopsided covariance": (
+        answer_with(**WITH_STD, keypoint_covariance_m2=np.eye(63) + np.eye(63, k=1)),
+        ErrorCode.MODEL_FOREIGN,
+    ),
+    "an infinite covariance": (
+        answer_with(**WITH_STD, keypoint_covariance_m2=np.full((63, 63), np.inf)),
+        ErrorCode.NOT_FINITE,
+    ),
 }
 
 
@@ -143,7 +153,7 @@ def test_a_wrong_answer_is_an_error_that_names_the_model(answer: Answer, code: E
 
 
 def test_right_answers_pass() -> None:
-    for changes in ({}, WITH_STD):
+    for changes in ({}, WITH_STD, WITH_STD | {"keypoint_covariance_m2": 1e-5 * np.eye(63)}):
         (spec,) = made_up_family("peculiar", answer_with(**changes)).models
         (hand,) = LoadedModel(spec, LoadContext()).reconstruct([crop()])
         assert isinstance(hand, NetworkOutput)

@@ -145,7 +145,8 @@ def two_directions(hand: NetworkOutput) -> FloatArray:
 def test_world_landmarks_give_the_posterior_that_sampling_finds() -> None:
     """Samples of the prior, weighted by the likelihood of the landmarks after their own alignment."""
     hand = hand_of(bent(0.3), bent(0.38))
-    directions, scales_m = two_directions(hand), np.repeat(keypoint_scales(hand, of_two_numbers(np.zeros((SIZE, 2)))), 3)
+    directions = two_directions(hand)
+    scales_m = np.repeat(keypoint_scales(hand, of_two_numbers(directions)), 3)
     spread_m = without_motion((hand.keypoints_m - hand.keypoints_m[0]) @ TURN.T) @ (scales_m[:, None] * directions)
     errors = of_two_numbers(directions)
     found = with_world_landmarks(network_shape(hand, errors), errors, LIFT)
@@ -174,7 +175,7 @@ def test_image_landmarks_give_the_posterior_that_sampling_finds() -> None:
     """The same in true perspective, with the rotation about one axis unknown too; nothing is linearised in it."""
     hand = hand_of(bent(0.3), bent(0.3))
     directions, std_rad = two_directions(hand), 0.1
-    scales_m = np.repeat(keypoint_scales(hand, of_two_numbers(np.zeros((SIZE, 2)))), 3)
+    scales_m = np.repeat(keypoint_scales(hand, of_two_numbers(directions)), 3)
     spread_m = without_motion((hand.keypoints_m - hand.keypoints_m[0]) @ TURN.T) @ (scales_m[:, None] * directions)
     camera_std = np.array([1e-6, 1e-6, std_rad, 1e-6, 1e-6, 1e-6])
     errors = of_two_numbers(directions, camera_std=camera_std, image=(np.eye(42) + 0.3) * 25.0)
@@ -209,6 +210,35 @@ def test_image_landmarks_give_the_posterior_that_sampling_finds() -> None:
     np.testing.assert_allclose(
         to_numbers @ shape.covariance_m2 @ to_numbers.T, covariance[:2, :2], rtol=0.12, atol=0.02 * stds[:2].max() ** 2
     )
+
+
+def with_covariance(hand: NetworkOutput, covariance_m2: FloatArray) -> NetworkOutput:
+    """Return a hand whose network predicts a covariance (63, 63) in the crop's axes."""
+    return replace(hand, keypoint_covariance_m2=turned_covariance(covariance_m2, hand.rotation.T))
+
+
+def test_half_of_the_prior_is_the_networks_own_covariance() -> None:
+    hand = hand_of(bent(0.3), bent(0.3))
+    points_m = (hand.keypoints_m - hand.keypoints_m[0]) @ TURN.T
+    root_m = 0.004 * np.random.default_rng(9).normal(size=(SIZE, 5))
+    own_m2 = root_m @ root_m.T + 0.002**2 * np.eye(SIZE)
+    errors = of_two_numbers(two_directions(hand), network_scale=1.7)
+    hand = with_covariance(hand, own_m2)
+    scales_m = np.repeat(keypoint_scales(hand, errors), 3)
+    # Turning mixes a keypoint's axes: its variances' mean is the same.
+    np.testing.assert_allclose(scales_m[3::3], np.sqrt(np.diag(own_m2).reshape(21, 3).mean(axis=1))[1:])
+    projection = without_motion(points_m)
+    expected = projection @ (0.5 * errors.shape * np.outer(scales_m, scales_m) + 0.5 * 1.7 * own_m2) @ projection
+    np.testing.assert_allclose(network_shape(hand, errors).covariance_m2, expected, rtol=1e-3, atol=1e-9)
+
+
+def test_a_singular_covariance_of_the_network_leaves_a_hand_finite() -> None:
+    hand = hand_of(bent(0.3), bent(0.35))
+    for own_m2 in (np.zeros((SIZE, SIZE)), np.outer(np.ones(SIZE), np.ones(SIZE)) * 1e-4):
+        placed = fused(with_covariance(hand, own_m2), crop_marked(seen_by(hand)), VIEW, LIFT)
+        assert placed.shape is not None
+        assert np.isfinite(placed.shape.covariance_m2).all()
+        assert (keypoint_stds(placed) > 0).all()
 
 
 def test_derivatives_are_difference_quotients() -> None:
