@@ -178,6 +178,11 @@ class ModelConfig:
         return NUMBERS_WITH_LANDMARKS if self.has_landmark_head else NUMBERS
 
     @property
+    def has_covariance(self) -> bool:
+        """Whether the covariance of the joints' errors is predicted."""
+        return self.rank > 0 and self.variant != "prior" and self.attention != "dense"
+
+    @property
     def camera_from_joints(self) -> bool:
         """Whether the camera net starts from joints, which only "joints" features predict."""
         return self.camera == "joints" and self.features == "joints"

@@ -58,6 +58,8 @@ def train(config: TrainConfig, template: HandTemplate) -> Path:
 
 def optimiser_groups(model: HandModel, config: TrainConfig) -> list[dict[str, Any]]:
     """Return every trainable parameter in one group; the stem trains end to end only, the landmark head never."""
+    if config.covariance_only:
+        return _covariance_group(model, config)
     frozen = config.tail_rate == 0
     tail = [] if frozen else list(tail_parameters(model.backbone))
     of_tail = {id(parameter) for parameter in tail}
@@ -68,6 +70,14 @@ def optimiser_groups(model: HandModel, config: TrainConfig) -> list[dict[str, An
         parameter.requires_grad_(True)
     groups = [(heads, config.head_rate), (tail, config.tail_rate), (stem, config.stem_rate)]
     return [parameter_group(parameters, rate) for parameters, rate in groups if parameters]
+
+
+def _covariance_group(model: HandModel, config: TrainConfig) -> list[dict[str, Any]]:
+    model.requires_grad_(False)
+    covariance = getattr(model.heads.amvur, "joint_covariance", None)
+    assert covariance is not None
+    covariance.requires_grad_(True)
+    return [parameter_group(list(covariance.parameters()), config.head_rate)]
 
 
 class AmvurTask(RunTask):

@@ -20,11 +20,11 @@ SUPERVISIONS: tuple[Supervision, ...] = get_args(Supervision)
 
 MODEL_OPTIONS = (
     *("variant", "backbone", "tokens", "conditioning", "features", "width"),
-    *("embedding", "blocks", "feed_forward", "camera", "landmarks", "residuals", "presence"),
+    *("embedding", "blocks", "feed_forward", "camera", "landmarks", "residuals", "presence", "rank"),
 )
 LOSS_OPTIONS = (
     *("image", "weak", "likelihood", "likelihood_from", "beta"),
-    *("camera", "joints", "rotation", "edges", "presence"),
+    *("camera", "joints", "rotation", "edges", "presence", "covariance"),
 )
 """Fields of the network's and the loss's configuration that are options."""
 
@@ -52,6 +52,9 @@ class TrainConfig(RunConfig):
     """Learning rate of new layers (AdamW, warm-up, cosine to zero)."""
     tail_rate: float = 3e-4
     """Learning rate of the backbone's last blocks; 0 freezes everything before the heads."""
+    covariance_only: bool = False
+    """Train the covariance of the joints' errors alone: mean and variances of the mesh stay as they are. Needs a
+    tail_rate of 0."""
     end_to_end: bool = False
     """Train on the images, the backbone's first blocks too, instead of on what was cached of them."""
     stem_rate: float = 3e-5
@@ -86,6 +89,13 @@ class TrainConfig(RunConfig):
                     f"training: {name} is {getattr(self, name)}, it must be a number from 0 on", ErrorCode.BAD_VALUE
                 )
         self._check_supervision()
+        can_train = self.model.has_covariance and self.supervision == "full" and not self.tail_rate
+        if self.covariance_only and not can_train:
+            raise HandvizError(
+                "training: covariance_only needs a tail_rate of 0, full supervision, and a model amvur or final whose "
+                "rank is above 0",
+                ErrorCode.OPTION_CONFLICT,
+            )
         if self.end_to_end and not (self.tail_rate and self.stem_rate):
             raise HandvizError(
                 "training: end to end trains the whole backbone: tail_rate and stem_rate must be above 0",
