@@ -18,6 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.shape_posterior import ShapePosterior
+from handviz.core.skeleton import KEYPOINT_COUNT as KEYPOINT_COUNT
+from handviz.core.skeleton import KEYPOINT_PARENTS as KEYPOINT_PARENTS
+from handviz.core.skeleton import PALM_KEYPOINTS as PALM_KEYPOINTS
 
 FloatArray = NDArray[np.floating]
 Handedness = Literal["left", "right"]
@@ -40,15 +43,11 @@ HandednessSetting = Literal["detected", "left", "right"]
 SMOOTHING_KINDS: tuple[SmoothingKind, ...] = ("kalman", "one_euro")
 CROP_SIZE = 224
 """Side in pixels of the crop of handviz's own networks (``DEFAULT_CROP``)."""
-KEYPOINT_COUNT = 21
 NEAREST_M = 0.01
 """Depth that every point in front of the camera has at least."""
 SAME_STD = 0.02
 """Range of standard deviations, as a fraction of the largest one, up to which all are the same: smoothing alone makes
 equal ones differ by half a percent, and networks that tell vertices apart by tens of percent."""
-PALM_KEYPOINTS = (0, 5, 9, 13, 17)
-"""Wrist and knuckles: they move together, and their centre is the best known position of a hand."""
-KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
 from handviz.models.amvur.model import VARIANTS, build_model
 from handviz.models.amvur.training import optimiser_groups, train, validation_errors
+from handviz.models.amvur.training_augmentation import LandmarkNoise
 from handviz.models.amvur.training_cache import load_cached
 from handviz.models.amvur.training_checkpoint import load_checkpoint
 from tests.errors import raises
@@ -152,6 +153,30 @@ def test_the_stem_never_moves_and_a_frozen_tail_does_not_either(config, template
     }
     assert not [name for name in of_heads if name.startswith("backbone")]
     assert {name for name in of_heads if "log_variance" not in name}
+
+
+def test_training_the_covariance_alone_moves_nothing_else_and_lowers_its_term(config, template):
+    trainer = amvur_run(replace(config, tail_rate=0.0, covariance_only=True, head_rate=0.01, epochs=10), template)
+    before = {name: value.clone() for name, value in trainer.task.network.state_dict().items()}
+    losses = run_steps(trainer)
+    after = trainer.task.network.state_dict()
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert moved == {name for name in before if name.startswith("heads.amvur.joint_covariance.")}
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tail_rate": 3e-4},
+        {"model": replace(SMALL, rank=0)},
+        {"model": replace(SMALL, variant="prior")},
+        {"supervision": "weak", "landmark_noise": LandmarkNoise(fraction=0.0)},
+    ],
+)
+def test_a_covariance_that_is_not_there_cannot_be_trained_alone(config, wrong):
+    with raises(ErrorCode.OPTION_CONFLICT, match="covariance_only"):
+        replace(config, **{"tail_rate": 0.0, "covariance_only": True} | wrong)
 
 
 def test_draws_differ_by_step_and_a_resumed_run_has_those_of_the_straight_one(config, template):
