@@ -75,12 +75,30 @@ class ShapePosterior:
         """Whether network and landmarks lie further apart than their errors explain: ``level`` below a thousandth."""
         return self.level < CONTRADICTION_LEVEL
 
+    @cached_property
+    def root_m(self) -> Array:
+        """(63, 63) symmetric square root of the covariance, float64.
+
+        It follows the covariance without jumps from frame to frame, which eigenvectors alone do not.
+        """
+        values, directions = np.linalg.eigh(self.covariance_m2.astype(np.float64))
+        return np.asarray((directions * np.sqrt(np.maximum(values, 0))) @ directions.T)
+
+    def displacements_m(self, normals: Array) -> Array:
+        """Return displacements (N, 21, 3) of the keypoints from the mean, for standard normal numbers (N, 63)."""
+        return np.asarray((normals @ self.root_m).reshape(len(normals), -1, 3))
+
+    def drawn(self, vertices_m: Array, normals: Array) -> Array:
+        """Return hands (N, V, 3) of the posterior with mean ``vertices_m`` (V, 3), for standard normal numbers (N, 63).
+
+        Axes are those of ``vertices_m``.
+        """
+        weights = self.vertices_from_displacements.astype(np.float64)
+        return np.asarray(vertices_m + weights @ self.displacements_m(normals))
+
     def sampled(self, vertices_m: Array, count: int, generator: np.random.Generator) -> Array:
         """Draw hands (``count``, V, 3) around the posterior's mean ``vertices_m`` (V, 3), in the same axes."""
-        values, directions = np.linalg.eigh(self.covariance_m2)
-        root = directions * np.sqrt(np.maximum(values, 0))
-        displacements = (generator.normal(size=(count, len(root))) @ root.T).reshape(count, -1, 3)
-        return np.asarray(vertices_m + self.vertices_from_displacements.astype(np.float64) @ displacements)
+        return self.drawn(vertices_m, generator.normal(size=(count, len(self.covariance_m2))))
 
     def turned(self, rotation: Array) -> "ShapePosterior":
         """Return the same in other axes; ``rotation`` (3, 3) may mirror."""

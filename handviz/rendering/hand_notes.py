@@ -10,9 +10,9 @@ FINGERPRINT_LETTERS = 8
 
 
 def asks_for_uncertainty(options: DrawOptions) -> bool:
-    """Return whether colours, fading or ellipses show the uncertainty."""
+    """Return whether colours, fading, ellipses or drawn hands show the uncertainty."""
     in_colours = options.colour == "uncertainty" and options.shown_difference is None
-    return in_colours or options.uncertain != "show" or options.ellipses
+    return in_colours or options.uncertain != "show" or options.ellipses or options.samples != "none"
 
 
 def uncertainty_note(hands: Sequence[HandMesh], options: DrawOptions, model: str) -> str:
@@ -38,3 +38,8 @@ def mesh_note(hands: Sequence[HandMesh], surfaces: Surfaces) -> str:
 def has_uncertainty(hands: Sequence[HandMesh]) -> bool:
     """Return whether any of the hands has standard deviations."""
     return any(hand.uncertainty != "none" for hand in hands)
+
+
+def has_posterior(hands: Sequence[HandMesh]) -> bool:
+    """Return whether hands can be drawn from the posterior of any of them."""
+    return any(hand.shape is not None for hand in hands)

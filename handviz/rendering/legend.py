@@ -16,8 +16,9 @@ from handviz.core.records import FloatArray
 from handviz.rendering.camera import Size
 from handviz.rendering.colormap import attention_colours, distance_colours, uncertainty_colours
 from handviz.rendering.ellipses import fraction_inside
-from handviz.rendering.options import DrawOptions, marked, stripe_cover
+from handviz.rendering.options import DrawOptions, SampleMode, marked, stripe_cover
 from handviz.rendering.passes import ImagePass
+from handviz.rendering.samples import GHOST_COUNT
 
 WIDTH_PX, HEIGHT_PX = 108, 206
 TWO_TITLES_PX = (36, 18)
@@ -29,6 +30,11 @@ PATCH_SIZE_PX, PATCH_GAP_PX = (28, 16), 7
 PATCH_COLOURS = (0.91, 0.75, 0.65), (0.42, 0.27, 0.19)
 TITLE, ATTENTION_TITLES, TITLE_CENTRE_PX = "Std. dev., mm", ("Attention,", "multiple of uniform"), 18
 NOTE_LETTERS = 28
+SAMPLE_NOTES: dict[SampleMode, str] = {
+    "none": "",
+    "ghosts": f"Ghosts: {GHOST_COUNT} hands drawn from the posterior",
+    "animation": "Animation: hands drawn from the posterior",
+}
 NOTE_WIDTH_PX, NOTE_LINE_PX, NOTE_MARGIN_PX = 176, 18, 8
 PANEL_COLOUR = (14, 17, 22, 190)
 TEXT_COLOUR = (238, 240, 243)
@@ -232,8 +238,8 @@ def note_lines(text: str) -> tuple[str, ...]:
     return tuple(textwrap.wrap(text[:1].upper() + text[1:], NOTE_LETTERS))
 
 
-def notes_for(options: DrawOptions, *, fades: bool, ellipses: bool) -> tuple[str, ...]:
-    """Return lines about faded or hidden parts, and about the ellipses, where there are any."""
+def notes_for(options: DrawOptions, *, fades: bool, ellipses: bool, samples: bool) -> tuple[str, ...]:
+    """Return lines about faded or hidden parts, ellipses, and hands drawn from the posterior, where there are any."""
     lines: tuple[str, ...] = ()
     if fades and options.uncertain != "show":
         verb = "Faded" if options.uncertain == "fade" else "Hidden"
@@ -241,6 +247,8 @@ def notes_for(options: DrawOptions, *, fades: bool, ellipses: bool) -> tuple[str
     if ellipses:
         sigmas = options.ellipse_sigmas
         lines += (f"Ellipses: {sigmas:g} sigma, {fraction_inside(sigmas):.0%}",)
+    if samples:
+        lines += note_lines(SAMPLE_NOTES[options.samples])
     return lines
 
 

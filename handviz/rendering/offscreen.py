@@ -128,19 +128,36 @@ class OffscreenRenderer:
         return str(self._ctx.info["GL_RENDERER"])
 
     def draw(
-        self, result: FrameResult, options: DrawOptions | None = None, orbit: OrbitCamera | None = None
+        self,
+        result: FrameResult,
+        options: DrawOptions | None = None,
+        orbit: OrbitCamera | None = None,
+        *,
+        time_s: float = 0.0,
     ) -> NDArray[np.uint8]:
-        """Render (H, W, 3) RGB."""
-        return self._pixels(result, options or DrawOptions(), orbit, components=3)
+        """Render (H, W, 3) RGB. ``time_s`` is the moment of an animation (``DrawOptions.samples``)."""
+        return self._pixels(result, options or DrawOptions(), orbit, components=3, time_s=time_s)
 
     def draw_cut_out(
-        self, result: FrameResult, options: DrawOptions | None = None, orbit: OrbitCamera | None = None
+        self,
+        result: FrameResult,
+        options: DrawOptions | None = None,
+        orbit: OrbitCamera | None = None,
+        *,
+        time_s: float = 0.0,
     ) -> NDArray[np.uint8]:
-        """Render (H, W, 4) RGB and straight alpha of the hands alone."""
-        return straight_alpha(self._pixels(result, (options or DrawOptions()).cut_out(), orbit, components=4))
+        """Render (H, W, 4) RGB and straight alpha of the hands alone; ``time_s`` as of ``draw``."""
+        options = (options or DrawOptions()).cut_out()
+        return straight_alpha(self._pixels(result, options, orbit, components=4, time_s=time_s))
 
     def _pixels(
-        self, result: FrameResult, options: DrawOptions, orbit: OrbitCamera | None, *, components: int
+        self,
+        result: FrameResult,
+        options: DrawOptions,
+        orbit: OrbitCamera | None,
+        *,
+        components: int,
+        time_s: float,
     ) -> NDArray[np.uint8]:
         size = self._fixed_size or _size_of(result, options)
         options = replace(options, labels=options.labels and self._labels)
@@ -148,7 +165,7 @@ class OffscreenRenderer:
             plain = self._plain.framebuffer(size)
             drawn = self._drawn.framebuffer(size) if self._samples else plain
             self._scene.show(result)
-            self._scene.draw(drawn, options, orbit=orbit)
+            self._scene.draw(drawn, options, orbit=orbit, time_s=time_s)
             if self._samples:
                 self._drawn.resolve(plain)
             return read_pixels(plain, components=components)

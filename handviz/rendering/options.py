@@ -12,6 +12,7 @@ from handviz.core.records import FloatArray, ModelId
 ColourMode = Literal["uncertainty", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
 UncertainMode = Literal["show", "fade", "hide"]
+SampleMode = Literal["none", "ghosts", "animation"]
 DEFAULT_COMPARED: tuple[ModelId, ...] = ("prior", "amvur", "final")
 """The models of a comparison unless others are chosen."""
 Background = Literal["picture", "none"]
@@ -81,6 +82,8 @@ class DrawOptions:
     """Ellipses of the keypoints' Gaussians."""
     ellipse_sigmas: Annotated[float, between(1.0, 2.0)] = 2.0
     """Their half axes in standard deviations."""
+    samples: SampleMode = "none"
+    """Hands drawn from the posterior: faint ones around the mean (``ghosts``), or one that moves (``animation``)."""
     background: Background = "picture"
     """``none``: the hands alone, in premultiplied colours with their opacity in alpha."""
     compare: bool = False

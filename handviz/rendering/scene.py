@@ -21,7 +21,7 @@ from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, name_of
 from handviz.rendering.ellipses import EllipsePass
 from handviz.rendering.hand_label import HandLabelPass, hand_label
-from handviz.rendering.hand_notes import has_uncertainty, mesh_note, uncertainty_note
+from handviz.rendering.hand_notes import has_posterior, has_uncertainty, mesh_note, uncertainty_note
 from handviz.rendering.hand_shape import (
     HandShape,
     HandShaper,
@@ -39,6 +39,7 @@ from handviz.rendering.options import DrawOptions, KeyLight, fade_of
 from handviz.rendering.panes import Pane
 from handviz.rendering.passes import BACKGROUND, ImagePass, MeshPass, MeshView, Rectangle, SkeletonPass
 from handviz.rendering.picking import JOINT_REACH_PX, PickView, highlight_strokes, pick
+from handviz.rendering.samples import GhostPass, drawn_hands, normals_at, normals_of
 
 INSET_FRACTION = 0.26
 LABEL_STEP = 8
@@ -57,18 +58,22 @@ class Scene:
         self.frame = frame or ImagePass(ctx)
         self._legend = LegendPass(ctx)
         self._mesh = MeshPass(ctx)
+        self._ghosts = GhostPass(ctx)
         self._skeleton = SkeletonPass(ctx)
         self._ellipses = EllipsePass(ctx)
         self._labels = HandLabelPass(ctx)
         own = (self.frame,) if frame is None else ()
-        for part in (*own, self._legend, self._mesh, self._skeleton, self._ellipses, self._labels):
+        for part in (*own, self._legend, self._mesh, self._ghosts, self._skeleton, self._ellipses, self._labels):
             self._resources.callback(part.release)
         self._highlight: Highlight | None = None
         self._result: FrameResult | None = None
         self._distances: Distances | None = None
         self._orbit_radius_m: float | None = None
         self._shapes: list[HandShape] = []
+        self._drawn: list[HandShape] = []
+        """The same at the moment of the animation, if there is one."""
         self._shaped_for: tuple[object, ...] | None = None
+        self._drawn_for: tuple[object, ...] | None = None
 
     def show(
         self,
@@ -98,7 +103,7 @@ class Scene:
             return None
         clip_from_scene, _ = self._matrices(view_size, options, orbit)
         reach_px = JOINT_REACH_PX * pixel_ratio if options.skeleton or options.ellipses else 0.0
-        return pick(PickView(clip_from_scene, view_size), self._shapes, point_px, joint_reach_px=reach_px)
+        return pick(PickView(clip_from_scene, view_size), self._drawn, point_px, joint_reach_px=reach_px)
 
     def range_mm(self, options: DrawOptions) -> tuple[float, float]:
         """Return the ends of the uncertainty's colour map in use."""
@@ -113,9 +118,11 @@ class Scene:
         light: KeyLight | None = None,
         pixel_ratio: float = 1.0,
         pane: Pane | None = None,
+        time_s: float = 0.0,
     ) -> None:
         """Draw into ``target``, or a pane of it; ``pixel_ratio`` is physical pixels per logical one.
 
+        ``time_s`` is the moment of the animation of hands drawn from the posterior, if that is chosen.
         Labels of the hands in a pane are drawn by ``draw_labels``, once it is known where the legend of all panes is.
         """
         target.use()
@@ -128,7 +135,7 @@ class Scene:
         target.clear(*ground, depth=1.0, viewport=target.viewport)
         if self._result is None:
             return
-        self._upload(options)
+        self._upload(options, time_s)
         rectangle = self.image_rectangle(view_size, options, pixel_ratio)
         if options.view == "overlay" and not over_nothing:
             self.frame.draw(view_size, rectangle, mirror=options.mirror)
@@ -149,15 +156,17 @@ class Scene:
             over_nothing=over_nothing,
         )
         self._mesh.draw(view)
+        if options.samples == "ghosts":
+            self._ghosts.draw(clip_from_scene, eye_from_scene)
         if options.ellipses:
             sigmas = options.ellipse_sigmas
             self._ellipses.draw(self._shapes, clip_from_scene, view_size, sigmas=sigmas, pixel_ratio=pixel_ratio)
         if options.skeleton:
-            points = [project(clip_from_scene, shape.keypoints, view_size) for shape in self._shapes]
+            points = [project(clip_from_scene, shape.keypoints, view_size) for shape in self._drawn]
             self._skeleton.draw(view_size, points, pixel_ratio * options.skeleton_width)
         highlight = self._current_highlight()
         if highlight is not None:
-            shape = self._shapes[highlight.pick.hand]
+            shape = self._drawn[highlight.pick.hand]
             strokes = highlight_strokes(highlight, shape, clip_from_scene, view_size, pixel_ratio)
             self._skeleton.draw_strokes(view_size, strokes)
         if options.view == "orbit" and options.inset and not over_nothing:
@@ -213,29 +222,46 @@ class Scene:
         height, width = self._result.frame.image.shape[:2]
         return width, height
 
-    def _upload(self, options: DrawOptions) -> None:
+    def _upload(self, options: DrawOptions, time_s: float) -> None:
         assert self._result is not None
         self.frame.set_image(self._result.frame.image)
-        range_mm = self.range_mm(options)
         hands = self._result.hands
         attention = [self._attention_of(number) for number in range(len(hands))]
+        range_mm = self.range_mm(options)
         wanted = (options.view, options.colour, options.mark_inferred, options.relight, range_mm, *attention)
         if wanted != self._shaped_for:
-            centre = orbit_centre(hands)
-            shown_mm = self._distances.hands_mm if self._distances is not None else [None] * len(hands)
-            self._shapes = [
-                self._shaper_of(hand).shape(
-                    hand,
-                    options,
-                    range_mm=range_mm,
-                    centre_m=centre,
-                    attention=hand_attention,
-                    distances_mm=distances_mm,
-                )
-                for hand, hand_attention, distances_mm in zip(hands, attention, shown_mm, strict=True)
-            ]
-            self._mesh.set_hands(self._shapes)
-            self._shaped_for = wanted
+            self._shapes = [self._shape(hand, number, options) for number, hand in enumerate(hands)]
+            self._shaped_for, self._drawn_for = wanted, None
+        moment = options.samples, time_s if options.samples == "animation" else None
+        if moment != self._drawn_for:
+            self._upload_samples(options, time_s)
+            self._drawn_for = moment
+
+    def _upload_samples(self, options: DrawOptions, time_s: float) -> None:
+        """Upload the mean hands, or those of this moment of the animation, and the ghosts if there are any."""
+        assert self._result is not None
+        hands = self._result.hands
+        if options.samples == "animation":
+            drawn = [drawn_hands(hand, normals_at(hand, n, time_s)) or [hand] for n, hand in enumerate(hands)]
+            self._drawn = [self._shape(hand, number, options) for number, (hand,) in enumerate(drawn)]
+        else:
+            self._drawn = self._shapes
+        self._mesh.set_hands(self._drawn)
+        if options.samples == "ghosts":
+            drawn = [drawn_hands(hand, normals_of(hand, number)) for number, hand in enumerate(hands)]
+            self._ghosts.set_hands([[self._shape(one, n, options) for one in ghosts] for n, ghosts in enumerate(drawn)])
+
+    def _shape(self, hand: HandMesh, number: int, options: DrawOptions) -> HandShape:
+        """Return the shape of a hand of the result, or of another one in its place."""
+        assert self._result is not None
+        return self._shaper_of(hand).shape(
+            hand,
+            options,
+            range_mm=self.range_mm(options),
+            centre_m=orbit_centre(self._result.hands),
+            attention=self._attention_of(number),
+            distances_mm=self._distances.hands_mm[number] if self._distances is not None else None,
+        )
 
     def _shaper_of(self, hand: HandMesh) -> HandShaper:
         """Return the shaper of the hand's model; if that is not known, one that gives the vertices no faces."""
@@ -300,7 +326,12 @@ class Scene:
         if any(shape.material.marks_inferred for shape in self._shapes):
             parts.append(LegendPart("seen"))
         has_ellipses = any(shape.keypoint_covariance is not None for shape in self._shapes)
-        lines = notes_for(options, fades=has_uncertainty(hands), ellipses=options.ellipses and has_ellipses)
+        lines = notes_for(
+            options,
+            fades=has_uncertainty(hands),
+            ellipses=options.ellipses and has_ellipses,
+            samples=has_posterior(hands),
+        )
         label = self._display.label(self._result.model)
         if not beside_label:
             lines += note_lines(uncertainty_note(hands, options, label))

@@ -124,12 +124,13 @@ class SplitScene:
         orbit: OrbitCamera | None = None,
         light: KeyLight | None = None,
         pixel_ratio: float = 1.0,
+        time_s: float = 0.0,
     ) -> None:
-        """Draw into ``target``; ``pixel_ratio`` is physical pixels per logical one."""
+        """Draw into ``target``, as ``Scene.draw``."""
         self._distribute(options)
         if self._result is None or not (options.compare or options.difference):
             self._scenes[0].set_highlight(self._highlight)
-            self._scenes[0].draw(target, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio)
+            self._scenes[0].draw(target, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio, time_s=time_s)
             return
         target.use()
         target.viewport = (0, 0, *target.size)
@@ -137,7 +138,8 @@ class SplitScene:
         target.clear(*(*GAP_COLOUR, 1.0) if has_ground else (0.0,) * 4, depth=1.0)
         panes = self.panes(target.size, options, pixel_ratio)
         drawn = [
-            self._draw_pane(target, pane, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio) for pane in panes
+            self._draw_pane(target, pane, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio, time_s=time_s)
+            for pane in panes
         ]
         target.viewport = (0, 0, *target.size)
         legend = self._draw_legend(drawn, target.size, pixel_ratio) if options.legend else None
@@ -157,11 +159,12 @@ class SplitScene:
         orbit: OrbitCamera | None,
         light: KeyLight | None,
         pixel_ratio: float,
+        time_s: float,
     ) -> _Drawn:
         assert self._result is not None
         own, scene = self._options_of(pane.model, options), self._scene_of(pane.model, options)
         scene.set_highlight(self._highlight_of(pane.model, options))
-        scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, pane=pane)
+        scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, pane=pane, time_s=time_s)
         shown = scene.image_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
         lines = pane_lines(self._result, pane, options, self._distances, self._display)
         label, rectangle = pane_label(lines, pane, shown, pixel_ratio)

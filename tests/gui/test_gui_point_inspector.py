@@ -325,6 +325,55 @@ def test_keys_and_panel_choose_the_ellipses(qtbot: QtBot, window: MainWindow) ->
     assert not window.viewport.options.ellipses
 
 
+def test_the_key_and_the_panel_choose_plausible_hands(qtbot: QtBot, window: MainWindow) -> None:
+    panel = inspector_of(window).panel
+    for samples in ("ghosts", "animation", "none"):
+        press(qtbot, window, "G")
+        assert window.viewport.options.samples == samples
+        assert panel.choice("samples", samples).isChecked()
+    panel.choice("samples", "ghosts").click()
+    assert window.viewport.options.samples == "ghosts"
+    window._controller.undo()
+    assert window.viewport.options.samples == "none"
+    window._controller.change(samples="animation")
+    assert SettingsStore().load().draw.samples == "animation"
+
+
+def uncertain_hand() -> HandMesh:
+    shape = ShapePosterior(1e-4 * np.eye(63), 1e-4 * np.eye(63), np.eye(3, 21), 98.0, 98)
+    return replace(hand(), shape=shape)
+
+
+@pytest.mark.display
+def test_the_animation_follows_the_clock_while_it_is_seen(qtbot: QtBot, shown: MainWindow) -> None:
+    viewport, now_s = shown.viewport, 0.0
+    viewport.clock = lambda: now_s
+    shown._controller.change(samples="animation")
+    still = viewport.grabFramebuffer()
+    now_s = 1.0
+    assert viewport.grabFramebuffer() == still, "nothing moves without a posterior"
+    assert not viewport._animation.isActive()
+    # The source has ended: only the clock goes on.
+    show(shown, uncertain_hand())
+    first = viewport.grabFramebuffer()
+    assert viewport._animation.isActive()
+    assert viewport.grabFramebuffer() == first
+    now_s = 2.0
+    assert viewport.grabFramebuffer() != first
+    for _ in range(3):
+        with qtbot.waitSignal(viewport.painted):
+            pass
+    shown.hide()
+    qtbot.waitUntil(lambda: not viewport._animation.isActive())
+    with qtbot.waitSignal(viewport.painted):
+        shown.show()
+    assert viewport._animation.isActive()
+    press(qtbot, shown, "G")
+    qtbot.waitUntil(lambda: not viewport._animation.isActive())
+    assert viewport.grabFramebuffer() == viewport.grabFramebuffer()
+    assert not viewport._animation.isActive()
+
+
 def test_the_choices_are_saved(window: MainWindow) -> None:
     window._controller.change(uncertain="fade", uncertain_above_mm=12.5, ellipses=True, ellipse_sigmas=1.0)
     loaded = SettingsStore().load().draw

@@ -466,6 +466,24 @@ def test_drawn_hands_have_the_covariance_and_are_smooth() -> None:
     assert apart < 0.3 * np.linalg.norm(moved, axis=2).mean()
 
 
+def test_the_root_follows_the_covariance_without_jumps() -> None:
+    random = np.random.default_rng(4)
+    nearly = np.eye(SIZE)
+    # Equal variances, whose eigenvectors are any: those of the next frame have nothing to do with those of this one.
+    noise = random.normal(size=(SIZE, SIZE))
+    frames = [nearly, nearly + 1e-6 * (noise + noise.T)]
+    shapes = [ShapePosterior(covariance, covariance, LIFT, 0.0, 0) for covariance in frames]
+    normals = random.normal(size=(6, SIZE))
+    first, second = (shape.displacements_m(normals) for shape in shapes)
+    np.testing.assert_allclose(second, first, atol=1e-3)
+    np.testing.assert_allclose(shapes[1].root_m @ shapes[1].root_m, frames[1], atol=1e-9)
+    mean_m = random.normal(size=(len(LIFT), 3))
+    np.testing.assert_array_equal(
+        shapes[0].sampled(mean_m, 6, np.random.default_rng(2)),
+        shapes[0].drawn(mean_m, np.random.default_rng(2).normal(size=(6, SIZE))),
+    )
+
+
 @pytest.mark.parametrize(("distance", "count"), [(60.0, 42), (98.0, 98), (150.0, 98), (20.0, 56)])
 def test_the_level_is_that_of_chi_squared(distance: float, count: int) -> None:
     shape = ShapePosterior(np.eye(SIZE), np.eye(SIZE), LIFT, distance, count)

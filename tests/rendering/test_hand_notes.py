@@ -51,10 +51,11 @@ def test_a_model_without_uncertainty_says_so_where_it_is_asked_for() -> None:
         (PLAIN, False),
         (replace(PLAIN, uncertain="fade"), True),
         (replace(PLAIN, ellipses=True), True),
+        (replace(PLAIN, samples="ghosts"), True),
         (replace(OPTIONS, difference=True), False),
     ],
 )
-def test_it_is_asked_for_by_colours_fading_and_ellipses(options: DrawOptions, asks: bool) -> None:
+def test_it_is_asked_for_by_colours_fading_ellipses_and_drawn_hands(options: DrawOptions, asks: bool) -> None:
     assert asks_for_uncertainty(options) == asks
 
 

@@ -176,11 +176,18 @@ def test_picking_asks_the_view_that_was_drawn(draw: Draw, scene: Scene) -> None:
 
 
 def test_legends_state_what_is_faded_or_hidden() -> None:
-    assert notes_for(DrawOptions(), fades=True, ellipses=False) == ()
+    assert notes_for(DrawOptions(), fades=True, ellipses=False, samples=False) == ()
     options = DrawOptions(uncertain="fade", uncertain_above_mm=7.5, ellipse_sigmas=1.0)
-    assert notes_for(options, fades=True, ellipses=True) == ("Faded: sigma > 7.5 mm", "Ellipses: 1 sigma, 39%")
-    assert notes_for(replace(options, uncertain="hide"), fades=True, ellipses=False) == ("Hidden: sigma > 7.5 mm",)
-    assert notes_for(options, fades=False, ellipses=False) == (), "nothing fades without standard deviations"
+    assert notes_for(options, fades=True, ellipses=True, samples=False) == (
+        "Faded: sigma > 7.5 mm",
+        "Ellipses: 1 sigma, 39%",
+    )
+    assert notes_for(replace(options, uncertain="hide"), fades=True, ellipses=False, samples=False) == (
+        "Hidden: sigma > 7.5 mm",
+    )
+    assert notes_for(options, fades=False, ellipses=False, samples=False) == (), (
+        "nothing fades without standard deviations"
+    )
 
 
 def test_legends_lie_below_each_other() -> None:

@@ -1,4 +1,4 @@
-"""Picked point of a hand: its numbers and its attention; keys for uncertain regions and ellipses."""
+"""Picked point of a hand: its numbers and its attention; keys for uncertain regions, ellipses and plausible hands."""
 
 from collections.abc import Sequence
 
@@ -37,6 +37,12 @@ MODE_MESSAGES = {
     "show": "Uncertain regions: show",
     "fade": "Uncertain regions: fade",
     "hide": "Uncertain regions: hide",
+}
+NEXT_SAMPLES = {"none": "ghosts", "ghosts": "animation", "animation": "none"}
+SAMPLE_MESSAGES = {
+    "none": "Plausible hands: none",
+    "ghosts": "Plausible hands: ghosts drawn from the posterior",
+    "animation": "Plausible hands: animation through the posterior",
 }
 
 
@@ -84,11 +90,12 @@ class PointInspector(Feature):
         self._worker.failed.connect(lambda _, message: self._take_attention(None, message))
 
     def shortcuts(self) -> Sequence[Shortcut]:
-        """Return the keys for attention, ellipses, uncertain regions and deselection."""
+        """Return the keys for attention, ellipses, uncertain regions, plausible hands and deselection."""
         return (
             Shortcut(("A",), "Show attention of the picked point", self.toggle_attention, setting=("attention", True)),
             Shortcut(("E",), "Uncertainty ellipses at joints", self.toggle_ellipses, setting=("ellipses", True)),
             Shortcut(("H",), "Uncertain regions: show / fade / hide", self.next_uncertain_mode),
+            Shortcut(("G",), "Plausible hands: none / ghosts / animation", self.next_samples),
             Shortcut(("Esc",), "Deselect the picked point", self.deselect),
         )
 
@@ -124,6 +131,12 @@ class PointInspector(Feature):
         mode = NEXT_MODE[self._controller.settings.draw.uncertain]
         self._controller.change(uncertain=mode)
         self._controller.notify(MODE_MESSAGES[mode])
+
+    def next_samples(self) -> None:
+        """Cycle through no plausible hands, ghosts and animation."""
+        samples = NEXT_SAMPLES[self._controller.settings.draw.samples]
+        self._controller.change(samples=samples)
+        self._controller.notify(SAMPLE_MESSAGES[samples])
 
     def pick_at(self, position: QPointF) -> None:
         """Pick the point at a position of the viewport; beside the hands the last point stays."""

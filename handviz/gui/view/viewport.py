@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 import moderngl
 import numpy as np
 from numpy.typing import NDArray
-from PyQt6.QtCore import QPointF, QSize, Qt, pyqtSignal
+from PyQt6.QtCore import QPointF, QSize, Qt, QTimer, pyqtSignal
 from PyQt6.QtGui import QMouseEvent, QOpenGLContext, QPaintEvent, QWheelEvent
 from PyQt6.QtOpenGLWidgets import QOpenGLWidget
 from PyQt6.QtWidgets import QWidget
@@ -19,6 +20,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import WINDOW_COMMAND
 from handviz.core.records import FrameResult
 from handviz.rendering.camera import OrbitCamera
+from handviz.rendering.hand_notes import has_posterior
 from handviz.rendering.hand_shape import ModelDisplay
 from handviz.rendering.highlight import Highlight, Pick
 from handviz.rendering.offscreen import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
@@ -33,6 +35,8 @@ SOFTWARE_HINTS = {
 }
 WHEEL_STEP = 120.0
 CLICK_REACH_PX = 4.0
+ANIMATION_PAUSE_MS = 30
+"""Between two paints of the animation, in which the window does everything else."""
 logger = logging.getLogger(__name__)
 
 
@@ -121,6 +125,13 @@ class Viewport(QOpenGLWidget):
         self._drawn_size = (0, 0)
         self._highlight: Highlight | None = None
         self.image_taker: ImageTaker | None = None
+        self.clock: Callable[[], float] = time.perf_counter
+        """seconds of the animation"""
+        # Started by each paint, so that nothing runs while the view is hidden.
+        self._animation = QTimer(self)
+        self._animation.setSingleShot(True)
+        self._animation.setInterval(ANIMATION_PAUSE_MS)
+        self._animation.timeout.connect(self.update)
         self.setMinimumSize(QSize(320, 240))
 
     def show_result(self, result: FrameResult | None) -> None:
@@ -200,7 +211,14 @@ class Viewport(QOpenGLWidget):
             options = self._options.cut_out()
             drawn = smooth.framebuffer(size)
             scene.set_highlight(None)
-            scene.draw(drawn, options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
+            scene.draw(
+                drawn,
+                options,
+                orbit=self._orbit,
+                light=self._light,
+                pixel_ratio=pixel_ratio,
+                time_s=self.clock(),
+            )
             smooth.resolve(plain.framebuffer(size))
             return straight_alpha(read_pixels(plain.framebuffer(size), components=4))
 
@@ -211,6 +229,7 @@ class Viewport(QOpenGLWidget):
 
     def release_gl(self) -> None:
         """Free all OpenGL objects; the viewport stays empty afterwards."""
+        self._animation.stop()
         if self._scene is None:
             return
         self.makeCurrent()
@@ -255,18 +274,32 @@ class Viewport(QOpenGLWidget):
             self._give_up(error)
             return
         self.painted.emit(self._result, (time.perf_counter() - started_s) * 1000)
+        if self._is_animated():
+            self._animation.start()
 
     def _draw(self, ctx: moderngl.Context, scene: SplitScene, smooth_target: MultisampleTarget) -> None:
         # The context's own screen is wrong inside a QOpenGLWidget.
         screen = ctx.detect_framebuffer(self.defaultFramebufferObject())
         target = smooth_target.framebuffer(screen.size) if self._samples else screen
         pixel_ratio, self._drawn_size = self.devicePixelRatioF(), target.size
-        scene.draw(target, self._options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
+        scene.draw(
+            target,
+            self._options,
+            orbit=self._orbit,
+            light=self._light,
+            pixel_ratio=pixel_ratio,
+            time_s=self.clock(),
+        )
         if self._samples:
             smooth_target.resolve(screen)
         ctx.finish()
         if self.image_taker is not None and self.image_taker.wants_image():
             self.image_taker.take_image(screen.read(components=4, alignment=1), screen.size)
+
+    def _is_animated(self) -> bool:
+        if self._options.samples != "animation" or self._result is None:
+            return False
+        return any(has_posterior(hands) for hands in (self._result.hands, *self._result.others.values()))
 
     def _give_up(self, error: moderngl.Error) -> None:
         """Draw nothing more: the driver cannot compile or draw and would fail at every frame."""

@@ -21,6 +21,8 @@ class Choice(NamedTuple):
 
 
 UNCERTAIN_HINT = "Fade or hide regions that are less certain than the threshold"
+GHOSTS_HINT = "Several faint hands around the mean, drawn from the posterior"
+ANIMATION_HINT = "The hand moves slowly through hands drawn from the posterior"
 SIDE_HINT = "Override the detected handedness of all hands"
 CHOICES: dict[str, tuple[Choice, ...]] = {
     "colour": (
@@ -46,6 +48,11 @@ CHOICES: dict[str, tuple[Choice, ...]] = {
         Choice("show", "Show", "H", UNCERTAIN_HINT),
         Choice("fade", "Fade", "H", UNCERTAIN_HINT),
         Choice("hide", "Hide", "H", UNCERTAIN_HINT),
+    ),
+    "samples": (
+        Choice("none", "None", "G", "The mean of the posterior alone"),
+        Choice("ghosts", "Ghosts", "G", GHOSTS_HINT),
+        Choice("animation", "Animation", "G", ANIMATION_HINT),
     ),
     "ellipse_sigmas": tuple(
         Choice(
