@@ -143,7 +143,9 @@ class Hand:
         """
         if count < 1:
             raise HandvizError(f"{count} hands cannot be drawn: ask for 1 or more", ErrorCode.BAD_VALUE)
-        return _floats(self._known_shape().sampled(self.vertices_m, count, np.random.default_rng(seed)))
+        return _floats(
+            self._known_shape().sampled(self.vertices_m, self.keypoints_m, count, np.random.default_rng(seed))
+        )
 
     def _known_shape(self) -> ShapePosterior:
         if self.shape is None:

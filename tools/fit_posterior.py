@@ -320,7 +320,8 @@ def _lengths_line(hands: Sequence[Seen], errors: ErrorModel) -> str:
     for one in hands:
         placed = posterior.fused(one.hand, one.crop, one.view, LIFT, errors)
         assert placed.shape is not None
-        drawn_m = placed.shape.sampled(placed.hand.vertices_m.astype(np.float64), DRAWN, generator)
+        hand = placed.hand
+        drawn_m = placed.shape.sampled(hand.vertices_m, hand.keypoints_m, DRAWN, generator)
         drawn.append(parts(TEMPLATE.keypoint_regressor @ drawn_m))
     of_drawn = np.array(drawn) / np.mean(drawn, axis=1, keepdims=True) - 1
     true = parts(np.array([TEMPLATE.keypoint_regressor @ one.true_m for one in hands]))

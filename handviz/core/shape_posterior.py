@@ -7,6 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.skeleton import bent
+
 Array = NDArray[np.floating]
 CONTRADICTION_LEVEL = 0.001
 """Level of chi-squared below which network and landmarks contradict each other."""
@@ -84,21 +86,19 @@ class ShapePosterior:
         values, directions = np.linalg.eigh(self.covariance_m2.astype(np.float64))
         return np.asarray((directions * np.sqrt(np.maximum(values, 0))) @ directions.T)
 
-    def displacements_m(self, normals: Array) -> Array:
-        """Return displacements (N, 21, 3) of the keypoints from the mean, for standard normal numbers (N, 63)."""
-        return np.asarray((normals @ self.root_m).reshape(len(normals), -1, 3))
+    def drawn(self, vertices_m: Array, keypoints_m: Array, normals: Array) -> tuple[Array, Array]:
+        """Return hands of the posterior, vertices (N, V, 3) and keypoints (N, 21, 3), for standard normals (N, 63).
 
-    def drawn(self, vertices_m: Array, normals: Array) -> Array:
-        """Return hands (N, V, 3) of the posterior with mean ``vertices_m`` (V, 3), for standard normal numbers (N, 63).
-
-        Axes are those of ``vertices_m``.
+        ``vertices_m`` (V, 3) and ``keypoints_m`` (21, 3) are its mean. What is drawn across a bone rotates it, so that
+        bones of drawn hands are no longer than the posterior says.
         """
+        displacements_m = bent(keypoints_m, (normals @ self.root_m).reshape(len(normals), -1, 3))
         weights = self.vertices_from_displacements.astype(np.float64)
-        return np.asarray(vertices_m + weights @ self.displacements_m(normals))
+        return vertices_m + weights @ displacements_m, keypoints_m + displacements_m
 
-    def sampled(self, vertices_m: Array, count: int, generator: np.random.Generator) -> Array:
-        """Draw hands (``count``, V, 3) around the posterior's mean ``vertices_m`` (V, 3), in the same axes."""
-        return self.drawn(vertices_m, generator.normal(size=(count, len(self.covariance_m2))))
+    def sampled(self, vertices_m: Array, keypoints_m: Array, count: int, generator: np.random.Generator) -> Array:
+        """Return the vertices (``count``, V, 3) of hands that are drawn from the posterior with this mean."""
+        return self.drawn(vertices_m, keypoints_m, generator.normal(size=(count, len(self.covariance_m2))))[0]
 
     def turned(self, rotation: Array) -> "ShapePosterior":
         """Return the same in other axes; ``rotation`` (3, 3) may mirror."""

@@ -49,11 +49,10 @@ def drawn_hands(hand: HandMesh, normals: FloatArray) -> list[HandMesh]:
     """Return hands of the posterior for standard normal numbers (N, 63); none for a hand without a posterior."""
     if hand.shape is None:
         return []
-    vertices_m = hand.shape.drawn(hand.vertices_m, normals)
-    keypoints_m = hand.keypoints_m + hand.shape.displacements_m(normals)
+    drawn = hand.shape.drawn(hand.vertices_m, hand.keypoints_m, normals)
     return [
-        replace(hand, vertices_m=vertices, keypoints_m=keypoints)
-        for vertices, keypoints in zip(vertices_m, keypoints_m, strict=True)
+        replace(hand, vertices_m=vertices_m, keypoints_m=keypoints_m)
+        for vertices_m, keypoints_m in zip(*drawn, strict=True)
     ]
 
 
