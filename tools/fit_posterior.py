@@ -10,6 +10,7 @@ that training assumes of photographs (``LandmarkNoise``).
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +51,7 @@ ROUNDS, DRAWN = 30, 20
 DEGREES = (10.0, 20.0, 30.0, 60.0, 120.0)
 """That fit about equally well; under more, a contradiction would hardly make a hand wider."""
 PROBABILITIES, CALIBRATED = (0.5, 0.68, 0.9, 0.95), (0.68, 0.95)
+ANGLE_PERCENTILES = (1, 99)
 NORMAL_PERCENT = 68.27
 """Of a normal distribution within a standard deviation."""
 TEMPLATE = load_open_hand()
@@ -295,7 +297,7 @@ def table(hands: Sequence[Seen], errors: ErrorModel) -> list[str]:
             + "covered "
             + ", ".join(f"{p:.0%}: {value:.1f}" for p, value in zip(PROBABILITIES, inside, strict=True))
         )
-    lines.append(_lengths_line(hands, errors))
+    lines += _samples_lines(hands, errors)
     ratios = np.array([one.distance / one.observed for one in shown])
     lines.append(
         "distance / count, 5, 50, 95, 99 %: " + ", ".join(f"{v:.2f}" for v in np.percentile(ratios, (5, 50, 95, 99)))
@@ -308,26 +310,79 @@ def table(hands: Sequence[Seen], errors: ErrorModel) -> list[str]:
     return lines
 
 
-def _lengths_line(hands: Sequence[Seen], errors: ErrorModel) -> str:
-    """Return how much lengths of bones vary among hands drawn from one posterior, and among people."""
+def _samples_lines(hands: Sequence[Seen], errors: ErrorModel) -> list[str]:
+    """Return how far hands drawn from a posterior vary in bones, thickness and angles, beside people."""
     generator = np.random.default_rng(0)
-
-    def parts(points_m: FloatArray) -> FloatArray:
-        lengths_m = np.linalg.norm(points_m[..., posterior.CHILDREN, :] - points_m[..., posterior.PARENTS, :], axis=-1)
-        return np.asarray(lengths_m / lengths_m.sum(axis=-1, keepdims=True))
-
     drawn = []
     for one in hands:
         placed = posterior.fused(one.hand, one.crop, one.view, LIFT, errors)
         assert placed.shape is not None
         hand = placed.hand
-        drawn_m = placed.shape.sampled(hand.vertices_m, hand.keypoints_m, DRAWN, generator)
-        drawn.append(parts(TEMPLATE.keypoint_regressor @ drawn_m))
-    of_drawn = np.array(drawn) / np.mean(drawn, axis=1, keepdims=True) - 1
-    true = parts(np.array([TEMPLATE.keypoint_regressor @ one.true_m for one in hands]))
-    among = np.sqrt(np.square(of_drawn).mean(axis=(0, 1))), true.std(axis=0) / true.mean(axis=0)
-    texts = [f"median {100 * np.median(part):.1f}, largest {100 * part.max():.1f}" for part in among]
-    return f"bones' fractions of their sum, standard deviation, %: drawn hands {texts[0]}; people {texts[1]}"
+        drawn.append(placed.shape.sampled(hand.vertices_m, hand.keypoints_m, DRAWN, generator))
+    true_m = np.array([one.true_m for one in hands])
+    lines = []
+    for name, measure in (("bones' lengths", bone_lengths), ("thickness at bones", thickness)):
+        parts = np.array([measure(vertices_m) for vertices_m in drawn])
+        of_drawn = parts / parts.mean(axis=1, keepdims=True) - 1
+        true = measure(true_m)
+        among = np.sqrt(np.square(of_drawn).mean(axis=(0, 1))), true.std(axis=0) / true.mean(axis=0)
+        texts = [f"median {100 * np.median(part):.1f}, largest {100 * part.max():.1f}" for part in among]
+        lines.append(
+            f"{name}, fractions of all bones' sum, standard deviation, %: drawn hands {texts[0]}; people {texts[1]}"
+        )
+    low, high = np.percentile(joint_angles(true_m), ANGLE_PERCENTILES, axis=0)
+    outside = np.mean([(angles < low) | (angles > high) for angles in map(joint_angles, drawn)])
+    lines.append(f"angles of joints outside 98 % of the true hands': {100 * outside:.1f} % of drawn hands'")
+    return lines
+
+
+def _bones_m(vertices_m: FloatArray) -> FloatArray:
+    """Return the bones (..., 20, 3) of meshes (..., V, 3)."""
+    keypoints_m = TEMPLATE.keypoint_regressor @ vertices_m
+    return np.asarray(keypoints_m[..., posterior.CHILDREN, :] - keypoints_m[..., posterior.PARENTS, :])
+
+
+def bone_lengths(vertices_m: FloatArray) -> FloatArray:
+    """Return the lengths (..., 20) of the bones of meshes (..., V, 3) as fractions of their sum."""
+    lengths_m = np.linalg.norm(_bones_m(vertices_m), axis=-1)
+    return np.asarray(lengths_m / lengths_m.sum(axis=-1, keepdims=True))
+
+
+def thickness(vertices_m: FloatArray) -> FloatArray:
+    """Return the root mean square distance (..., 20) of the vertices at each bone from its line.
+
+    As fractions of the sum of all bones' lengths.
+    """
+    bones_m = _bones_m(vertices_m)
+    lengths_m = np.linalg.norm(bones_m, axis=-1)
+    starts_m = (TEMPLATE.keypoint_regressor @ vertices_m)[..., posterior.PARENTS, :]
+    found = []
+    for bone in range(len(posterior.CHILDREN)):
+        at_bone = _nearest_bones() == bone
+        offsets_m = vertices_m[..., at_bone, :] - starts_m[..., bone, None, :]
+        direction = (bones_m[..., bone, :] / lengths_m[..., bone, None])[..., None, :]
+        across_m = offsets_m - (offsets_m * direction).sum(axis=-1, keepdims=True) * direction
+        found.append(np.sqrt(np.square(across_m).sum(axis=-1).mean(axis=-1)))
+    return np.asarray(np.stack(found, axis=-1) / lengths_m.sum(axis=-1, keepdims=True))
+
+
+@cache
+def _nearest_bones() -> FloatArray:
+    """Return (V,) the bone nearest to every vertex in the rest pose."""
+    vertices_m = TEMPLATE.vertices_m
+    starts_m, bones_m = (TEMPLATE.keypoint_regressor @ vertices_m)[posterior.PARENTS], _bones_m(vertices_m)
+    offsets_m = vertices_m[:, None] - starts_m
+    along = np.clip((offsets_m * bones_m).sum(axis=2) / np.square(bones_m).sum(axis=1), 0, 1)
+    return np.asarray(np.linalg.norm(offsets_m - along[:, :, None] * bones_m, axis=2).argmin(axis=1))
+
+
+def joint_angles(vertices_m: FloatArray) -> FloatArray:
+    """Return the angles (..., 15) between consecutive bones of the fingers of meshes (..., V, 3), degrees."""
+    bones_m = _bones_m(vertices_m)
+    directions = bones_m / np.linalg.norm(bones_m, axis=-1, keepdims=True)
+    inner = np.flatnonzero(posterior.PARENTS > 0)
+    cosines = (directions[..., inner, :] * directions[..., inner - 1, :]).sum(axis=-1)
+    return np.asarray(np.degrees(np.arccos(np.clip(cosines, -1, 1))))
 
 
 def robust_covariance(rows: FloatArray) -> FloatArray:
