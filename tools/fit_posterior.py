@@ -29,6 +29,7 @@ from handviz.core.paths import MODELS, POSTERIOR_FILE
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, Frame, HandCrop, Intrinsics, NetworkOutput
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.detection.crop import CropView, as_the_detector_marks_them, hand_mesh_from_crop, wrist_from_network
+from handviz.evaluation.rendered_scenes import SAME_HAND, scenes
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.models.amvur.training_augmentation import LandmarkNoise
@@ -39,7 +40,6 @@ from handviz.pipeline import posterior
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.posterior import ErrorModel
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
-from tools.wrist_position import SAME_HAND, scenes
 
 SHRINK = 0.3
 """Of covariances towards their diagonal: there are more pairs of numbers than hands."""

@@ -79,7 +79,7 @@ def calibrate(answers: Answers) -> tuple[Calibration, ...]:
 def _row(points: str, seen: str, offsets_m: FloatArray, std_m: FloatArray, chosen: NDArray[np.bool_]) -> Calibration:
     """Return the row of offsets and standard deviations (N, P, 3), of which ``chosen`` (N, P) count."""
     errors_mm, std_mm = (np.linalg.norm(part, axis=2) * MILLIMETRES_PER_METRE for part in (offsets_m, std_m))
-    each = _spearman_each(errors_mm, std_mm, chosen)
+    each = spearman_each(errors_mm, std_mm, chosen)
     offsets_m, std_m = offsets_m[chosen], std_m[chosen]
     errors_mm, std_mm = errors_mm[chosen], std_mm[chosen]
     remaining = _remaining_means(errors_mm, std_mm)
@@ -112,7 +112,7 @@ def _remaining_means(errors: FloatArray, order_by: FloatArray) -> FloatArray:
     return metrics.means_of_kept(errors, order_by) if len(errors) else _nan(1)
 
 
-def _spearman_each(errors: FloatArray, stds: FloatArray, chosen: NDArray[np.bool_]) -> float:
+def spearman_each(errors: FloatArray, stds: FloatArray, chosen: NDArray[np.bool_]) -> float:
     """Return the mean over points of the rank correlation over hands (N, P), without points of fewer than three."""
     columns = zip(errors.T, stds.T, chosen.T, strict=True)
     found = np.array([metrics.spearman(error[use], std[use]) for error, std, use in columns if use.sum() > 2])
