@@ -33,7 +33,8 @@ from handviz.pipeline.settings import PipelineConfig
 from handviz.training.checkpoint import VARIANCE_SCALES, add_metadata, parsed_notes, read_metadata, variance_scales
 from handviz.training.families import family_of_checkpoint
 
-UNCERTAINTY = "uncertainty"
+UNCERTAINTY = frozenset({"uncertainty", "constant_uncertainty"})
+"""What models provide that have standard deviations, of each point or of the whole hand."""
 DRAWN_KINDS = {STILLS: "stills", DEFAULT_STREAM: "streams"}
 DRAWN_PARTS = ("all", "visible", "hidden")
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Arguments:
     data: Path | None = None
     """Rendered validation crops, never the held-out ones."""
     count: Count | None = None
-    """Use only the first crops; with --pipeline: number of scenes, 300 unless it is given."""
+    """Use only the first crops; with --pipeline: number of scenes, 240 unless it is given."""
     hand_model: HandModelFile = None
     pipeline: bool = False
     """Fit nothing, but measure on rendered scenes through the whole program whether the standard deviations hold.
@@ -138,13 +139,13 @@ def _models(named: tuple[ModelId, ...]) -> tuple[ModelId, ...]:
     """Return the named models, or all shipped ones that predict uncertainty; HandvizError for one that cannot be."""
     for model in named:
         spec = model_spec(model)
-        if UNCERTAINTY not in spec.provides:
+        if not UNCERTAINTY & spec.provides:
             raise HandvizError(f"{model} predicts no uncertainty: choose another model", ErrorCode.NOT_PROVIDED)
         if spec.hand_model != "open_hand":
             raise HandvizError(
                 f"{model} has another mesh than the rendered hands: choose another model", ErrorCode.MODEL_MISMATCH
             )
-    return tuple(dict.fromkeys(named)) or tuple(spec.id for spec in shipped_models() if UNCERTAINTY in spec.provides)
+    return tuple(dict.fromkeys(named)) or tuple(spec.id for spec in shipped_models() if UNCERTAINTY & spec.provides)
 
 
 def _draw(model: ModelId, kinds: tuple[KindFigures, ...], folder: Path) -> None:
