@@ -25,8 +25,11 @@ from handviz.evaluation.pipeline_calibration import (
     row,
     stream_kind,
 )
-from handviz.evaluation.rendered_scenes import RenderedScene
+from handviz.evaluation.rendered_scenes import RenderedScene, clips
 from handviz.hand_models.open_hand import load_open_hand
+from handviz.pipeline.kalman import make_smoother
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from tests.errors import raises
 from tests.hands import made_up_hand
 
@@ -289,3 +292,30 @@ def test_hardly_any_hand_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "Pipeline", FindsNothing)
     with raises(ErrorCode.NO_HANDS, match="--count"):
         measure(Plan(("final",), 4))
+
+
+@pytest.mark.slow
+def test_smoothing_afterwards_is_that_of_the_pipeline() -> None:
+    """Real networks: streams of all kinds of smoothing share one run without it."""
+    images = [scene.image for clip in clips((20,), 5) for scene in clip]
+    frames = [Frame(number, image, 0.0, time_ms=number * 1000 / 30) for number, image in enumerate(images)]
+    settings = PipelineSettings("final", smoothing=0.0)
+    with Pipeline(settings, PipelineConfig(preload_others=False)) as pipeline:
+
+        def shown(settings: PipelineSettings) -> list[HandMesh]:
+            pipeline.apply(settings)
+            pipeline.reset(video=True)
+            return [pipeline.process_with(frame, CAMERA).hands[0] for frame in frames]
+
+        raw = shown(settings)
+        for kind in SMOOTHING_KINDS:
+            strength = PipelineSettings().smoothing
+            smoother = make_smoother(kind, strength)
+            for hand, frame, own in zip(
+                raw, frames, shown(replace(settings, smoothing_kind=kind, smoothing=strength)), strict=True
+            ):
+                assert frame.time_ms is not None
+                (after,) = smoother.smooth([hand], frame.time_ms)
+                for name in ("vertices_m", "keypoints_m", "vertex_std_mm", "keypoint_std_mm"):
+                    np.testing.assert_allclose(getattr(after, name), getattr(own, name), rtol=1e-4, atol=1e-6)
+            assert np.abs(after.vertices_m - raw[-1].vertices_m).max() > 1e-6
