@@ -7,7 +7,7 @@ of x, y and z. Keypoints are the 20 beside the wrist.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from handviz.core import metrics
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import MODELS
 from handviz.core.records import SMOOTHING_KINDS, FloatArray, Frame, FrameResult, HandMesh, ModelId
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.evaluation.calibration import NOMINAL, REMOVED, spearman_each
@@ -129,7 +128,7 @@ class Plan:
     models: tuple[ModelId, ...]
     count: int = DEFAULT_SCENES
     seed: int = DEFAULT_SEED
-    config: PipelineConfig = PipelineConfig(MODELS)  # noqa: RUF009 (frozen)
+    config: PipelineConfig = field(default_factory=PipelineConfig)
 
     @property
     def settings(self) -> PipelineSettings:
@@ -173,7 +172,7 @@ class _Measurements:
 
 def measured(hand: HandMesh, scene: RenderedScene) -> Measured:
     """Compare a hand with the truth; HandvizError if it has another mesh, or no standard deviations."""
-    if hand.vertices_m.shape != scene.true_m.shape:
+    if hand.vertices_m.shape != scene.true_m.shape or hand.hand_model not in ("", load_open_hand().fingerprint):
         raise HandvizError(
             f"{hand.model} has another mesh than the rendered hands: leave it out", ErrorCode.MODEL_MISMATCH
         )

@@ -101,8 +101,9 @@ def test_rotation_size_and_place_of_the_whole_hand_are_no_errors(
 
 def test_hands_that_cannot_be_compared_are_refused(random: np.random.Generator) -> None:
     scene = made_up_scene(random)
-    with raises(ErrorCode.MODEL_MISMATCH):
-        measured(made_up_hand(), scene)
+    for other in (made_up_hand(), replace(hand_of(scene), hand_model="another")):
+        with raises(ErrorCode.MODEL_MISMATCH):
+            measured(other, scene)
     with raises(ErrorCode.NOT_PROVIDED):
         measured(replace(hand_of(scene), vertex_std_mm=None, keypoint_std_mm=None), scene)
 
