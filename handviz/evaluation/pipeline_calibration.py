@@ -29,8 +29,10 @@ from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 
 DEFAULT_SCENES, DEFAULT_SEED = 240, 611
-HEAVY_FRACTION = 0.25
-"""Of the scenes, those whose hands are heavily hidden: as many as in the held-out set."""
+HIDDEN_FRACTION, HIDDEN_BOUNDS = 0.4, (0.25, 0.7)
+"""Of the scenes, those whose hands objects hide by as much; the detector finds hardly any that are hidden further."""
+HIDDEN_LEVELS = (0.25, HEAVILY_HIDDEN)
+"""From which fractions on hidden and visible vertices of a hand are compared."""
 SCENES_PER_CLIP, MIN_CLIPS, CLIP_FRAMES = 25, 2, 60
 MIN_HANDS = 3
 """Of one kind: fewer have no rank correlation worth the name."""
@@ -104,6 +106,18 @@ class PipelineRow:
     """(100,) likewise, without those of largest error"""
 
 
+@dataclass(frozen=True)
+class HiddenRatio:
+    """Hidden against visible vertices of the hands of which objects hide ``level`` or more."""
+
+    level: float
+    hands: int
+    hidden_over_visible: float
+    """mean standard deviation of the hidden vertices over that of the visible ones"""
+    things_over_visible: float
+    """the same of those hidden vertices alone that only objects hide"""
+
+
 @dataclass(frozen=True, eq=False)
 class KindFigures:
     """A model's figures on stills, or on streams with one kind of smoothing."""
@@ -113,12 +127,8 @@ class KindFigures:
     """images or frames, each with one hand"""
     found: int
     rows: tuple[PipelineRow, ...]
-    heavily_hidden: int
-    """hands found of which objects hide half or more"""
-    hidden_over_visible_heavy: float
-    """their hidden vertices' mean standard deviation over that of their visible ones"""
-    things_over_visible_heavy: float
-    """the same of those hidden vertices alone that only objects hide"""
+    hidden: tuple[HiddenRatio, ...]
+    """at each of HIDDEN_LEVELS"""
 
 
 @dataclass(frozen=True)
@@ -150,10 +160,11 @@ class Plan:
 
     def stills(self) -> Iterator[RenderedScene]:
         """Render the scenes, every other one mirrored."""
-        heavy = round(self.count * HEAVY_FRACTION)
+        least, most = HIDDEN_BOUNDS
+        hidden = round(self.count * HIDDEN_FRACTION)
         parts = (
-            scenes([self.seed, 0], self.count - heavy, HEAVILY_HIDDEN) if heavy < self.count else (),
-            scenes([self.seed, 1], heavy, least_hidden=HEAVILY_HIDDEN) if heavy else (),
+            scenes([self.seed, 0], self.count - hidden, least),
+            scenes([self.seed, 1], hidden, most, least_hidden=least) if hidden else (),
         )
         for number, scene in enumerate(chain(*parts)):
             yield scene.mirrored() if number % 2 else scene
@@ -275,7 +286,6 @@ def figures(kind: str, searched: int, found: Sequence[Measured]) -> KindFigures:
     columns = {name: np.array([getattr(one, name) for one in found]) for name in Measured._fields}
     is_left, depth_m = columns["is_left"], columns["depth_m"]
     is_far = depth_m > np.median(depth_m)
-    heavy = columns["hidden_fraction"] >= HEAVILY_HIDDEN
     rows = []
     for points, errors_mm, stds_mm, visible in (
         ("keypoints", columns["keypoint_error_mm"], columns["keypoint_std_mm"], columns["keypoint_visible"]),
@@ -288,15 +298,17 @@ def figures(kind: str, searched: int, found: Sequence[Measured]) -> KindFigures:
             "right": everything & ~is_left[:, None], "left": everything & is_left[:, None],
         }  # fmt: skip
         rows += [row(points, seen, errors_mm, stds_mm, chosen) for seen, chosen in parts.items()]
-    stds_mm, visible, alone = (columns[name][heavy] for name in ("vertex_std_mm", "visible", "visible_alone"))
-    return KindFigures(
-        kind=kind,
-        searched=searched,
-        found=len(found),
-        rows=tuple(rows),
-        heavily_hidden=int(heavy.sum()),
-        hidden_over_visible_heavy=hidden_over_visible(stds_mm, ~visible, visible),
-        things_over_visible_heavy=hidden_over_visible(stds_mm, alone & ~visible, visible),
+    return KindFigures(kind, searched, len(found), tuple(rows), tuple(_ratio(columns, at) for at in HIDDEN_LEVELS))
+
+
+def _ratio(columns: Mapping[str, FloatArray], level: float) -> HiddenRatio:
+    chosen = columns["hidden_fraction"] >= level
+    stds_mm, visible, alone = (columns[name][chosen] for name in ("vertex_std_mm", "visible", "visible_alone"))
+    return HiddenRatio(
+        level,
+        hands=int(chosen.sum()),
+        hidden_over_visible=hidden_over_visible(stds_mm, ~visible, visible),
+        things_over_visible=hidden_over_visible(stds_mm, alone & ~visible, visible),
     )
 
 
@@ -379,13 +391,13 @@ def report_text(models: Mapping[ModelId, Sequence[KindFigures]]) -> str:
                     if one.points == points and one.seen != "all"
                 ]
         lines.append("")
-    titles = ("standard deviation, heavily hidden hands", "hands", "hidden / visible", "hidden by things / visible")
+    titles = ("standard deviation of vertices", "hands", "hidden / visible", "hidden by things / visible")
     lines += ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for model, kind in named:
-        if kind.kind == STILLS:
-            ratios = (kind.hidden_over_visible_heavy, kind.things_over_visible_heavy)
-            cells = [model, str(kind.heavily_hidden), *(cell("{:.2f}", ratio) for ratio in ratios)]
-            lines.append("| " + " | ".join(cells) + " |")
+        for one in kind.hidden if kind.kind == STILLS else ():
+            ratios = (cell("{:.2f}", ratio) for ratio in (one.hidden_over_visible, one.things_over_visible))
+            title = f"{model}, hidden by {one.level:.0%} or more"
+            lines.append("| " + " | ".join([title, str(one.hands), *ratios]) + " |")
     return "\n".join(lines) + "\n"
 
 

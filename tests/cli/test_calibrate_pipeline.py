@@ -51,8 +51,8 @@ def test_all_shipped_models_with_uncertainty_are_measured(
     for model in plan.models:
         assert f"| {model}, stills | 9 of 12 |" in text
     assert "AUSC, mm | AUSE / mean error | Pearson |" in text
-    # None of these hands is heavily hidden.
-    assert "| final | 0 | – | – |" in text
+    # None of these hands is hidden by as much.
+    assert "| final, hidden by 50% or more | 0 | – | – |" in text
 
 
 def test_models_count_and_seed_are_chosen_and_figures_are_json(
@@ -63,7 +63,7 @@ def test_models_count_and_seed_are_chosen_and_figures_are_json(
     assert (plans[0].models, plans[0].count, plans[0].seed) == (("final",), 7, 12)
     found = json.loads(capsys.readouterr().out)["final"]
     assert [kind["kind"] for kind in found] == [DEFAULT_STREAM, STILLS]
-    assert found[1]["hidden_over_visible_heavy"] is None
+    assert found[1]["hidden"][1]["hidden_over_visible"] is None
     assert {len(row["coverage"]) for row in found[1]["rows"]} == {4}
 
 

@@ -150,7 +150,7 @@ def test_a_row_without_points_is_empty(random: np.random.Generator) -> None:
 
 
 def made_up_hands(count: int, random: np.random.Generator) -> list[Measured]:
-    """Return hands of which each third is heavily hidden; hidden vertices have twice the standard deviation."""
+    """Return hands of three fractions hidden; hidden vertices have twice the standard deviation."""
     found = []
     for number in range(count):
         visible = random.random(60) < 0.6
@@ -161,7 +161,7 @@ def made_up_hands(count: int, random: np.random.Generator) -> list[Measured]:
             Measured(
                 random.exponential(4, POINTS), random.uniform(2, 6, POINTS), random.exponential(4, 60),
                 np.where(visible, 3.0, 6.0), random.random(POINTS) < 0.5, visible, alone,
-                0.7 if number % 3 == 0 else 0.1, 0.4 + 0.01 * number, number % 2 == 1,
+                (0.7, 0.3, 0.1)[number % 3], 0.4 + 0.01 * number, number % 2 == 1,
             )
         )  # fmt: skip
     return found
@@ -171,8 +171,10 @@ def test_parts_are_those_of_their_hands(random: np.random.Generator) -> None:
     found = made_up_hands(21, random)
     one = figures(STILLS, 40, found)
     rows: dict[tuple[str, str], PipelineRow] = {(part.points, part.seen): part for part in one.rows}
-    assert (one.searched, one.found, one.heavily_hidden) == (40, 21, 7)
-    assert one.hidden_over_visible_heavy == one.things_over_visible_heavy == pytest.approx(2)
+    assert (one.searched, one.found) == (40, 21)
+    assert [(ratio.level, ratio.hands) for ratio in one.hidden] == [(0.25, 14), (0.5, 7)]
+    for ratio in one.hidden:
+        assert ratio.hidden_over_visible == ratio.things_over_visible == pytest.approx(2)
     assert rows["keypoints", "all"].count == 21 * POINTS
     visible, hidden = (rows["vertices", seen].count for seen in ("visible", "hidden"))
     assert visible == sum(hand.visible.sum() for hand in found)
@@ -185,17 +187,17 @@ def test_parts_are_those_of_their_hands(random: np.random.Generator) -> None:
     assert rows["keypoints", "left"].error_mm == pytest.approx(np.mean([h.keypoint_error_mm for h in found[1::2]]))
 
 
-def test_half_of_the_scenes_are_mirrored_and_a_quarter_heavily_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_of_the_scenes_are_mirrored_and_two_fifths_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     random, asked = np.random.default_rng(1), []
 
     def fake(seed: Sequence[int], count: int, *most: float, least_hidden: float = 0.0) -> Iterator[RenderedScene]:
-        asked.append((seed, count, least_hidden))
+        asked.append((seed, count, most, least_hidden))
         return (made_up_scene(random) for _ in range(count))
 
     monkeypatch.setattr(calibration, "scenes", fake)
     sides = [scene.handedness for scene in Plan(("final",), 8, 3).stills()]
     assert sides == ["right", "left"] * 4
-    assert asked == [([3, 0], 6, 0.0), ([3, 1], 2, 0.5)]
+    assert asked == [([3, 0], 5, (0.25,), 0.0), ([3, 1], 3, (0.7,), 0.25)]
     assert len(Plan(("final",), 240).clip_seeds) == 10
 
 
