@@ -9,7 +9,7 @@ of x, y and z. Keypoints are the 20 beside the wrist.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -301,7 +301,7 @@ def figures(kind: str, searched: int, found: Sequence[Measured]) -> KindFigures:
     return KindFigures(kind, searched, len(found), tuple(rows), tuple(_ratio(columns, at) for at in HIDDEN_LEVELS))
 
 
-def _ratio(columns: Mapping[str, FloatArray], level: float) -> HiddenRatio:
+def _ratio(columns: Mapping[str, NDArray[Any]], level: float) -> HiddenRatio:
     chosen = columns["hidden_fraction"] >= level
     stds_mm, visible, alone = (columns[name][chosen] for name in ("vertex_std_mm", "visible", "visible_alone"))
     return HiddenRatio(
