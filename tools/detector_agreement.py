@@ -24,6 +24,7 @@ from handviz.core.output import plain, print_result
 from handviz.core.paths import CLIP_FILE
 from handviz.core.records import Detection, FloatArray
 from handviz.data.synthetic import look
+from handviz.data.synthetic.motion import GRAIN
 from handviz.data.synthetic.pose import sample_view
 from handviz.data.synthetic.stage import HEIGHT, WIDTH, Stage, open_stage, sample_decor
 from handviz.detection.detector import HandDetector
@@ -33,7 +34,6 @@ from handviz.detection.still_search import STILL_PALM_SCORE
 from handviz.detection.tracking import box_union_fraction, without_duplicates
 from handviz.rendering.studio_parts import Surface
 from handviz.sources.images import read_image
-from tools.motion import GRAIN
 
 Find = Callable[[NDArray[np.uint8]], Sequence[Detection]]
 MAX_HANDS = 4

@@ -31,6 +31,7 @@ from handviz.core.records import KEYPOINT_COUNT, FloatArray, Frame, HandCrop, In
 from handviz.core.shape_posterior import turned_covariance
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.detection.crop import CropView, as_the_detector_marks_them, hand_mesh_from_crop, wrist_from_network
+from handviz.evaluation.rendered_scenes import SAME_HAND, scenes
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.models.amvur.training_augmentation import LandmarkNoise
@@ -41,7 +42,6 @@ from handviz.pipeline import posterior
 from handviz.pipeline.error_model import FIELDS, SIZE, ErrorModel
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
-from tools.wrist_position import SAME_HAND, scenes
 
 SHRINK = 0.3
 """Of covariances towards their diagonal: there are more pairs of numbers than hands."""

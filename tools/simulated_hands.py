@@ -13,7 +13,7 @@ import numpy as np
 from handviz.core.geometry import axis_angle_from_rotation, rotation_from_axis_angle
 from handviz.core.records import PALM_KEYPOINTS as PALM
 from handviz.core.records import FloatArray, HandMesh, Intrinsics
-from tools.motion import HandMotion, TrueHand
+from handviz.data.synthetic.motion import HandMotion, TrueHand
 
 TAIL_FREEDOM = 4.0
 WAVES_PER_POSE = 0.7

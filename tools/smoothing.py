@@ -20,11 +20,11 @@ from handviz.core.files import make_folder
 from handviz.core.geometry import intrinsics_from_field_of_view
 from handviz.core.output import print_result
 from handviz.core.records import FloatArray, Frame, HandMesh
+from handviz.data.synthetic.motion import HandMotion, MotionPoser
 from handviz.evaluation.plots import save_figure
 from handviz.models.registry import ModelChoice
 from handviz.pipeline.kalman import KalmanSmoother, Smoother
 from handviz.pipeline.smoothing import CUTOFF_HZ_PER_METRE_PER_SECOND, HandSmoother
-from tools.motion import HandMotion, MotionPoser
 from tools.motion_scores import KnownMotion, MotionScores, load_motion, save_motion, scores
 from tools.rendered_clips import clip_scores
 from tools.simulated_hands import ErrorSizes, Simulation, measured_error_sizes
@@ -143,12 +143,12 @@ def rendered_motions(arguments: Arguments) -> list[KnownMotion]:
 
 def _render(seed: int, arguments: Arguments) -> KnownMotion:
     from handviz.data.synthetic import look
+    from handviz.data.synthetic.motion import motion_frames
     from handviz.data.synthetic.room import Room
     from handviz.data.synthetic.stage import HEIGHT, WIDTH
     from handviz.pipeline.pipeline import Pipeline
     from handviz.pipeline.settings import PipelineConfig, PipelineSettings
     from handviz.rendering.studio import open_studio
-    from tools.motion import motion_frames
 
     motion = HandMotion(seed, arguments.seconds, MotionPoser())
     times_s = _times(arguments.seconds)

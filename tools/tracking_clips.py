@@ -15,11 +15,11 @@ from handviz.core.geometry import rotation_from_axis_angle
 from handviz.core.records import FloatArray, Frame, Handedness, Intrinsics
 from handviz.data.synthetic import look
 from handviz.data.synthetic.generator import encode
+from handviz.data.synthetic.motion import GRAIN, MotionPoser, TrueHand
 from handviz.data.synthetic.stage import HEIGHT, WIDTH, Decor, Stage, photograph, sample_decor
 from handviz.hand_models.anatomy import pose_from_angles
 from handviz.rendering.studio import open_studio
 from handviz.rendering.studio_parts import Material, Surface
-from tools.motion import GRAIN, MotionPoser, TrueHand
 from tools.tracking_scenarios import Actor, Scenario, Shot
 
 CLIP_VERSION = 1

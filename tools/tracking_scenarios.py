@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from handviz.core.records import FloatArray, Handedness
+from handviz.data.synthetic.motion import Keyed
 from handviz.data.synthetic.pose import sample_shape
 from handviz.data.synthetic.room import GESTURES, gesture_angles
-from tools.motion import Keyed
 
 AWAY_M = 0.62
 """Distance to the side, at half a metre from the camera, at which neither hand nor forearm is in the image."""

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from handviz.core.records import FloatArray, Frame, Handedness, Intrinsics
 from handviz.data.synthetic import look
+from handviz.data.synthetic.motion import HandMotion, MotionPoser, motion_frames
 from handviz.data.synthetic.room import Room
 from handviz.data.synthetic.stage import HEIGHT, WIDTH
 from handviz.rendering.studio import open_studio
-from tools.motion import HandMotion, MotionPoser, motion_frames
 
 RATE_HZ = 12.5
 Image = NDArray[np.float32]

@@ -4,48 +4,26 @@ Hands are rendered with known K, put back into whole images and found there by t
 """
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 import tools
 from handviz.core.arguments import Count, ModelFolder, Seed
 from handviz.core.camera_model import ASSUMED_CAMERA
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.output import print_result
 from handviz.core.paths import MODELS
-from handviz.core.records import CROP_SIZE, FloatArray, Frame, HandMesh, Intrinsics
-from handviz.data.synthetic.generator import render_samples
-from handviz.data.synthetic.sample import Sample
-from handviz.hand_models.open_hand import load_open_hand
+from handviz.core.records import FloatArray, Frame, HandMesh
+from handviz.evaluation.rendered_scenes import RenderedScene, distance, found_index, scenes
 from handviz.models.registry import ModelChoice
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.refinement import length_m
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 
-SAME_HAND = 0.35
-"""Maximum distance of a detection from the true keypoints, in extents of the hand."""
-MAX_HIDDEN, MAX_HIDDEN_OF_SCENES = 0.5, 0.9
+MAX_HIDDEN = 0.5
 INTERVALS = (("68 %", 0.99446), ("95 %", 1.95996))
-
-
-class Placed(NamedTuple):
-    """An image and the ground truth of its hand."""
-
-    image: NDArray[np.uint8]
-    camera: Intrinsics
-    wrist_m: FloatArray
-    camera_from_wrist: FloatArray
-    true_m: FloatArray
-    """(V, 3) canonical"""
-    length_m: float
-    keypoints_px: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,32 +71,7 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def scenes(seed: int, count: int, most_hidden: float = MAX_HIDDEN_OF_SCENES) -> Iterator[Placed]:
-    """Yield rendered hands, each in a whole image before a blur of itself."""
-    for sample in render_samples(np.random.default_rng(seed), count, (0.0, most_hidden), truth="rig"):
-        yield _placed(sample)
-
-
-def _placed(sample: Sample) -> Placed:
-    labels = sample.labels
-    matrix, crop_from_image = labels["camera_matrix"], labels["crop_from_image"]
-    camera = Intrinsics(float(matrix[0, 0]), float(matrix[0, 2]), float(matrix[1, 2]))
-    size = (round(2 * camera.centre_x_px), round(2 * camera.centre_y_px))
-    image_from_crop = invert_affine(crop_from_image)
-    behind = cv2.resize(cv2.GaussianBlur(sample.image, (0, 0), 30), size)
-    # OpenCV's pixel centres lie at whole numbers, ours at halves.
-    shifted = image_from_crop.copy()
-    shifted[:, 2] += image_from_crop[:, :2] @ np.full(2, 0.5) - 0.5
-    image = cv2.warpAffine(sample.image, shifted, size, dst=behind, borderMode=cv2.BORDER_TRANSPARENT)
-    keypoints_px = apply_affine(image_from_crop, (labels["keypoints_crop"] + 1) * CROP_SIZE / 2)
-    hand_length_m = length_m(load_open_hand().keypoint_regressor @ labels["vertices"])
-    return Placed(
-        np.asarray(image, dtype=np.uint8), camera, labels["wrist_camera_m"], labels["camera_from_wrist"],
-        labels["vertices"], hand_length_m, keypoints_px,
-    )  # fmt: skip
-
-
-def _found(pipeline: Pipeline, truth: Placed) -> Found | None:
+def _found(pipeline: Pipeline, truth: RenderedScene) -> Found | None:
     height, width = truth.image.shape[:2]
     frame = Frame(0, truth.image, 0.0)
     hand = _right_hand(pipeline.process_with(frame, truth.camera).hands, truth)
@@ -137,19 +90,14 @@ def _found(pipeline: Pipeline, truth: Placed) -> Found | None:
         assumed_error_m=assumed.wrist_camera_m - truth.wrist_m,
         assumed_std_m=assumed_std_m,
         log_size=float(np.log(size_ratio)),
-        distance=_distance(hand, truth),
+        distance=distance(hand, truth),
         depth_m=float(truth.wrist_m[2]),
     )
 
 
-def _distance(hand: HandMesh, truth: Placed) -> float:
-    extent = float(np.ptp(truth.keypoints_px, axis=0).max())
-    return float(np.linalg.norm(hand.keypoints_px - truth.keypoints_px, axis=1).mean()) / extent
-
-
-def _right_hand(hands: tuple[HandMesh, ...], truth: Placed) -> HandMesh | None:
-    matching = [hand for hand in hands if hand.handedness == "right" and _distance(hand, truth) < SAME_HAND]
-    return min(matching, key=lambda hand: _distance(hand, truth), default=None)
+def _right_hand(hands: tuple[HandMesh, ...], truth: RenderedScene) -> HandMesh | None:
+    index = found_index(hands, truth)
+    return None if index is None else hands[index]
 
 
 def table(found: list[Found], searched: int) -> list[str]:

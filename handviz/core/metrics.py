@@ -86,6 +86,18 @@ def reliability_curve(errors: FloatArray, std: FloatArray, probabilities: Sequen
     return np.array([(standardised <= half_width).mean() for half_width in half_widths])
 
 
+def distance_coverage(distances: FloatArray, std: FloatArray, probabilities: Sequence[float]) -> FloatArray:
+    """Return the fraction (P,) of distances in three dimensions inside the ball that holds each probability.
+
+    ``std``: root of the summed variances of x, y and z, which are taken as equal (chi distribution of three degrees of
+    freedom).
+    """
+    from scipy.stats import chi
+
+    standardised = distances / std * np.sqrt(3)
+    return np.array([(standardised <= radius).mean() for radius in chi(3).ppf(probabilities)])
+
+
 def means_of_kept(errors: FloatArray, order_by: FloatArray) -> FloatArray:
     """Return mean errors (n,) of the 1, 2 .. n of n points with the smallest ``order_by``, in the errors' unit.
 
@@ -125,6 +137,15 @@ def spearman(first: FloatArray, second: FloatArray) -> float:
 
     ranks = [rankdata(values.ravel()) for values in (first, second)]
     centred = [rank - rank.mean() for rank in ranks]
+    norm = float(np.linalg.norm(centred[0]) * np.linalg.norm(centred[1]))
+    return float(centred[0] @ centred[1]) / norm if norm > 0 else float("nan")
+
+
+def pearson(first: FloatArray, second: FloatArray) -> float:
+    """Return the linear correlation, -1 to 1, of two arrays of the same shape; nan if one is constant or empty."""
+    if np.size(first) == 0:
+        return float("nan")
+    centred = [values.astype(np.float64).ravel() - values.mean(dtype=np.float64) for values in (first, second)]
     norm = float(np.linalg.norm(centred[0]) * np.linalg.norm(centred[1]))
     return float(centred[0] @ centred[1]) / norm if norm > 0 else float("nan")
 

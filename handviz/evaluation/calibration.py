@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from handviz.core import metrics
 from handviz.core.errors import ErrorCode, HandvizError
@@ -79,7 +80,7 @@ def calibrate(answers: Answers) -> tuple[Calibration, ...]:
 def _row(points: str, seen: str, offsets_m: FloatArray, std_m: FloatArray, chosen: NDArray[np.bool_]) -> Calibration:
     """Return the row of offsets and standard deviations (N, P, 3), of which ``chosen`` (N, P) count."""
     errors_mm, std_mm = (np.linalg.norm(part, axis=2) * MILLIMETRES_PER_METRE for part in (offsets_m, std_m))
-    each = _spearman_each(errors_mm, std_mm, chosen)
+    each = spearman_each(errors_mm, std_mm, chosen)
     offsets_m, std_m = offsets_m[chosen], std_m[chosen]
     errors_mm, std_mm = errors_mm[chosen], std_mm[chosen]
     remaining = _remaining_means(errors_mm, std_mm)
@@ -112,11 +113,15 @@ def _remaining_means(errors: FloatArray, order_by: FloatArray) -> FloatArray:
     return metrics.means_of_kept(errors, order_by) if len(errors) else _nan(1)
 
 
-def _spearman_each(errors: FloatArray, stds: FloatArray, chosen: NDArray[np.bool_]) -> float:
+def spearman_each(errors: FloatArray, stds: FloatArray, chosen: NDArray[np.bool_]) -> float:
     """Return the mean over points of the rank correlation over hands (N, P), without points of fewer than three."""
-    columns = zip(errors.T, stds.T, chosen.T, strict=True)
-    found = np.array([metrics.spearman(error[use], std[use]) for error, std, use in columns if use.sum() > 2])
-    return mean_or_nan(found[np.isfinite(found)])
+    count = chosen.sum(axis=0)
+    # What is not chosen gets the last ranks, so that those of the others are as without it: (count + 1) / 2 on average.
+    ranks = (rankdata(np.where(chosen, values, np.inf), axis=0) for values in (errors, stds))
+    first, second = (np.where(chosen, rank - (count + 1) / 2, 0.0) for rank in ranks)
+    norms = np.sqrt(np.square(first).sum(axis=0) * np.square(second).sum(axis=0))
+    usable = (count > 2) & (norms > 0)
+    return mean_or_nan((first * second).sum(axis=0)[usable] / norms[usable])
 
 
 def fit_variance_scale(answers: Answers) -> VarianceScale:

@@ -2,17 +2,55 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import atomic_path, make_folder
-from handviz.evaluation.calibration import NOMINAL, REMOVED, Calibration
+from handviz.core.records import FloatArray
+from handviz.evaluation.calibration import NOMINAL, REMOVED
 
 SUFFIXES = (".png", ".svg")
 COLOURS = {"all": "#333333", "visible": "#0072b2", "hidden": "#d55e00"}
 """Distinguishable for colour-blind readers too (Okabe and Ito 2008)."""
+
+
+class Curves(Protocol):
+    """A row of ``calibration`` or ``pipeline_calibration``."""
+
+    @property
+    def points(self) -> str:
+        """``vertices`` or ``keypoints``."""
+
+    @property
+    def seen(self) -> str:
+        """A key of COLOURS."""
+
+    @property
+    def count(self) -> int:
+        """Of points."""
+
+    @property
+    def error_mm(self) -> float:
+        """Mean error."""
+
+    @property
+    def ause(self) -> float:
+        """Area between the two curves of sparsification, by the mean error."""
+
+    @property
+    def reliability(self) -> FloatArray:
+        """(19,) at NOMINAL."""
+
+    @property
+    def sparsification_mm(self) -> FloatArray:
+        """(100,) at REMOVED."""
+
+    @property
+    def oracle_mm(self) -> FloatArray:
+        """(100,) at REMOVED."""
 
 
 def check_ending(path: Path) -> None:
@@ -34,7 +72,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _panels(rows: Sequence[Calibration]) -> tuple[Figure, dict[str, Axes]]:
+def _panels(rows: Sequence[Curves]) -> tuple[Figure, dict[str, Axes]]:
     """Yield a panel for each kind of points."""
     names = list(dict.fromkeys(row.points for row in rows))
     figure = Figure(figsize=(4.5 * len(names), 4.2), layout="constrained")
@@ -45,7 +83,7 @@ def _panels(rows: Sequence[Calibration]) -> tuple[Figure, dict[str, Axes]]:
     return figure, panels
 
 
-def draw_reliability(rows: Sequence[Calibration], path: Path) -> Path:
+def draw_reliability(rows: Sequence[Curves], path: Path) -> Path:
     """Plot observed over nominal coverage of central intervals; above the diagonal the variances are too large."""
     figure, panels = _panels(rows)
     for axes in panels.values():
@@ -60,7 +98,7 @@ def draw_reliability(rows: Sequence[Calibration], path: Path) -> Path:
     return save_figure(figure, path)
 
 
-def draw_sparsification(rows: Sequence[Calibration], path: Path) -> Path:
+def draw_sparsification(rows: Sequence[Curves], path: Path) -> Path:
     """Plot the mean error of the points left (Ilg et al. 2018): by standard deviation, by error (dashed), at random
     (dots)."""
     figure, panels = _panels(rows)

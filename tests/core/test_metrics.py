@@ -171,6 +171,26 @@ def test_rank_correlation_is_that_of_scipy_also_with_ties(random):
     assert np.isnan(metrics.spearman(first[:0], first[:0]))
 
 
+def test_linear_correlation_is_that_of_scipy(random):
+    first = random.exponential(size=60).astype(np.float32)
+    second = first + random.normal(size=60)
+    assert metrics.pearson(first, second) == pytest.approx(stats.pearsonr(first, second).statistic, abs=1e-6)
+    assert np.isnan(metrics.pearson(first, np.ones_like(first)))
+    assert np.isnan(metrics.pearson(first[:0], first[:0]))
+
+
+def test_distances_of_normal_offsets_are_covered_as_their_balls_promise(random):
+    axis_std = random.uniform(0.5, 3.0, size=100_000)
+    distances = np.linalg.norm(random.normal(scale=axis_std[:, None], size=(100_000, 3)), axis=1)
+    probabilities = [0.5, 0.68, 0.9, 0.95]
+    observed = metrics.distance_coverage(distances, axis_std * np.sqrt(3), probabilities)
+    np.testing.assert_allclose(observed, probabilities, atol=5e-3)
+    # Twice the standard deviation: the square of the radius is that of chi-squared over 4.
+    wide = metrics.distance_coverage(distances, axis_std * np.sqrt(12), probabilities)
+    expected = stats.chi2(3).cdf(4 * stats.chi2(3).ppf(probabilities))
+    np.testing.assert_allclose(wide, expected, atol=5e-3)
+
+
 def test_shapes_that_differ_are_said(truth_m):
     for function in (metrics.mpjpe_mm, metrics.procrustes_aligned, metrics.f_scores):
         with raises(ErrorCode.WRONG_SHAPE):

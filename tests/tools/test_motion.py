@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handviz.core.geometry import intrinsics_from_field_of_view, project_points
-from tools.motion import HandMotion, MotionPoser
+from handviz.data.synthetic.motion import HandMotion, MotionPoser
 from tools.simulated_hands import ErrorSizes, Simulation, measured_error_sizes
 
 SIZES = ErrorSizes(
