@@ -50,7 +50,7 @@ DEGREES_OF_FIT = 8.0
 ROUNDS, DRAWN = 30, 20
 DEGREES = (10.0, 20.0, 30.0, 60.0, 120.0)
 """That fit about equally well; under more, a contradiction would hardly make a hand wider."""
-PROBABILITIES, CALIBRATED = (0.5, 0.68, 0.9, 0.95), (0.68, 0.95)
+PROBABILITIES, CALIBRATED = (0.5, 0.68, 0.9, 0.95), (0.68, 0.9, 0.95)
 ANGLE_PERCENTILES = (1, 99)
 NORMAL_PERCENT = 68.27
 """Of a normal distribution within a standard deviation."""
@@ -205,7 +205,7 @@ def _calibrated(hands: Sequence[Seen], raw: ErrorModel) -> ErrorModel:
 
 
 def _level(ratios: FloatArray) -> float:
-    """Return the factor of variances under which the 68 and 95 % intervals cover nearest to that.
+    """Return the factor of variances under which the 68, 90 and 95 % intervals cover nearest to that.
 
     Of squared errors over variances. Errors have longer tails than a normal distribution: no factor fits both.
     """

@@ -48,7 +48,7 @@ ROUNDING_M2 = 1e-10
 STEPS, SETTLED = 4, 0.03
 """At most so many steps of Gauss-Newton; after the second one none more if it moved the camera by less (radians, ln
 depth, crop half-sides)."""
-NETWORK_WEIGHT = 0.5
+NETWORK_WEIGHT = 0.25
 """Of a network's own covariance in that of its errors."""
 OUTLIER_DEGREES = 4.0
 """Degrees of freedom of a single 2D landmark's error."""
