@@ -2,7 +2,7 @@
 
 What is unknown: the displacements of the 21 keypoints from the network's, as far as no rotation, scaling or translation
 of the whole hand explains them (the *shape*, 56 of 63 numbers), and the camera (rotation, ln depth, shift). The network
-is the prior of both, with a covariance that is half its own, where it predicts one, and half that of all hands. The
+is the prior of both: its covariance is for a quarter its own, where it predicts one, and else that of all hands. The
 world landmarks, after their best rotation, scale and translation, and the 2D landmarks are linear functions of them
 with errors of their own. All errors are counted in the network's own standard deviations, so that a bent or hidden
 finger is uncertain for everyone; their covariances were fitted on rendered hands through the whole pipeline
@@ -118,8 +118,8 @@ class Shape:
 def network_shape(hand: NetworkOutput, errors: ErrorModel) -> Shape:
     """Return what the network alone says.
 
-    The covariance of its errors is the average of that of all hands, in its own scales, and of its own for this hand,
-    if it predicts one: a network trained on rendered hands is too sure of what hangs together in photographs. It
+    The covariance of its errors is that of all hands, in its own scales, and for a quarter its own for this hand, if it
+    predicts one: a network trained on rendered hands is too sure of what hangs together in photographs. It
     knows the lengths of bones better than the pose: its errors are given that these are right but for ``bone_std``.
     """
     scales_m = keypoint_scales(hand, errors)

@@ -217,7 +217,7 @@ def with_covariance(hand: NetworkOutput, covariance_m2: FloatArray) -> NetworkOu
     return replace(hand, keypoint_covariance_m2=turned_covariance(covariance_m2, hand.rotation.T))
 
 
-def test_half_of_the_prior_is_the_networks_own_covariance() -> None:
+def test_a_quarter_of_the_prior_is_the_networks_own_covariance() -> None:
     hand = hand_of(bent(0.3), bent(0.3))
     points_m = (hand.keypoints_m - hand.keypoints_m[0]) @ TURN.T
     root_m = 0.004 * np.random.default_rng(9).normal(size=(SIZE, 5))
@@ -228,7 +228,7 @@ def test_half_of_the_prior_is_the_networks_own_covariance() -> None:
     # Turning mixes a keypoint's axes: its variances' mean is the same.
     np.testing.assert_allclose(scales_m[3::3], np.sqrt(np.diag(own_m2).reshape(21, 3).mean(axis=1))[1:])
     projection = without_motion(points_m)
-    expected = projection @ (0.5 * errors.shape * np.outer(scales_m, scales_m) + 0.5 * 1.7 * own_m2) @ projection
+    expected = projection @ (0.75 * errors.shape * np.outer(scales_m, scales_m) + 0.25 * 1.7 * own_m2) @ projection
     np.testing.assert_allclose(network_shape(hand, errors).covariance_m2, expected, rtol=1e-3, atol=1e-9)
 
 
