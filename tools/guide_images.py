@@ -98,9 +98,17 @@ def uncertainty(stage: Stage) -> Script:
     return stage.window
 
 
+def ghosts(stage: Stage) -> Script:
+    """Show hands drawn from the posterior."""
+    stage.controller.change(uncertain="show", ellipses=False, samples="ghosts", view="orbit")
+    stage.window.viewport.set_orbit(OrbitCamera().dragged(-110, 40))
+    yield lambda: True
+    return stage.window
+
+
 def attention(stage: Stage) -> Script:
     """Show a picked point and its attention."""
-    stage.controller.change(uncertain="show", ellipses=False, attention=True)
+    stage.controller.change(samples="none", view="overlay", attention=True)
     inspector = feature(stage, PointInspector)
     inspector.pick(Pick(hand=0, vertex=None, joint=8))
     yield lambda: inspector.has_attention
@@ -227,6 +235,7 @@ SCENES = tuple(
         compare,
         difference,
         uncertainty,
+        ghosts,
         attention,
         hands,
         camera,
