@@ -46,7 +46,7 @@ def test_all_shipped_weights_are_under_48_megabytes_and_stand_once() -> None:
     assert sum(sizes.values()) < 48e6
     # MediaPipe's weights are in the task file alone: graphs and heads are small beside it.
     assert sizes[LANDMARK_FILE.name] + sizes[PALM_FILE.name] < 0.2e6
-    assert max(sizes[f"handviz_{name}.onnx"] for name in DEFAULT_COMPARED) < 13.5e6
+    assert max(sizes[f"handviz_{name}.onnx"] for name in DEFAULT_COMPARED) < 14e6
 
 
 def test_a_shipped_name_with_other_content_is_changed_wherever_it_lies(

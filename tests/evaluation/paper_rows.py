@@ -68,6 +68,9 @@ SUPERVISED: Settings = {
     "model.residuals": False,
     "model.presence": False,
     "loss.presence": 0.5,  # not read without the head
+    "model.rank": 0,
+    "loss.covariance": 1.0,  # not read without the covariance
+    "covariance_only": False,
     # Not read: weights of weak training.
     "loss.weak.camera": 1.0,
     "loss.weak.keypoints": 0.05,

@@ -11,7 +11,14 @@ from handviz.core.gaussian import gaussian_nll, rotation_from_6d, six_d_from_rot
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.features import ImageFeatures
 from handviz.models.amvur.loss_config import LossConfig
-from handviz.models.amvur.losses import crop_terms, l2_terms, presence_terms, squared_terms, supervised_terms
+from handviz.models.amvur.losses import (
+    covariance_terms,
+    crop_terms,
+    l2_terms,
+    presence_terms,
+    squared_terms,
+    supervised_terms,
+)
 from handviz.models.amvur.model import VARIANTS, ModelConfig, ModelOutput, build_model
 from handviz.models.amvur.network import CameraOutput, PriorOutput, camera_vector
 from handviz.models.truth import Truth
@@ -341,7 +348,8 @@ def test_every_parameter_behind_the_feature_learns(open_hand_truth, variant):
     regressor = torch.from_numpy(template.keypoint_regressor.copy())
     output = heads(random_features(model))
     present = presence_terms(output, open_hand_truth, CONFIG)
-    loss = sum((terms(output, open_hand_truth, regressor, CONFIG) | present).values())
+    of_errors = covariance_terms(output, open_hand_truth, regressor, CONFIG)
+    loss = sum((terms(output, open_hand_truth, regressor, CONFIG) | present | of_errors).values())
     names, parameters = zip(*heads.named_parameters(), strict=True)
     still = [name for name, displacements in zip(names, moved_by(loss, *parameters), strict=True) if not displacements]
     assert still == []

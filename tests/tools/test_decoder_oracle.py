@@ -41,7 +41,7 @@ def test_the_losses_are_those_of_the_training():
     independent = LossConfig(vertex_correlation=0.0)
     variance = regressor**2 @ output.log_variance.exp()
     keypoints = gaussian_nll(regressor @ true, regressor @ output.mean_cm, variance.log()).mean()
-    expected = gaussian_nll(true, *output).mean() + keypoints
+    expected = gaussian_nll(true, output.mean_cm, output.log_variance).mean() + keypoints
     torch.testing.assert_close(loss_of(output, true, regressor, independent, 0.0), expected)
     early, late = (loss_of(output, true, regressor, LOSSES["squares_first"], part) for part in (0.69, 0.71))
     assert not torch.isclose(early, late)

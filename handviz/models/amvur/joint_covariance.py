@@ -65,8 +65,10 @@ class JointCovariance(nn.Module):
 def correlated_nll(errors: Tensor, covariance: LowRank) -> Tensor:
     """Return -ln N(errors; 0, F F' + D) of errors (B, 63), nats a coordinate (B,).
 
-    By Woodbury's identity and the determinant lemma, in the time of R x R systems.
+    By Woodbury's identity and the determinant lemma, in the time of R x R systems. What is not finite gives nan.
     """
+    if not all(bool(torch.isfinite(part).all()) for part in (errors, *covariance)):
+        return torch.full_like(errors[:, 0], torch.nan)
     normal = LowRankMultivariateNormal(torch.zeros_like(errors), covariance.factor, covariance.variance)
     return -normal.log_prob(errors) / errors.shape[1]
 
@@ -79,7 +81,8 @@ def shape_errors_cm(mine_cm: Tensor, true_cm: Tensor) -> Tensor:
     mine, true = (points.detach().double() for points in (mine_cm, true_cm))
     mine_centre, true_centre = mine.mean(dim=1, keepdim=True), true.mean(dim=1, keepdim=True)
     to, of = mine - mine_centre, true - true_centre
-    left, values, right = torch.linalg.svd(of.transpose(1, 2) @ to)
+    # Of nan there is none; the result is nan all the same.
+    left, values, right = torch.linalg.svd(torch.nan_to_num(of.transpose(1, 2) @ to))
     signs = torch.ones_like(values)
     signs[:, 2] = torch.sign(torch.linalg.det(left @ right))
     rotation = (left * signs[:, None]) @ right

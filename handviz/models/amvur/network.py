@@ -177,7 +177,9 @@ class VertexAttention(nn.Module):
         self.joint_covariance: JointCovariance | None = None
         if settings.rank:
             of_joints = self.keypoint_regressor if self.lift is None else self.keypoint_regressor @ self.lift
-            self.joint_covariance = JointCovariance(of_joints, width, joint_width, settings.rank)
+            # A seed gives the same mesh with it and without.
+            with torch.random.fork_rng(devices=[]):
+                self.joint_covariance = JointCovariance(of_joints, width, joint_width, settings.rank)
 
     def _register_mesh(self, template: HandTemplate, coarse: bool) -> None:
         vertices = _rest_cm(template)
