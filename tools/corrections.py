@@ -38,7 +38,7 @@ from handviz.pipeline.posterior import (
     with_world_landmarks,
 )
 from handviz.pipeline.reconstruction import FrameConditions, HandMaker
-from handviz.pipeline.refinement import scale_to_measured_size
+from handviz.pipeline.refinement import with_measured_size
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.sources.clips import ClipSource
 
@@ -153,19 +153,19 @@ class Corrections:
         posed = watch.timed(
             "landmarks in 3D", count, lambda: [with_world_landmarks(one, errors, lift) for one in alone]
         )
-        placed = watch.timed("size", count, lambda: [scale_to_measured_size(one.hand, UNMEASURED) for one in posed])
         views = [CropView.of(crop, camera) for crop in crops]
         seen = watch.timed(
             "landmarks in 2D",
             count,
             lambda: [
-                with_image_landmarks(*parts, lift, errors=errors)
-                for parts in zip(posed, placed, crops, views, strict=True)
+                with_image_landmarks(shape, PlacedHand(shape.hand), crop, view, lift, errors=errors)
+                for shape, crop, view in zip(posed, crops, views, strict=True)
             ],
         )
         moved = watch.timed(
             "posterior", count, lambda: [with_posterior(hand, shape, lift, errors) for shape, hand in seen]
         )
+        moved = watch.timed("size", count, lambda: [with_measured_size(one, UNMEASURED) for one in moved])
 
         def mesh(hand: PlacedHand, crop: HandCrop) -> HandMesh:
             return hand_mesh_from_crop(hand, crop, intrinsics=camera, model=spec.id)

@@ -77,6 +77,12 @@ class ShapePosterior:
         """Whether network and landmarks lie further apart than their errors explain: ``level`` below a thousandth."""
         return self.level < CONTRADICTION_LEVEL
 
+    @property
+    def keypoint_covariances_m2(self) -> Array:
+        """(21, 3, 3) of each keypoint alone."""
+        keypoints = np.arange(len(self.covariance_m2) // 3)
+        return np.asarray(self.covariance_m2.reshape(len(keypoints), 3, -1, 3)[keypoints, :, keypoints])
+
     @cached_property
     def root_m(self) -> Array:
         """(63, 63) symmetric square root of the covariance, float64.

@@ -18,7 +18,6 @@ from handviz.core.geometry import (
 from handviz.core.records import (
     CROP_SIZE,
     DEFAULT_CROP,
-    KEYPOINT_COUNT,
     CropSpec,
     Detection,
     FloatArray,
@@ -31,7 +30,6 @@ from handviz.core.records import (
     PlacedHand,
     PositionUncertainty,
 )
-from handviz.core.shape_posterior import ShapePosterior
 from handviz.core.units import MILLIMETRES_PER_METRE
 
 MARKED_TOWARDS = {
@@ -321,7 +319,9 @@ def hand_mesh_from_crop(
         camera_from_wrist=rotation * (MIRROR if crop.detection.handedness == "left" else 1.0),
         wrist_camera_m=position_m,
         intrinsics=intrinsics,
-        keypoint_covariance_mm2=covariances_mm2(hand.keypoint_std_m, rotation) if shape is None else _blocks_mm2(shape),
+        keypoint_covariance_mm2=covariances_mm2(hand.keypoint_std_m, rotation)
+        if shape is None
+        else shape.keypoint_covariances_m2 * MILLIMETRES_PER_METRE**2,
         vertex_covariance_mm2=covariances_mm2(hand.vertex_std_m, rotation),
         shape=shape,
         position_uncertainty=uncertainty,
@@ -329,13 +329,6 @@ def hand_mesh_from_crop(
         track_id=crop.detection.track_id,
         hand_probability=hand.hand_probability,
     )
-
-
-def _blocks_mm2(shape: ShapePosterior) -> FloatArray:
-    """Return the covariances (21, 3, 3) of each keypoint alone."""
-    keypoints = np.arange(KEYPOINT_COUNT)
-    blocks = shape.covariance_m2.reshape(KEYPOINT_COUNT, 3, KEYPOINT_COUNT, 3)[keypoints, :, keypoints]
-    return np.asarray(blocks * MILLIMETRES_PER_METRE**2)
 
 
 def _position(placed: PlacedHand, view: CropView) -> tuple[FloatArray, PositionUncertainty]:

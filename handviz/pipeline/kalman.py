@@ -24,8 +24,9 @@ from typing import Protocol
 import numpy as np
 
 from handviz.core.geometry import NEAREST_M, axis_angle_from_rotation, resized, resized_shape, rotation_from_axis_angle
+from handviz.core.records import KEYPOINT_COUNT, FloatArray, HandMesh, ModelId, SmoothingKind
 from handviz.core.records import PALM_KEYPOINTS as PALM
-from handviz.core.records import FloatArray, HandMesh, ModelId, SmoothingKind
+from handviz.core.shape_posterior import ShapePosterior
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.pipeline.smoothing import (
     MIN_STEP_S,
@@ -67,6 +68,8 @@ NOMINAL_STEP_S = 1 / 30
 MIN_NOISE_FACTOR, MAX_NOISE_FACTOR = 0.9, 8.0
 MIN_STD_MM = 0.1
 """Lower limit of standard deviations."""
+SMALLEST_VARIANCE_M2 = 1e-16
+"""Of coordinates that are known exactly."""
 MAX_ROTATION_RAD_PER_S = 25.0
 MIN_ROTATION_GATE_RAD = 1.0
 MAX_REJECTED_S = 0.07
@@ -185,6 +188,8 @@ class _Measured:
     """(3, V + 21) square metres, along each axis"""
     std_mm: FloatArray
     """(V + 21,) of the model; constant if it predicts none"""
+    shape: ShapePosterior | None
+    """What is known of the keypoints together, in the camera's axes."""
 
 
 def _measured(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
@@ -206,6 +211,7 @@ def _measured(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
         rotation_variance=relative_variance * np.square(noise.rotation_rad),
         points_variance=fractions[:, None] ** 2 * (std_mm**2 + palm_mm**2),
         std_mm=std_mm,
+        shape=hand.shape,
     )
 
 
@@ -226,6 +232,7 @@ class KalmanTrack:
         self._rotation = RotationFilter(measured.rotation, measured.rotation_variance, self._noise)
         self._points = self._filter(measured.points_m, measured.points_variance)
         self._square_std: FloatArray = measured.std_mm**2
+        self._shape = measured.shape
         self._rejected_s = 0.0
 
     def _filter(self, value: FloatArray, variance: FloatArray) -> ConstantVelocity:
@@ -262,20 +269,41 @@ class KalmanTrack:
 
     def _update_points(self, measured: _Measured, step_s: float) -> None:
         gain = self._points.update(measured.points_m - self._points.value, measured.points_variance, step_s)
-        # The standard deviation follows as the points do across the ray.
+        # The uncertainty follows as the points do across the ray.
         self._square_std = self._square_std + gain[0] * (measured.std_mm**2 - self._square_std)
+        self._shape = followed_shape(self._shape, measured.shape, gain[0, -KEYPOINT_COUNT:])
 
     def _rotate_points(self, rotation: FloatArray) -> None:
         """Rotate the points and their velocities with the hand; their variances stay in the camera's axes."""
         self._points.value = rotation @ self._points.value
         self._points.velocity = rotation @ self._points.velocity
+        self._shape = None if self._shape is None else self._shape.turned(rotation)
 
     def _std_mm(self, strength: float) -> FloatArray:
         """Return (V + 21,): the part common to all frames, and what the filter leaves of the part new in each."""
-        noise = self._noise
-        lasting = (1 - 2 * noise.across_fraction**2 - noise.along_fraction**2) * self._square_std
-        left = self._points.variance.sum(axis=0) * (MILLIMETRES_PER_METRE / noise_factor(strength)) ** 2
-        return np.sqrt(lasting + left)
+        left_mm2 = self._left_m2(strength).sum(axis=0) * MILLIMETRES_PER_METRE**2
+        return np.sqrt(self._lasting * self._square_std + left_mm2)
+
+    def _smoothed_shape(self, strength: float) -> ShapePosterior | None:
+        """Return what is known of the keypoints together, in the same two parts; None for a model without it."""
+        if self._shape is None:
+            return None
+        left_m2 = np.diag(self._left_m2(strength)[:, -KEYPOINT_COUNT:].T.ravel())
+        known = self._shape
+        return dataclasses.replace(
+            known,
+            covariance_m2=self._lasting * known.covariance_m2 + left_m2,
+            prior_m2=self._lasting * known.prior_m2 + left_m2,
+        )
+
+    @property
+    def _lasting(self) -> float:
+        """Fraction of variances that is common to all frames."""
+        return 1 - 2 * self._noise.across_fraction**2 - self._noise.along_fraction**2
+
+    def _left_m2(self, strength: float) -> FloatArray:
+        """Return the variances (3, V + 21), along the camera's axes, of what is new in frames and not filtered out."""
+        return self._points.variance / noise_factor(strength) ** 2
 
     def _assemble(self, hand: HandMesh, strength: float) -> HandMesh:
         points_m = self._points.value.T
@@ -285,6 +313,7 @@ class KalmanTrack:
         x, y, log_depth = self._palm.value[:, 0].tolist()
         palm_m = np.array([x, y, 1.0]) * math.exp(log_depth)
         vertex_std_mm, keypoint_std_mm = self._stds_mm(hand, strength)
+        shape, keypoint_covariance_mm2 = self._keypoint_covariances(hand, keypoint_std_mm, strength)
         return dataclasses.replace(
             hand,
             vertices_m=vertices_m,
@@ -292,11 +321,23 @@ class KalmanTrack:
             vertex_covariance_mm2=resized(hand.vertex_covariance_mm2, hand.vertex_std_mm, vertex_std_mm),
             keypoints_m=keypoints_m,
             keypoint_std_mm=keypoint_std_mm,
-            keypoint_covariance_mm2=resized(hand.keypoint_covariance_mm2, hand.keypoint_std_mm, keypoint_std_mm),
-            shape=resized_shape(hand.shape, hand.keypoint_std_mm, keypoint_std_mm),
+            keypoint_covariance_mm2=keypoint_covariance_mm2,
+            shape=shape,
             camera_from_wrist=self._rotation.rotation,
             wrist_camera_m=palm_m - keypoints_m[PALM, :].mean(axis=0),
         )
+
+    def _keypoint_covariances(
+        self, hand: HandMesh, keypoint_std_mm: FloatArray | None, strength: float
+    ) -> tuple[ShapePosterior | None, FloatArray | None]:
+        """Return what is known of the keypoints (21) together, and of each alone, with these standard deviations."""
+        shape = self._smoothed_shape(strength)
+        if shape is None or hand.uncertainty == "constant":
+            return (
+                resized_shape(hand.shape, hand.keypoint_std_mm, keypoint_std_mm),
+                resized(hand.keypoint_covariance_mm2, hand.keypoint_std_mm, keypoint_std_mm),
+            )
+        return shape, shape.keypoint_covariances_m2 * MILLIMETRES_PER_METRE**2
 
     def _stds_mm(self, hand: HandMesh, strength: float) -> tuple[FloatArray | None, FloatArray | None]:
         """Return the standard deviations (V,) and (21,) of the smoothed hand; None for a model without any."""
@@ -308,6 +349,32 @@ class KalmanTrack:
             std_mm = np.full_like(std_mm, np.sqrt(np.square(std_mm).mean()))
         vertex_std_mm, keypoint_std_mm = np.split(std_mm, [len(hand.vertices_m)])
         return vertex_std_mm, keypoint_std_mm
+
+
+def followed_shape(
+    before: ShapePosterior | None, measured: ShapePosterior | None, gains: FloatArray
+) -> ShapePosterior | None:
+    """Return what is known of the keypoints after a measurement that each follows by its gain (21,), 0 to 1.
+
+    Variances are the means by the gains, as those of the points are, and correlations the means by the mean gain. None
+    if nothing was measured.
+    """
+    if before is None or measured is None:
+        return measured
+    gains = np.clip(gains, 0, 1)
+    return dataclasses.replace(
+        measured,
+        covariance_m2=_followed_covariance(before.covariance_m2, measured.covariance_m2, gains),
+        prior_m2=_followed_covariance(before.prior_m2, measured.prior_m2, gains),
+    )
+
+
+def _followed_covariance(before: FloatArray, measured: FloatArray, gains: FloatArray) -> FloatArray:
+    each, mean = np.repeat(gains, 3), float(gains.mean())
+    variances = [np.maximum(np.diag(one), SMALLEST_VARIANCE_M2) for one in (before, measured)]
+    correlations = [one / np.sqrt(np.outer(v, v)) for one, v in zip((before, measured), variances, strict=True)]
+    std_m = np.sqrt((1 - each) * variances[0] + each * variances[1])
+    return np.asarray(np.outer(std_m, std_m) * ((1 - mean) * correlations[0] + mean * correlations[1]))
 
 
 class KalmanSmoother:

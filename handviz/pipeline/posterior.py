@@ -175,17 +175,6 @@ def with_world_landmarks(shape: Shape, errors: ErrorModel, vertices_from_displac
     )
 
 
-def scaled(shape: Shape, hand: NetworkOutput, factor: float) -> Shape:
-    """Return the shape of a hand that was scaled by a factor to its measured size."""
-    return replace(
-        shape,
-        hand=hand,
-        covariance_m2=shape.covariance_m2 * factor**2,
-        prior_m2=shape.prior_m2 * factor**2,
-        scales_m=shape.scales_m * factor,
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class Camera:
     """A camera under fusion: rotation of the hand's axes, and the wrist's position."""

@@ -29,12 +29,11 @@ from handviz.pipeline.false_hands import Candidate, indices_of_true_hands
 from handviz.pipeline.posterior import (
     error_model,
     network_shape,
-    scaled,
     with_image_landmarks,
     with_posterior,
     with_world_landmarks,
 )
-from handviz.pipeline.refinement import reconstruct_with_recheck, scale_to_measured_size
+from handviz.pipeline.refinement import reconstruct_with_recheck, with_measured_size
 from handviz.pipeline.settings import PipelineConfig
 
 
@@ -161,17 +160,17 @@ class HandMaker:
         *,
         keypoints_valid: bool,
     ) -> PlacedHand:
-        """Fuse the hand with the detector's and MediaPipe's landmarks, as far as the configuration allows."""
+        """Fuse the hand with the landmarks, as far as the configuration allows, and with its measured size."""
         displacements, config, errors = self.prepare(model.template), self._config, error_model()
         shape = network_shape(output, errors)
         # Landmarks of the crop alone, of a model that gives none, judge its hands and do not change them.
         if config.correct_pose and "landmarks" in model.spec.provides:
             shape = with_world_landmarks(shape, errors, displacements)
-        placed = scale_to_measured_size(shape.hand, conditions.hand_size)
-        shape = scaled(shape, placed.hand, shape.hand.scale / placed.hand.scale)
+        placed = PlacedHand(shape.hand)
         if config.align_to_detector and keypoints_valid:
             view = CropView.of(crop, conditions.intrinsics)
             shape, placed = with_image_landmarks(
                 shape, placed, crop, view, displacements, moves_shape=config.correct_pose, errors=errors
             )
-        return with_posterior(placed, shape, displacements, errors)
+        placed = with_posterior(placed, shape, displacements, errors)
+        return with_measured_size(placed, conditions.hand_size)

@@ -10,12 +10,14 @@ from scipy.spatial.transform import Rotation
 
 from handviz.core.geometry import axis_angle_from_rotation
 from handviz.core.records import HandMesh, SmoothingKind
+from handviz.core.shape_posterior import ShapePosterior
 from handviz.pipeline.kalman import (
     MAX_REJECTED_S,
     NOMINAL_STEP_S,
     ConstantVelocity,
     KalmanSmoother,
     NoiseModel,
+    followed_shape,
     make_smoother,
     noise_factor,
 )
@@ -279,3 +281,70 @@ def test_both_kinds_are_made_with_their_strength(kind: str, made: type) -> None:
     smoother = make_smoother(kind, 0.4)  # type: ignore[arg-type]
     assert isinstance(smoother, made)
     assert smoother.strength == 0.4
+
+
+def made_up_shape(seed: int) -> ShapePosterior:
+    root = 0.003 * np.random.default_rng(seed).normal(size=(63, 8))
+    covariance_m2 = root @ root.T + 1e-6 * np.eye(63)
+    return ShapePosterior(covariance_m2, 2 * covariance_m2, np.zeros((778, 21)), 10.0, 98)
+
+
+def with_shape(hand: HandMesh, shape: ShapePosterior) -> HandMesh:
+    blocks_mm2 = shape.keypoint_covariances_m2 * 1e6
+    std_mm = np.sqrt(np.trace(blocks_mm2, axis1=1, axis2=2))
+    return dataclasses.replace(
+        hand,
+        vertex_std_mm=np.linspace(6.0, 10.0, len(hand.vertices_m)),
+        shape=shape,
+        keypoint_covariance_mm2=blocks_mm2,
+        keypoint_std_mm=std_mm,
+    )
+
+
+def test_the_covariance_of_a_still_hand_is_that_of_its_frames() -> None:
+    shape = made_up_shape(1)
+    last = run([with_shape(made_up_hand(std_mm=8.0), shape)] * 40, 0.5)[-1]
+    assert last.shape is not None
+    np.testing.assert_allclose(last.shape.covariance_m2, shape.covariance_m2, atol=0.03 * shape.covariance_m2.max())
+
+
+def test_covariances_and_standard_deviations_stay_together_while_a_hand_turns() -> None:
+    truth = made_up_hand(std_mm=8.0)
+    hands = []
+    for step in range(30):
+        turn = Rotation.from_euler("xyz", [0.02 * step, 0.05 * step, -0.03 * step]).as_matrix()
+        moved = dataclasses.replace(
+            truth,
+            vertices_m=truth.vertices_m @ turn.T,
+            keypoints_m=truth.keypoints_m @ turn.T,
+            camera_from_wrist=turn @ truth.camera_from_wrist,
+        )
+        hands.append(with_shape(moved, made_up_shape(2).turned(turn)))
+    last = run(hands, 0.5)[-1]
+    assert last.shape is not None
+    assert last.keypoint_covariance_mm2 is not None
+    traces = np.trace(last.keypoint_covariance_mm2, axis1=1, axis2=2)
+    np.testing.assert_allclose(np.sqrt(traces), last.keypoint_std_mm, rtol=1e-6)
+    # Without turning with the hand it would lag behind by many frames.
+    wanted = hands[-1].shape
+    assert wanted is not None
+    size = np.abs(wanted.covariance_m2).max()
+    assert np.abs(last.shape.covariance_m2 - wanted.covariance_m2).max() < 0.1 * size
+    before = hands[-8].shape
+    assert before is not None
+    assert np.abs(before.covariance_m2 - wanted.covariance_m2).max() > 0.3 * size
+
+
+def test_what_follows_is_a_covariance_with_the_variances_by_the_gains() -> None:
+    before, measured, gains = made_up_shape(3), made_up_shape(4), np.random.default_rng(5).uniform(0, 1, 21)
+    found = followed_shape(before, measured, gains)
+    assert found is not None
+    each = np.repeat(gains, 3)
+    variances = (1 - each) * np.diag(before.covariance_m2) + each * np.diag(measured.covariance_m2)
+    np.testing.assert_allclose(np.diag(found.covariance_m2), variances, rtol=1e-12)
+    assert np.linalg.eigvalsh(found.covariance_m2).min() > 0
+    same = followed_shape(before, before, gains)
+    assert same is not None
+    np.testing.assert_allclose(same.covariance_m2, before.covariance_m2, rtol=1e-9, atol=1e-15)
+    assert followed_shape(before, None, gains) is None
+    assert followed_shape(None, measured, gains) is measured

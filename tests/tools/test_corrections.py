@@ -29,7 +29,7 @@ def test_the_table_has_a_line_a_step_and_a_column_a_number_of_hands() -> None:
 def test_every_step_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
     assert tools.run("corrections", ["--frames", "3"]) == 0
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
-    steps = ["check", "prior", "landmarks", "size", "landmarks", "posterior", "mesh"]
+    steps = ["check", "prior", "landmarks", "landmarks", "posterior", "size", "mesh"]
     assert names == [*steps, "kalman", "all", "one_euro", "track", "crop"]
 
 
