@@ -29,7 +29,8 @@ from tools.lite_graph import LiteGraph, Operator, Place
 OPSET, IR_VERSION = 18, 10
 BATCH = "batch"
 MAX_BYTE, RELU6_LIMIT = 255.0, 6.0
-MIDDLE_CHANNELS = 112
+MAPS = {"map_56": (24, 56), "map_28": (40, 28), "middle_map": (112, 14)}
+"""Outputs of the landmark network's blocks: channels and side of the last block of each."""
 HEADS = ("screen", "presence", "handedness", "world")
 """Of the landmark network, in the order of its outputs."""
 TO_ROWS = (0, 2, 3, 1)
@@ -275,11 +276,13 @@ def build_landmarks(path: Path = LANDMARK_FILE, task: Path = LANDMARKER_FILE) ->
     one = converter.constant("one_number", [-1], np.int64)
     converter.node("Reshape", [presence, one], "presence")
     converter.node("Reshape", [handedness, one], "right_hand")
-    middle = [step.outputs[0] for step in graph.operators() if graph.shape(step.outputs[0])[-1] == MIDDLE_CHANNELS][-1]
-    converter.node("Identity", [_name(middle)], "middle_map")
-    rows, columns = graph.shape(middle)[1:3]
     outputs = {"keypoints": (KEYPOINT_COUNT, 3), "world_m": (KEYPOINT_COUNT, 3), "presence": (), "right_hand": ()}
-    _write(converter, path, CROP_SIZE, outputs | {"middle_map": (MIDDLE_CHANNELS, rows, columns)}, sha256_of(task))
+    of_blocks = [step.outputs[0] for step in graph.operators()]
+    for name, (channels, side) in MAPS.items():
+        last = [tensor for tensor in of_blocks if tuple(graph.shape(tensor)[1:]) == (side, side, channels)][-1]
+        converter.node("Identity", [_name(last)], name)
+        outputs[name] = (channels, side, side)
+    _write(converter, path, CROP_SIZE, outputs, sha256_of(task))
     return path
 
 

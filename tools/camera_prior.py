@@ -18,12 +18,12 @@ from handviz.core.gaussian import Gaussian, rotation_from_6d
 from handviz.core.output import print_text
 from handviz.core.records import FloatArray
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.models.amvur.features import PRESENCE_NUMBER
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.models.amvur.network import camera_vector
 from handviz.models.amvur.training_cache import load_cached
 from handviz.models.amvur.training_camera_prior import LANDMARKS, load_camera_prior
 from handviz.models.amvur.training_config import TrainConfig
+from handviz.models.landmark_numbers import PRESENCE_NUMBER
 from handviz.models.truth import Truth
 from handviz.training.distributed import ALONE
 

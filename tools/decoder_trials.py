@@ -34,10 +34,10 @@ from handviz.models.amvur.loss_parts import mesh_edges, terms_of_hands
 from handviz.models.amvur.losses import edge_terms, loss_terms, presence_terms
 from handviz.models.amvur.model import HandModel, ModelConfig, ModelOutput, Variant, build_model
 from handviz.models.amvur.training import AmvurTask
-from handviz.models.amvur.training_augmentation import LandmarkNoise
 from handviz.models.amvur.training_cache import CachedSamples
 from handviz.models.amvur.training_config import TrainConfig
 from handviz.models.truth import Truth
+from handviz.training.augmentation import LandmarkNoise
 from tools.decoder_oracle import Schedule, minimise
 
 PLAIN = {"embedding": False, "feed_forward": False, "blocks": 1, "camera": "feature", "residuals": False}

@@ -34,7 +34,6 @@ from handviz.detection.crop import CropView, as_the_detector_marks_them, hand_me
 from handviz.evaluation.rendered_scenes import SAME_HAND, scenes
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
-from handviz.models.amvur.training_augmentation import LandmarkNoise
 from handviz.models.base import LoadContext
 from handviz.models.reconstructor import LoadedModel
 from handviz.models.registry import ModelChoice, model_spec
@@ -42,6 +41,7 @@ from handviz.pipeline import posterior
 from handviz.pipeline.error_model import FIELDS, SIZE, ErrorModel
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings
+from handviz.training.augmentation import LandmarkNoise
 
 SHRINK = 0.3
 """Of covariances towards their diagonal: there are more pairs of numbers than hands."""

@@ -172,6 +172,10 @@ class CropLandmarks:
     """Probability, 0 to 1, that the hand is a right one."""
     middle_map: FloatArray
     """(112, 14, 14) output of the network's first blocks, from which the trunk of handviz's own networks goes on."""
+    map_56: FloatArray | None = None
+    """(24, 56, 56) output of earlier blocks, for models that need finer places; None if it was left out."""
+    map_28: FloatArray | None = None
+    """(40, 28, 28) as ``map_56``."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,16 +8,19 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import LANDMARK_FILE
-from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, CropLandmarks, Device, HandCrop
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, CropLandmarks, Device, FloatArray, HandCrop
 from handviz.detection.task_networks import TaskNetwork
 
 MIDDLE_MAP_SHAPE = (112, 14, 14)
+FINE_MAPS = {"map_56": (24, 56, 56), "map_28": (40, 28, 28)}
+"""Of earlier blocks, for networks that need finer places."""
 OUTPUTS: dict[str, tuple[int, ...]] = {
     "keypoints": (KEYPOINT_COUNT, 3),
     "world_m": (KEYPOINT_COUNT, 3),
     "presence": (),
     "right_hand": (),
     "middle_map": MIDDLE_MAP_SHAPE,
+    **FINE_MAPS,
 }
 """By name, with their shapes without the batch: the fields of ``CropLandmarks``."""
 
@@ -37,7 +40,7 @@ class LandmarkNetwork:
         """Return what it says of images (B, 3, 224, 224); HandvizError if that is not finite."""
         if not len(images):
             return []
-        found = self._network.run(images)
+        found = self.arrays_of(images)
         return [
             CropLandmarks(
                 keypoints=found["keypoints"][index],
@@ -45,9 +48,15 @@ class LandmarkNetwork:
                 presence=float(found["presence"][index]),
                 right_hand=float(found["right_hand"][index]),
                 middle_map=found["middle_map"][index],
+                map_56=found["map_56"][index],
+                map_28=found["map_28"][index],
             )
             for index in range(len(images))
         ]
+
+    def arrays_of(self, images: NDArray[np.uint8]) -> dict[str, FloatArray]:
+        """Return the same as arrays (B, ...) by the names of ``OUTPUTS``."""
+        return self._network.run(images)
 
     def of_crops(self, crops: Sequence[HandCrop]) -> list[CropLandmarks]:
         """Return what it says of crops as handviz's own networks take them; HandvizError if one has another size."""

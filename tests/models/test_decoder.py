@@ -12,7 +12,6 @@ from torch import nn
 from handviz.core.errors import ErrorCode
 from handviz.detection.crop import as_the_detector_marks_them
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.models.amvur.features import LANDMARK_NUMBERS
 from handviz.models.amvur.joint_camera import JointCameraNet
 from handviz.models.amvur.joint_residuals import (
     NUMBERS,
@@ -23,6 +22,7 @@ from handviz.models.amvur.joint_residuals import (
 )
 from handviz.models.amvur.model import PLAIN_FORM, ModelConfig, build_model, config_from_saved
 from handviz.models.amvur.network import Amvur, CameraOutput, DecoderBlock, SeenJoints, TokenSettings, VertexAttention
+from handviz.models.landmark_numbers import LANDMARK_NUMBERS
 from tests.errors import raises
 
 WIDTH, HEADS, FEATURE = 16, 4, 11

@@ -12,9 +12,9 @@ from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
 from handviz.models.amvur.model import VARIANTS, build_model
 from handviz.models.amvur.training import optimiser_groups, train, validation_errors
-from handviz.models.amvur.training_augmentation import LandmarkNoise
 from handviz.models.amvur.training_cache import load_cached
 from handviz.models.amvur.training_checkpoint import load_checkpoint
+from handviz.training.augmentation import LandmarkNoise
 from tests.errors import raises
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 

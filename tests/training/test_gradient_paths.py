@@ -7,11 +7,12 @@ import torch
 
 from handviz.core.gaussian import rotation_from_6d
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.features import LANDMARK_NUMBERS, ImageFeatures
+from handviz.models.amvur.features import ImageFeatures
 from handviz.models.amvur.loss_config import LossConfig
 from handviz.models.amvur.losses import loss_terms
 from handviz.models.amvur.model import Cached, ModelConfig, Variant, build_model
 from handviz.models.amvur.training import only_keypoints
+from handviz.models.landmark_numbers import LANDMARK_NUMBERS
 from handviz.models.truth import Truth
 
 BATCH = 2

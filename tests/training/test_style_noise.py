@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from handviz.core.errors import ErrorCode
-from handviz.models.amvur.training_augmentation import (
+from handviz.training.augmentation import (
     StyleNoise,
     drawn_styles,
     in_other_styles,

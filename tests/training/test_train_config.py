@@ -10,9 +10,9 @@ from handviz.core.errors import ErrorCode
 from handviz.models.amvur.loss_config import LossConfig
 from handviz.models.amvur.model import ModelConfig
 from handviz.models.amvur.training import train
-from handviz.models.amvur.training_augmentation import LandmarkNoise, StyleNoise
 from handviz.models.amvur.training_checkpoint import load_checkpoint
 from handviz.models.amvur.training_config import TrainConfig
+from handviz.training.augmentation import LandmarkNoise, StyleNoise
 from handviz.training.checkpoint import load_resume_state, save_checkpoint
 from handviz.training.config import as_metadata, changes
 from tests.errors import raises

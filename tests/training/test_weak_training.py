@@ -9,7 +9,6 @@ from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
 from handviz.models.amvur.model import VARIANTS
 from handviz.models.amvur.training import train, validation_errors
-from handviz.models.amvur.training_augmentation import LandmarkNoise
 from handviz.models.amvur.training_camera_prior import (
     LANDMARKS,
     camera_of_landmarks,
@@ -19,6 +18,7 @@ from handviz.models.amvur.training_camera_prior import (
 from handviz.models.amvur.training_checkpoint import load_checkpoint
 from handviz.models.amvur.training_config import TrainConfig
 from handviz.models.truth import Truth
+from handviz.training.augmentation import LandmarkNoise
 from handviz.training.samples import load_images, take
 from tests.errors import raises
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps

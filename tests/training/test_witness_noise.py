@@ -9,14 +9,14 @@ import torch
 from handviz.core import metrics
 from handviz.detection.crop import as_the_detector_marks_them
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.models.amvur.features import LANDMARK_NUMBERS
-from handviz.models.amvur.training_augmentation import (
+from handviz.models.landmark_numbers import LANDMARK_NUMBERS
+from handviz.models.truth import Truth
+from handviz.training.augmentation import (
     NUMBERS,
     LandmarkNoise,
     true_landmarks,
     with_errors_of_photographs,
 )
-from handviz.models.truth import Truth
 
 COUNT = 400
 

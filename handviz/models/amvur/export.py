@@ -30,8 +30,9 @@ from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.family import FAMILY
-from handviz.models.amvur.features import PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS, ImageFeatures
+from handviz.models.amvur.features import ImageFeatures
 from handviz.models.amvur.model import Cached, HandModel, ModelConfig
+from handviz.models.landmark_numbers import PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS
 from handviz.models.onnx_contract import HAND_PROBABILITY, KEYPOINT_COVARIANCE
 from handviz.models.onnx_file import (
     INPUT_NAME,

@@ -15,11 +15,8 @@ from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE
 from handviz.models.amvur.network import attention
 from handviz.models.backbones.mediapipe_hand import MediaPipeHand, load_mediapipe_landmark_net
+from handviz.models.landmark_numbers import LANDMARK_NUMBERS
 
-LANDMARK_NUMBERS = 6 * KEYPOINT_COUNT + 2
-"""Of one crop: screen (21 x 3, crop half-sides), world (21 x 3, decimetres), presence, handedness."""
-PRESENCE_NUMBER, RIGHT_HAND_NUMBER = LANDMARK_NUMBERS - 2, LANDMARK_NUMBERS - 1
-WORLD_NUMBERS = slice(3 * KEYPOINT_COUNT, 6 * KEYPOINT_COUNT)
 JOINT_SUMMARY = 32
 """Size of a joint token's summary in the vector that prior-net and camera net read."""
 

@@ -13,8 +13,8 @@ from torch.nn import functional
 from handviz.core.records import KEYPOINT_COUNT
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE
 from handviz.detection.crop import as_the_detector_marks_them
-from handviz.models.amvur.features import LANDMARK_NUMBERS, WORLD_NUMBERS
 from handviz.models.amvur.network import CameraOutput
+from handviz.models.landmark_numbers import LANDMARK_NUMBERS, WORLD_NUMBERS
 
 JOINT_NUMBERS = 3 * KEYPOINT_COUNT
 NUMBERS, NUMBERS_WITH_LANDMARKS = 6, 12

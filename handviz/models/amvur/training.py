@@ -22,14 +22,6 @@ from handviz.models.amvur.loss_parts import mesh_edges, terms_of_hands
 from handviz.models.amvur.losses import covariance_terms, edge_terms, loss_terms, presence_terms
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import Cached, HandModel, ModelOutput, build_model
-from handviz.models.amvur.training_augmentation import (
-    TrueLandmarks,
-    drawn_styles,
-    in_other_styles,
-    spread_of_statistics,
-    true_landmarks,
-    with_errors_of_photographs,
-)
 from handviz.models.amvur.training_cache import CachedSamples, FromInputs, Inputs, load_cached, with_features
 from handviz.models.amvur.training_camera_prior import load_camera_prior
 from handviz.models.amvur.training_checkpoint import ARCHITECTURE, export, load_checkpoint, predictor, remark_of
@@ -38,6 +30,14 @@ from handviz.models.amvur.training_inner_prior import inner_prior
 from handviz.models.amvur.weak_losses import WeakPriors, pose_prior, weak_terms
 from handviz.models.backbones.imagenet_backbones import load_torchvision_weights
 from handviz.models.truth import Truth, in_crop
+from handviz.training.augmentation import (
+    TrueLandmarks,
+    drawn_styles,
+    in_other_styles,
+    spread_of_statistics,
+    true_landmarks,
+    with_errors_of_photographs,
+)
 from handviz.training.cache import stem_digest, tail_parameters
 from handviz.training.dataset_samples import Drawing, at_step, load_samples, rendered_folders
 from handviz.training.distributed import ALONE, Processes

@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.features import LANDMARK_NUMBERS, ImageFeatures, LandmarkHead
+from handviz.models.amvur.features import ImageFeatures, LandmarkHead
 from handviz.models.amvur.model import Cached, HandModel, ModelOutput
 from handviz.models.backbones.registry import Backbone
+from handviz.models.landmark_numbers import LANDMARK_NUMBERS
 from handviz.models.truth import Truth
 from handviz.training.cache import (
     BATCH,

@@ -12,7 +12,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.images import BadImages
 from handviz.models.amvur.loss_config import LossConfig
 from handviz.models.amvur.model import ModelConfig
-from handviz.models.amvur.training_augmentation import LandmarkNoise, StyleNoise
+from handviz.training.augmentation import LandmarkNoise, StyleNoise
 from handviz.training.config import RunConfig
 
 Supervision = Literal["full", "weak"]

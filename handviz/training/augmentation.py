@@ -1,4 +1,4 @@
-"""Noise on the inputs of AMVUR's heads in training: other styles of the cached maps, and other landmark errors."""
+"""Noise on the inputs of heads in training: other styles of frozen maps, and other landmark errors."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 from handviz.detection.crop import as_the_detector_marks_them
-from handviz.models.amvur.features import LANDMARK_NUMBERS
+from handviz.models.landmark_numbers import LANDMARK_NUMBERS
 from handviz.models.truth import Truth, in_crop
 from handviz.training.samples import take
 
