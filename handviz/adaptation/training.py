@@ -16,8 +16,8 @@ from torch import Tensor
 from handviz.core.gaussian import Gaussian, gaussian_kl, gaussian_nll, keypoints_from_vertices
 from handviz.detection.crop import MARKED_TOWARDS
 from handviz.models.amvur.losses import CENTIMETRES_PER_HALF_SIDE, image_gaussian
-from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import Cached, HandModel, ModelOutput
+from handviz.models.memory import channels_last
 from handviz.models.truth import in_crop
 from handviz.training.cache import tail_parameters
 from handviz.training.config import LoopConfig

@@ -231,6 +231,23 @@ class NetworkOutput:
     keypoint_covariance_m2: FloatArray | None = None
     """(63, 63) of the errors of the keypoints' x, y and z, canonical axes, as far as no rotation, scaling and
     translation of the whole hand explains them; None if the model does not predict how they hang together."""
+    heatmaps: FloatArray | None = None
+    """(21, S, S) one map a keypoint over the whole crop, about 1 where the model sees it; None if it predicts none."""
+    steps: tuple["RegressionStep", ...] = ()
+    """The hand before the first iteration and after each but the last, whose hand is the output itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class RegressionStep:
+    """A hand on the way of an iterative regression: right, canonical, as ``NetworkOutput`` has it."""
+
+    vertices_m: FloatArray
+    """(V, 3)"""
+    rotation: FloatArray
+    """(3, 3)"""
+    scale: float
+    translation: FloatArray
+    """(2,)"""
 
 
 @dataclass(frozen=True, eq=False)

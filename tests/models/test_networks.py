@@ -10,7 +10,7 @@ from handviz.core.errors import ErrorCode
 from handviz.core.gaussian import rotation_from_6d
 from handviz.hand_models.layer import HandLayer
 from handviz.models.amvur.features import ImageFeatures
-from handviz.models.amvur.memory import channels_last
+from handviz.models.memory import channels_last
 from handviz.models.amvur.model import VARIANTS, ModelConfig, build_model
 from handviz.models.amvur.network import (
     MAX_LOG_VARIANCE,

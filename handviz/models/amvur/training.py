@@ -20,7 +20,6 @@ from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.from_onnx import read_onnx
 from handviz.models.amvur.loss_parts import mesh_edges, terms_of_hands
 from handviz.models.amvur.losses import covariance_terms, edge_terms, loss_terms, presence_terms
-from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import Cached, HandModel, ModelOutput, build_model
 from handviz.models.amvur.training_cache import CachedSamples, FromInputs, Inputs, load_cached, with_features
 from handviz.models.amvur.training_camera_prior import load_camera_prior
@@ -29,6 +28,7 @@ from handviz.models.amvur.training_config import TrainConfig
 from handviz.models.amvur.training_inner_prior import inner_prior
 from handviz.models.amvur.weak_losses import WeakPriors, pose_prior, weak_terms
 from handviz.models.backbones.imagenet_backbones import load_torchvision_weights
+from handviz.models.memory import channels_last
 from handviz.models.truth import Truth, in_crop
 from handviz.training.augmentation import (
     TrueLandmarks,

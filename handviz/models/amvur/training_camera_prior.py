@@ -21,13 +21,13 @@ from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.hand_models.choice import hand_model_named
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.features import LandmarkHead
-from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import HandModel, ModelConfig, build_model
 from handviz.models.amvur.network import CameraOutput, camera_vector
 from handviz.models.amvur.training_cache import CachedSamples, FromInputs, Inputs, load_cached
 from handviz.models.amvur.training_checkpoint import load_checkpoint
 from handviz.models.amvur.training_config import TrainConfig
 from handviz.models.landmark_numbers import PRESENCE_NUMBER
+from handviz.models.memory import channels_last
 from handviz.training.checkpoint import read_metadata
 from handviz.training.dataset_samples import rendered_folders
 from handviz.training.samples import Samples, to_device

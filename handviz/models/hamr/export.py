@@ -1,0 +1,165 @@
+"""Exports HAMR as an ONNX file that goes on where MediaPipe's landmark network ends, and compares it with PyTorch."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import atomic_path, make_folder
+from handviz.core.onnx_runtime import session_options
+from handviz.core.records import KEYPOINT_COUNT
+from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
+from handviz.hand_models.template import HandTemplate
+from handviz.models.hamr.family import FAMILY
+from handviz.models.hamr.heatmaps import MAP_CHANNELS, Maps
+from handviz.models.hamr.model import Hamr, Inputs, ModelConfig, ModelOutput
+from handviz.models.landmark_numbers import LANDMARK_NUMBERS, PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS
+from handviz.models.onnx_contract import CONSTANT_STD_KEY
+from handviz.models.onnx_file import (
+    INPUT_NAME,
+    add_metadata,
+    as_floats,
+    entries_of_model,
+    refused,
+    rounded_to_half,
+    store_as_half,
+    write_onnx,
+)
+
+MAX_DIFFERENCE = 1e-4
+"""Of any output: metres, rotations, half-sides, heights of heatmaps."""
+MAP_SIDES = (56, 28, 14)
+MAP_INPUTS: dict[str, tuple[int, ...]] = {
+    name: (channels, side, side) for name, channels, side in zip(Maps._fields, MAP_CHANNELS, MAP_SIDES, strict=True)
+}
+LANDMARK_INPUTS: dict[str, tuple[int, ...]] = {
+    "keypoints": (KEYPOINT_COUNT, 3),
+    "world_m": (KEYPOINT_COUNT, 3),
+    "presence": (),
+    "right_hand": (),
+}
+"""Fields of ``records.CropLandmarks`` that a file takes, with their shapes without the batch."""
+
+
+class ExportedHand(NamedTuple):
+    """Batches of the fields of ``records.NetworkOutput``, in metres; ``step_`` those of its steps."""
+
+    vertices_m: Tensor
+    keypoints_m: Tensor
+    rotation: Tensor
+    scale: Tensor
+    translation: Tensor
+    hand_probability: Tensor
+    heatmaps: Tensor
+    step_vertices_m: Tensor
+    step_rotation: Tensor
+    step_scale: Tensor
+    step_translation: Tensor
+
+
+class ExportModel(nn.Module):
+    """``Hamr`` with outputs as the program takes them."""
+
+    regressor: Tensor
+
+    def __init__(self, model: Hamr, template: HandTemplate) -> None:
+        super().__init__()
+        self.model = model
+        regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
+        self.register_buffer("regressor", regressor, persistent=False)
+
+    def exported(self, output: ModelOutput) -> ExportedHand:
+        """Return the outputs in metres."""
+        hand, before = output.hand, output.steps[:-1]
+        return ExportedHand(
+            vertices_m=hand.vertices_cm * METRES_PER_CENTIMETRE,
+            keypoints_m=(self.regressor @ hand.vertices_cm) * METRES_PER_CENTIMETRE,
+            rotation=hand.rotation,
+            scale=hand.scale_per_cm / METRES_PER_CENTIMETRE,
+            translation=hand.translation,
+            hand_probability=output.hand_logit.sigmoid(),
+            heatmaps=output.heatmaps[-1],
+            step_vertices_m=torch.stack([step.vertices_cm for step in before], dim=1) * METRES_PER_CENTIMETRE,
+            step_rotation=torch.stack([step.rotation for step in before], dim=1),
+            step_scale=torch.stack([step.scale_per_cm for step in before], dim=1) / METRES_PER_CENTIMETRE,
+            step_translation=torch.stack([step.translation for step in before], dim=1),
+        )
+
+    def forward(self, *inputs: Tensor) -> ExportedHand:
+        """Return the outputs for the inputs of ``input_shapes``, in their order."""
+        if self.model.config.form != "cascade":
+            return self.exported(self.model(Inputs(None, None, as_floats(inputs[0]))))
+        maps, landmarks = Maps(*inputs[:3]), None
+        if self.model.config.landmarks:
+            keypoints, world_m, presence, right_hand = inputs[3:]
+            certain = torch.stack([presence, right_hand], dim=1)
+            landmarks = torch.cat([keypoints.flatten(1), world_m.flatten(1) * DECIMETRES_PER_METRE, certain], dim=1)
+        return self.exported(self.model(Inputs(maps, landmarks)))
+
+
+def input_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return the inputs of a file of this form by name, with their shapes without the batch."""
+    if config.form != "cascade":
+        return {INPUT_NAME: (3, 224, 224)}
+    return MAP_INPUTS | (LANDMARK_INPUTS if config.landmarks else {})
+
+
+def arrays_of(inputs: Inputs, config: ModelConfig) -> dict[str, np.ndarray]:
+    """Return a file's inputs for what the network takes in training."""
+    if inputs.maps is None:
+        assert inputs.image is not None
+        return {INPUT_NAME: inputs.image.numpy()}
+    arrays = {name: part.contiguous().numpy() for name, part in inputs.maps._asdict().items()}
+    if config.landmarks:
+        landmarks = inputs.landmarks
+        assert landmarks is not None
+        assert landmarks.shape[1] == LANDMARK_NUMBERS
+        points = (KEYPOINT_COUNT, 3)
+        arrays["keypoints"] = landmarks[:, : WORLD_NUMBERS.start].unflatten(1, points).numpy()
+        arrays["world_m"] = (landmarks[:, WORLD_NUMBERS].unflatten(1, points) / DECIMETRES_PER_METRE).numpy()
+        arrays["presence"] = landmarks[:, PRESENCE_NUMBER].numpy()
+        arrays["right_hand"] = landmarks[:, RIGHT_HAND_NUMBER].numpy()
+    return arrays
+
+
+def export_onnx(
+    model: Hamr, template: HandTemplate, path: Path, entries: dict[str, str], constant_std_mm: float, check: Inputs
+) -> float:
+    """Write the file; return the largest difference of any output from PyTorch for the inputs ``check``.
+
+    HandvizError if it is above MAX_DIFFERENCE. The weights are rounded to float16, in place, which halves the file.
+    """
+    exported = ExportModel(rounded_to_half(model), template).eval()
+    (spec,) = FAMILY.models
+    stated = {
+        **entries_of_model(spec, spec.provides),
+        "handviz.variant": spec.id,
+        **entries,
+        CONSTANT_STD_KEY: f"{constant_std_mm:.4g}",
+    }
+    make_folder(path.parent)
+    with atomic_path(path) as part:
+        write_onnx(exported, part, ExportedHand._fields, input_shapes(model.config))
+        store_as_half(part)
+        add_metadata(part, template, stated)
+        difference = _difference(exported, part, check)
+        if not difference <= MAX_DIFFERENCE:
+            raise HandvizError(
+                f"the ONNX file differs from PyTorch by {difference:.2g}; it is saved as {refused(part, path)}",
+                ErrorCode.OUTPUT_DIFFERS,
+            )
+    return difference
+
+
+def _difference(exported: ExportModel, path: Path, check: Inputs) -> float:
+    session = onnxruntime.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
+    arrays = arrays_of(check, exported.model.config)
+    found = session.run(list(ExportedHand._fields), arrays)
+    with torch.no_grad():
+        expected = exported(*(torch.from_numpy(array) for array in arrays.values()))
+    # Python's max would ignore NaN.
+    return float(np.max([np.abs(mine - true.numpy()).max() for mine, true in zip(found, expected, strict=True)]))

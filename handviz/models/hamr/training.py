@@ -1,0 +1,220 @@
+"""Training of HAMR on rendered hands or datasets: heatmaps, regressor and presence; MediaPipe's blocks stay frozen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handviz.core import metrics
+from handviz.core.arguments import Only
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.units import MILLIMETRES_PER_CENTIMETRE
+from handviz.data.datasets.images import BadImages
+from handviz.detection.landmark_network import LandmarkNetwork
+from handviz.hand_models.template import HandTemplate
+from handviz.models.hamr.checkpoint import ARCHITECTURE, export, predictor
+from handviz.models.hamr.heatmaps import Maps
+from handviz.models.hamr.losses import LossConfig, Mesh, heatmap_error, loss_terms
+from handviz.models.hamr.model import Hamr, Inputs, ModelConfig, ModelOutput, build_model
+from handviz.models.hamr.samples import inputs_of_batch
+from handviz.models.memory import channels_last
+from handviz.models.truth import Truth, in_crop
+from handviz.training.augmentation import (
+    LandmarkNoise,
+    StyleNoise,
+    drawn_styles,
+    in_other_styles,
+    spread_of_statistics,
+    true_landmarks,
+    with_errors_of_photographs,
+)
+from handviz.training.config import RunConfig
+from handviz.training.dataset_samples import Drawing, at_step, load_samples
+from handviz.training.distributed import ALONE, Processes
+from handviz.training.families import TrainingFamily
+from handviz.training.samples import Samples, to_device
+from handviz.training.trainer import RunTask, parameter_group
+
+MAX_VALIDATION_SAMPLES, STYLE_SAMPLES, CHUNK = 1024, 256, 64
+MODEL_OPTIONS = ("form", "stages", "iterations", "pose_numbers", "rotation", "heatmap_input", "landmarks")
+LOSS_OPTIONS = tuple(item.name for item in fields(LossConfig))
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """Settings of a run of HAMR."""
+
+    LASTING_PARTS: ClassVar[tuple[str, ...]] = (*RunConfig.LASTING_PARTS, "landmark_noise", "style_noise")
+    FORMER_PARTS: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    model: Annotated[ModelConfig, Only(*MODEL_OPTIONS)] = field(default_factory=ModelConfig)
+    loss: Annotated[LossConfig, Only(*LOSS_OPTIONS)] = field(default_factory=LossConfig)
+    _: KW_ONLY
+    rate: float = 1e-3
+    """Learning rate of all layers (AdamW, warm-up, cosine to zero)."""
+    heatmaps_only: bool = False
+    """Train the heatmaps alone, as the first stage."""
+    landmark_noise: LandmarkNoise = field(default_factory=LandmarkNoise)
+    """How much of MediaPipe's landmarks is made as accurate as on photographs (training/augmentation.py)."""
+    style_noise: StyleNoise = field(default_factory=StyleNoise)
+    """How many maps get another style (training/augmentation.py)."""
+    gradient_norm: float = 5.0
+    bad_images: BadImages = "stop"
+    """Whether a dataset's image that cannot be read stops the training or is skipped."""
+    start_from: tuple[Path, ...] = ()
+    """Checkpoints whose matching weights to start from; later ones win."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.rate < float("inf"):
+            raise HandvizError(f"training: rate is {self.rate}, it must be a number above 0", ErrorCode.BAD_VALUE)
+
+
+class HamrTask(RunTask):
+    """One training of HAMR, in one process."""
+
+    config: TrainConfig
+    network: Hamr
+    samples: Samples
+    architecture = ARCHITECTURE
+
+    def __init__(self, config: TrainConfig, template: HandTemplate, processes: Processes = ALONE) -> None:
+        self.config, self.template, self.processes = config, template, processes
+        self.model_config = config.model
+        torch.manual_seed(config.seed)
+        self.network = build_model(config.model, template)
+        for directory in config.start_from:
+            self.start_from(directory)
+        self.landmark_network = LandmarkNetwork(device="cpu") if config.model.form == "cascade" else None
+        drawing = Drawing(config.seed, whole_truth=True)
+        self.samples = load_samples(config.data, template, config.limit, drawing, bad_images=config.bad_images)
+        self.groups = self._groups()
+        channels_last(self.network).to(processes.device)
+        self.parallel = processes.wrap(self.network)
+        regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
+        faces = torch.from_numpy(template.faces.astype(np.int64))
+        self.mesh = Mesh(regressor.to(processes.device), faces.to(processes.device))
+        self.style_spread = self._style_spread()
+        self.validation = None
+        if config.validation is not None and processes.first:
+            self.validation = load_samples(
+                (config.validation,), template, MAX_VALIDATION_SAMPLES, Drawing(), bad_images=config.bad_images
+            )
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Return the trained parameters in one group; all others get no gradient."""
+        trained = self.network.heatmap_net if self.config.heatmaps_only else self.network
+        self.network.requires_grad_(False)
+        trained.requires_grad_(True)
+        return [parameter_group(list(trained.parameters()), self.config.rate)]
+
+    def _style_spread(self) -> tuple[Tensor, ...] | None:
+        """Return how much the styles of each map vary; None where maps are not changed."""
+        if self.landmark_network is None or not self.config.style_noise.fraction:
+            return None
+        images, _ = self.samples.batch(torch.arange(min(STYLE_SAMPLES, len(self.samples))))
+        maps = inputs_of_batch(self.landmark_network, images).maps
+        assert maps is not None
+        return tuple(map(spread_of_statistics, maps))
+
+    def loss_terms(self, ids: Tensor, step: int) -> dict[str, Tensor]:
+        """Return the weighted terms of this process's part of a batch."""
+        inputs, truth = self._batch(ids, step)
+        output: ModelOutput = self.parallel(inputs)
+        if self.config.heatmaps_only:
+            return {"heatmaps": self.config.loss.heatmaps * heatmap_error(output.heatmaps, truth)}
+        return loss_terms(output, truth, self.mesh, self.config.loss)
+
+    def _batch(self, ids: Tensor, step: int) -> tuple[Inputs, Truth]:
+        """Return this process's part of a batch; its noise depends on seed, step and process alone."""
+        images, truth = at_step(self.samples, step).batch(self.processes.own_part(ids))
+        inputs = inputs_of_batch(self.landmark_network, images)
+        seed = (self.config.seed * 1_000_003 + step) * self.processes.count + self.processes.rank
+        generator = torch.Generator().manual_seed(seed)
+        inputs = self._in_other_styles(self._with_noise(inputs, truth, generator), generator)
+        return to_device(inputs, self.processes.device), to_device(truth, self.processes.device)
+
+    def _with_noise(self, inputs: Inputs, truth: Truth, generator: torch.Generator) -> Inputs:
+        """Return the inputs with landmarks about as accurate as on photographs."""
+        noise = self.config.landmark_noise
+        if inputs.landmarks is None or not noise.fraction:
+            return inputs
+        true = true_landmarks(inputs.landmarks, truth, self.mesh.regressor.cpu())
+        drawn = with_errors_of_photographs(inputs.landmarks, true.landmarks, true.error_mm, noise, generator)
+        return inputs._replace(landmarks=drawn)
+
+    def _in_other_styles(self, inputs: Inputs, generator: torch.Generator) -> Inputs:
+        """Return the inputs with part of the maps in other styles."""
+        if inputs.maps is None or self.style_spread is None:
+            return inputs
+        noise = self.config.style_noise
+        changed = [
+            in_other_styles(part, drawn_styles(len(part), spread, noise, generator))
+            for part, spread in zip(inputs.maps, self.style_spread, strict=True)
+        ]
+        return inputs._replace(maps=Maps(*changed))
+
+    def validate(self) -> dict[str, float]:
+        """Return ``validation_errors`` of the validation samples."""
+        if self.validation is None:
+            return {}
+        columns: dict[str, list[Tensor]] = {}
+        for ids in torch.arange(len(self.validation)).split(CHUNK):
+            images, truth = self.validation.batch(ids)
+            inputs = to_device(inputs_of_batch(self.landmark_network, images), self.processes.device)
+            output = self.network(inputs)
+            for name, values in errors_of(output, to_device(truth, self.processes.device), self.mesh).items():
+                columns.setdefault(name, []).append(values)
+        return {name: float(torch.cat(parts).mean()) for name, parts in columns.items()}
+
+
+def errors_of(output: ModelOutput, truth: Truth, mesh: Mesh) -> dict[str, Tensor]:
+    """Return the errors of the hands of a batch, and whether each crop's presence is judged rightly, in percent.
+
+    PA-MPJPE after every step and mean vertex error in mm, errors in the crop of the hand's and of the heatmaps'
+    keypoints in percent of its side.
+    """
+    rows = truth.is_hand
+    hand, true = output.hand, mesh.regressor @ truth.vertices_cm
+    seen = in_crop(mesh.regressor @ hand.vertices_cm, hand.rotation, hand.scale_per_cm, hand.translation)
+    errors = {
+        "pa_mpjpe_mm": _aligned_mm(mesh.regressor @ hand.vertices_cm, true)[rows],
+        "vertex_error_mm": (hand.vertices_cm - truth.vertices_cm).norm(dim=2).mean(1)[rows]
+        * MILLIMETRES_PER_CENTIMETRE,
+        "image_error_percent": 50 * (seen[..., :2] - truth.keypoints_crop).norm(dim=2).mean(1)[rows],
+        "heatmap_error_percent": 50 * (output.keypoints.position - truth.keypoints_crop).norm(dim=2).mean(1)[rows],
+        "presence_percent": 100 * ((output.hand_logit > 0) == rows).float(),
+    }
+    of_steps = {
+        f"step_{number}_pa_mpjpe_mm": _aligned_mm(mesh.regressor @ step.vertices_cm, true)[rows]
+        for number, step in enumerate(output.steps[1:-1], 1)
+    }
+    return errors | of_steps
+
+
+def _aligned_mm(mine_cm: Tensor, true_cm: Tensor) -> Tensor:
+    found = metrics.pa_mpjpe_mm(mine_cm.cpu().double().numpy(), true_cm.cpu().double().numpy())
+    return torch.from_numpy(found * 0.01).float()
+
+
+UNUSUAL = ("warm_up_steps", "gradient_norm", "landmark_noise", "style_noise")
+"""Settings of a run that are no options of ``handviz train``."""
+
+
+def options_of(config: type[RunConfig], unusual: Sequence[str]) -> tuple[str, ...]:
+    """Return the fields of a run's settings that are options."""
+    return tuple(item.name for item in fields(config) if item.name not in unusual)
+
+
+TRAINING = TrainingFamily(
+    ARCHITECTURE,
+    TrainConfig,
+    HamrTask,
+    export,
+    predictor,
+    options=options_of(TrainConfig, UNUSUAL),
+)
