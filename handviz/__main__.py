@@ -35,7 +35,7 @@ COMMANDS = {
     "reproduce": "train and test a row of the paper's tables, on a downloaded dataset or on rendered hands",
     "tables": "the paper's tables with your own runs' numbers beside the paper's",
     "adapt": "a network learns your camera from a clip without labels, if held-out frames say that it helps",
-    "calibrate": "fit one factor to a checkpoint's variances, or measure whether shown standard deviations hold",
+    "calibrate": "fit a checkpoint's variances, measure the shown standard deviations, or fit the posterior's errors",
     "export": "write a checkpoint as ONNX and compare the two",
     "mano": "MANO parameters: from hands, meshes and recordings, and from one convention into another",
     "benchmark": "measure the window's own loop on this machine, beside MediaPipe alone",

@@ -1,6 +1,7 @@
 """``handviz calibrate``: fit one factor to a checkpoint's variances on crops that it was not trained on.
 
-With ``--pipeline`` nothing is fitted: the standard deviations that the program shows are compared with its errors.
+With ``--pipeline`` no checkpoint is changed: the standard deviations that the program shows are compared with its
+errors on rendered hands. ``--fit`` fits the error model of the posterior to such hands instead.
 """
 
 import logging
@@ -10,6 +11,7 @@ from typing import Annotated
 
 from handviz.core.arguments import AsJson, Count, HandModelFile, ModelFolder, Option, Positional, Seed
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import check_writable
 from handviz.core.output import print_json, print_result, print_text
 from handviz.core.paths import MODELS
 from handviz.core.records import ModelId
@@ -27,8 +29,11 @@ from handviz.evaluation.pipeline_calibration import (
     report_text,
 )
 from handviz.evaluation.plots import draw_reliability, draw_sparsification
+from handviz.evaluation.posterior_check import table
+from handviz.evaluation.posterior_fit import FitPlan, fitted, found_hands, parted, photograph_factor
 from handviz.hand_models.choice import hand_model_or_named
 from handviz.models.registry import model_ids, model_spec, shipped_models
+from handviz.pipeline.error_model import write_error_model
 from handviz.pipeline.settings import PipelineConfig
 from handviz.training.checkpoint import VARIANCE_SCALES, add_metadata, parsed_notes, read_metadata, variance_scales
 from handviz.training.families import family_of_checkpoint
@@ -49,17 +54,22 @@ class Arguments:
     data: Path | None = None
     """Rendered validation crops, never the held-out ones."""
     count: Count | None = None
-    """Use only the first crops; with --pipeline: number of scenes, 240 unless it is given."""
+    """Use only the first crops; with --pipeline: number of scenes, 240 unless it is given, with --fit 1400."""
     hand_model: HandModelFile = None
     pipeline: bool = False
-    """Fit nothing, but measure on rendered scenes through the whole program whether the standard deviations hold.
+    """Change no checkpoint, but measure on rendered scenes through the whole program whether the standard deviations
+    hold.
 
     Seed 611, unless --seed gives another one.
     """
+    fit: Annotated[Path | None, Option(metavar="FILE")] = None
+    """With --pipeline: instead fit the posterior's error model to two thirds of the rendered hands that are found, test
+    it on the others, and write it there, as assets/posterior.npz is."""
     models: Annotated[tuple[ModelId, ...], Option(metavar="MODEL ...", choices=model_ids, words="*")] = ()
-    """With --pipeline: these models instead of all shipped ones that predict uncertainty."""
+    """With --pipeline: these models instead of all shipped ones that predict uncertainty; with --fit one, final without
+    it."""
     seed: Seed | None = None
-    """With --pipeline: seed of the scenes, 611 without it."""
+    """With --pipeline: seed of the scenes, 611 without it, with --fit 503."""
     plots: Annotated[Path | None, Option(metavar="DIR")] = None
     """With --pipeline: also draw reliability and sparsification there."""
     model_dir: ModelFolder = MODELS
@@ -67,10 +77,14 @@ class Arguments:
 
 
 def run(arguments: Arguments) -> int:
-    """Fit the factors and store them in the checkpoint, from which ``export`` takes them; or measure the pipeline."""
+    """Fit the factors and store them in the checkpoint, from which ``export`` takes them; or measure the pipeline, or
+    fit the errors of its posterior.
+    """
     if arguments.pipeline:
-        return _run_pipeline(arguments)
+        _refuse_checkpoint(arguments)
+        return _run_pipeline(arguments) if arguments.fit is None else _run_error_fit(arguments, arguments.fit)
     given = {
+        "--fit": arguments.fit is not None,
         "--models": bool(arguments.models),
         "--seed": arguments.seed is not None,
         "--plots": arguments.plots is not None,
@@ -106,7 +120,8 @@ def _run_fit(checkpoint: Path, data: Path, arguments: Arguments) -> int:
     return 0
 
 
-def _run_pipeline(arguments: Arguments) -> int:
+def _refuse_checkpoint(arguments: Arguments) -> None:
+    """Raise HandvizError if what only a checkpoint needs is given."""
     given = {
         "a checkpoint": arguments.checkpoint,
         "--data": arguments.data,
@@ -117,6 +132,9 @@ def _run_pipeline(arguments: Arguments) -> int:
             raise HandvizError(
                 f"--pipeline measures the models as the program runs them: leave out {name}", ErrorCode.OPTION_CONFLICT
             )
+
+
+def _run_pipeline(arguments: Arguments) -> int:
     found = measure(
         Plan(
             _models(arguments.models),
@@ -133,6 +151,38 @@ def _run_pipeline(arguments: Arguments) -> int:
     else:
         print_text(report_text(found))
     return 0
+
+
+def _run_error_fit(arguments: Arguments, out: Path) -> int:
+    for name, is_given in (("--plots", arguments.plots is not None), ("--json", arguments.as_json)):
+        if is_given:
+            raise HandvizError(f"--fit prints its own table: leave out {name}", ErrorCode.OPTION_CONFLICT)
+    plan = _fit_plan(arguments)
+    check_writable(out)
+    hands = found_hands(plan)
+    first, rest = parted(hands, plan.count)
+    errors = fitted(first)
+    factor = photograph_factor(first)
+    print_result("landmarks' errors, standard deviations on photographs against here: %.2f", factor)
+    found = len(hands), plan.count, len(first), len(rest)
+    print_result("%d of %d hands were found, %d fitted, %d tested", *found)
+    for line in table(rest, errors):
+        print_result("%s", line)
+    write_error_model(out, errors)
+    print_result("wrote %s", out)
+    return 0
+
+
+def _fit_plan(arguments: Arguments) -> FitPlan:
+    models = _models(arguments.models or (FitPlan.model,))
+    if len(models) > 1:
+        raise HandvizError("--fit fits the errors of one model: name one with --models", ErrorCode.OPTION_CONFLICT)
+    return FitPlan(
+        models[0],
+        FitPlan.count if arguments.count is None else arguments.count,
+        FitPlan.seed if arguments.seed is None else arguments.seed,
+        PipelineConfig(arguments.model_dir, preload_others=False),
+    )
 
 
 def _models(named: tuple[ModelId, ...]) -> tuple[ModelId, ...]:

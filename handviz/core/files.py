@@ -202,13 +202,26 @@ def make_folder(folder: Path) -> Path:
 
 def is_usable(folder: Path) -> bool:
     """Return whether files can be written into a folder, by writing one."""
-    probe = unfinished_path(folder / "probe")
     try:
-        with contextlib.ExitStack() as unfinished, _created(probe, unfinished) as file:
-            file.write(bytes(4096))
+        _write_probe(folder / "probe")
     except OSError:
         return False
     return True
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of a file that long work ends with; HandvizError if the file could not be written there."""
+    make_folder(path.parent)
+    with _error_names(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _write_probe(path)
+
+
+def _write_probe(path: Path) -> None:
+    """Write a file beside a path and remove it; OSError if that is not possible."""
+    with contextlib.ExitStack() as unfinished, _created(unfinished_path(path), unfinished) as file:
+        file.write(bytes(4096))
 
 
 @contextlib.contextmanager

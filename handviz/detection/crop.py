@@ -61,7 +61,7 @@ DAMPING = 1e-12
 NETWORK_LOG_DEPTH_STD, NETWORK_SHIFT_STD = 0.12, 0.08
 """Standard deviations of a wrist placed by a network alone: logarithm of its depth, and crop half-sides across."""
 FIT_STD_FACTOR, COMMON_LOG_DEPTH_STD = 1.5, 0.08
-"""Fitted to the rendered hands of ``tools/fit_posterior.py``, which prints how many wrists they cover."""
+"""Fitted to the rendered hands of ``calibrate --pipeline --fit``, which prints how many wrists they cover."""
 WRIST, MIDDLE_KNUCKLE = 0, 9
 OPTICAL_AXIS = np.array([0.0, 0.0, 1.0])
 MIRROR = np.array([-1.0, 1.0, 1.0])
@@ -172,7 +172,7 @@ def position_covariance(position_m: FloatArray, view: CropView, log_depth_and_sh
 
 
 def widened(covariance_m2: FloatArray, position_m: FloatArray) -> FloatArray:
-    """Scale a fit's covariance (3, 3) to the wrist errors on rendered hands (tools/fit_posterior.py).
+    """Scale a fit's covariance (3, 3) to the wrist errors on rendered hands (``evaluation/posterior_check.py``).
 
     Landmarks' errors are reduced there to those of photographs, and the detector's hands may be too large or too small.
     """

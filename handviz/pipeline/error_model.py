@@ -1,16 +1,17 @@
 """How far network and landmarks err: the error model that the posterior of a hand is computed with.
 
-It was fitted on rendered hands through the whole pipeline (``python -m tools.fit_posterior``) and lies in
-``assets/posterior.npz``.
+It is fitted on rendered hands through the whole pipeline (``handviz calibrate --pipeline --fit``); the program's own
+lies in ``assets/posterior.npz``.
 """
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import read_arrays
+from handviz.core.files import read_arrays, write_arrays
 from handviz.core.paths import POSTERIOR_FILE
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 
@@ -86,3 +87,8 @@ def error_model() -> ErrorModel:
         degrees=float(parts["degrees"]),
         own_fraction=float(parts["own_fraction"]),
     )
+
+
+def write_error_model(path: Path, errors: ErrorModel) -> None:
+    """Write the file of an error model, as ``assets/`` has one, whole or not at all; HandvizError if it cannot be."""
+    write_arrays(path, {name: np.asarray(getattr(errors, name)) for name in FIELDS})

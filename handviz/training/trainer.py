@@ -11,10 +11,10 @@ import math
 import signal
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 import torch
@@ -78,6 +78,8 @@ class RunTask(Task):
     template: HandTemplate
     seen_before = 0
     """Samples from which the initial weights have learned"""
+    kept_notes: Mapping[str, Any] = MappingProxyType({})
+    """Notes of the checkpoint that it started from which the run's own checkpoints repeat"""
 
     def load(self, directory: Path) -> tuple[nn.Module, object, dict[str, Any]]:
         """Return the network, its config and the notes of a checkpoint; HandvizError if it is none of this family."""
@@ -86,9 +88,13 @@ class RunTask(Task):
     def check_resumable(self, saved: nn.Module, checkpoint: Path) -> None:
         """Raise HandvizError if the run started with other frozen weights than this command's."""
 
+    def notes_to_keep(self, config: object, notes: dict[str, Any]) -> dict[str, Any]:
+        """Return those notes of a checkpoint with this network's config that stay true while this task trains."""
+        return {}
+
     def start_from(self, directory: Path) -> None:
         """Take over every weight of a checkpoint that has the same name and shape."""
-        source, _, notes = self.load(directory)
+        source, config, notes = self.load(directory)
         own = self.network.state_dict()
         known = {k: v for k, v in source.state_dict().items() if k in own and v.shape == own[k].shape}
         if not known:
@@ -97,6 +103,8 @@ class RunTask(Task):
             )
         self.network.load_state_dict(known, strict=False)
         self.seen_before = max(self.seen_before, int(notes.get("samples_seen", 0)))
+        # Not those of an earlier one, of whose weights some were replaced.
+        self.kept_notes = self.notes_to_keep(config, notes)
 
 
 class LossNotFiniteError(HandvizError):
@@ -262,6 +270,7 @@ class Run(Trainer):
         self._check_same_run(notes)
         task.check_resumable(network, last)
         task.network.load_state_dict(network.state_dict())
+        task.kept_notes = {**task.kept_notes, **task.notes_to_keep(model_config, notes)}
         state = load_resume_state(last)
         try:
             # Older checkpoints of texture nets have it in their notes.
@@ -310,6 +319,7 @@ class Run(Trainer):
             "samples_seen": self.crops_seen,
             "samples": len(task.samples),
             "train": as_metadata(task.config),
+            **task.kept_notes,
         }
         save_checkpoint(self.last, task.network, task.model_config, notes, task.template, state, family=family)
 

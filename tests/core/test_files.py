@@ -14,6 +14,7 @@ from handviz.core import files
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import (
     atomic_path,
+    check_writable,
     open_atomic,
     read_arrays,
     spreadsheet_text,
@@ -232,6 +233,18 @@ def test_a_folder_that_is_none_is_named_with_a_remedy(write: Write, tmp_path: Pa
         assert remedy in str(caught.value)
     assert names(tmp_path) == ["file", "folder"]
     assert names(tmp_path / "folder") == ["in the way"]
+
+
+def test_whether_a_file_can_be_written_is_tried_and_leaves_nothing(tmp_path: Path) -> None:
+    wanted = tmp_path / "new" / "file.npz"
+    check_writable(wanted)
+    assert list(wanted.parent.iterdir()) == []
+    wanted.write_bytes(b"old")
+    check_writable(wanted)
+    assert wanted.read_bytes() == b"old"
+    for wrong in (wanted.parent, wanted / "below.npz"):
+        with raises(ErrorCode.NOT_WRITABLE, match=wanted.parent.name):
+            check_writable(wrong)
 
 
 def test_of_several_files_none_is_put_in_place_if_one_cannot_be_written(tmp_path: Path) -> None:

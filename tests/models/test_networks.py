@@ -10,7 +10,6 @@ from handviz.core.errors import ErrorCode
 from handviz.core.gaussian import rotation_from_6d
 from handviz.hand_models.layer import HandLayer
 from handviz.models.amvur.features import ImageFeatures
-from handviz.models.memory import channels_last
 from handviz.models.amvur.model import VARIANTS, ModelConfig, build_model
 from handviz.models.amvur.network import (
     MAX_LOG_VARIANCE,
@@ -26,6 +25,7 @@ from handviz.models.amvur.network import (
     camera_vector,
 )
 from handviz.models.backbones.registry import BACKBONES
+from handviz.models.memory import channels_last
 from tests.errors import raises
 
 SMALL = ModelConfig(width=32, regressor_width=32, feature_width=16, feature_layers=1)

@@ -20,7 +20,7 @@ from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.from_onnx import read_onnx
 from handviz.models.amvur.loss_parts import mesh_edges, terms_of_hands
 from handviz.models.amvur.losses import covariance_terms, edge_terms, loss_terms, presence_terms
-from handviz.models.amvur.model import Cached, HandModel, ModelOutput, build_model
+from handviz.models.amvur.model import Cached, HandModel, ModelConfig, ModelOutput, build_model
 from handviz.models.amvur.training_cache import CachedSamples, FromInputs, Inputs, load_cached, with_features
 from handviz.models.amvur.training_camera_prior import load_camera_prior
 from handviz.models.amvur.training_checkpoint import ARCHITECTURE, export, load_checkpoint, predictor, remark_of
@@ -39,6 +39,7 @@ from handviz.training.augmentation import (
     with_errors_of_photographs,
 )
 from handviz.training.cache import stem_digest, tail_parameters
+from handviz.training.checkpoint import VARIANCE_SCALES, variance_scales
 from handviz.training.dataset_samples import Drawing, at_step, load_samples, rendered_folders
 from handviz.training.distributed import ALONE, Processes
 from handviz.training.families import TrainingFamily, train_family
@@ -84,6 +85,7 @@ class AmvurTask(RunTask):
     """One training of AMVUR, in one process."""
 
     config: TrainConfig
+    model_config: ModelConfig
     network: HandModel
     samples: Samples
     architecture = ARCHITECTURE
@@ -189,7 +191,20 @@ class AmvurTask(RunTask):
         if directory.suffix != ".onnx":
             return super().load(directory)
         found = read_onnx(directory, self.template)
-        return found.model, found.config, {"samples_seen": found.metadata.samples_seen}
+        std = found.metadata.std
+        scales = dict(zip(VARIANCE_SCALES, (std.vertex_variance_scale, std.keypoint_variance_scale), strict=True))
+        return found.model, found.config, {"samples_seen": found.metadata.samples_seen, **scales}
+
+    def notes_to_keep(self, config: object, notes: dict[str, Any]) -> dict[str, Any]:
+        """Return the factors of variances where only the covariance trains, beside which these stay as they are.
+
+        HandvizError if they are damaged.
+        """
+        assert isinstance(config, ModelConfig)
+        if not self.config.covariance_only or replace(config, rank=self.model_config.rank) != self.model_config:
+            return {}
+        variance_scales(notes)
+        return {name: notes[name] for name in VARIANCE_SCALES if name in notes}
 
     def check_resumable(self, saved: nn.Module, checkpoint: Path) -> None:
         """Raise HandvizError unless cached maps and features are those that the run started with."""

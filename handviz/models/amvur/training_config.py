@@ -53,8 +53,8 @@ class TrainConfig(RunConfig):
     tail_rate: float = 3e-4
     """Learning rate of the backbone's last blocks; 0 freezes everything before the heads."""
     covariance_only: bool = False
-    """Train the covariance of the joints' errors alone: mean and variances of the mesh stay as they are. Needs a
-    tail_rate of 0."""
+    """Train the covariance of the joints' errors alone: mean and variances of the mesh stay as they are, and so do
+    the factors that 'handviz calibrate' fitted to the checkpoint that it starts from. Needs a tail_rate of 0."""
     end_to_end: bool = False
     """Train on the images, the backbone's first blocks too, instead of on what was cached of them."""
     stem_rate: float = 3e-5
