@@ -291,6 +291,16 @@ def uncertainty_kind(vertex_std_mm: FloatArray | None) -> UncertaintyKind:
 
 
 @dataclass(frozen=True, eq=False)
+class Heatmaps:
+    """A model's heatmaps of a hand's keypoints, and where in the image they lie."""
+
+    maps: FloatArray
+    """(21, S, S) about 1 where the model sees the keypoint"""
+    image_from_map: FloatArray
+    """(2, 3) affine from map pixels, whose centres are whole numbers, to image pixels; mirrors for left hands"""
+
+
+@dataclass(frozen=True, eq=False)
 class HandMesh:
     """One reconstructed hand, un-mirrored, in the camera's axes."""
 
@@ -327,6 +337,11 @@ class HandMesh:
     """Of its detection: the same number in all frames, from 1; 0: not tracked."""
     hand_probability: float | None = None
     """The model's own probability, 0 to 1, that its crop shows a hand; None if it does not predict it."""
+    heatmaps: "Heatmaps | None" = None
+    """None if the model predicts none."""
+    steps: tuple["HandMesh", ...] = ()
+    """The hands of the model alone before its first iteration and after each, the last one too, without uncertainty;
+    none of a model that does not iterate."""
 
     @cached_property
     def vertices_px(self) -> FloatArray:

@@ -5,6 +5,9 @@ from numpy.typing import NDArray
 
 KEYPOINT_COUNT = 21
 """Wrist, thumb 1-4, index 1-4, middle 1-4, ring 1-4, little 1-4."""
+FINGERS = ("thumb", "index", "middle", "ring", "little")
+KEYPOINT_NAMES = ("wrist", *(f"{finger}_{joint}" for finger in FINGERS for joint in range(1, 5)))
+"""Of the 21 keypoints in order; ``_4`` is the tip."""
 PALM_KEYPOINTS = (0, 5, 9, 13, 17)
 """Wrist and knuckles: they move together, and their centre is the best known position of a hand."""
 KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)

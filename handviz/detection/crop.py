@@ -241,6 +241,19 @@ def cut_out(image: NDArray[np.uint8], crop_from_image: FloatArray, size_px: int 
     return crop.astype(np.uint8, copy=False)
 
 
+def image_from_map(crop: HandCrop, side: int) -> FloatArray:
+    """Return the affine (2, 3) from pixels of a map (side, side) over the whole crop to the image's pixels.
+
+    Centres of pixels are whole numbers on both sides, as OpenCV counts.
+    """
+    image_from_crop = invert_affine(crop.crop_from_image)
+    step = crop.size_px / side
+    half = np.full(2, 0.5)
+    linear = image_from_crop[:, :2] * step
+    offset = image_from_crop[:, 2] + linear @ half - half
+    return np.column_stack([linear, offset])
+
+
 def crop_hand(image: NDArray[np.uint8], detection: Detection, spec: CropSpec = DEFAULT_CROP) -> HandCrop:
     """Cut the detected hand out of an RGB image (H, W, 3), as a model takes it.
 

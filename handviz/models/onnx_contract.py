@@ -21,6 +21,9 @@ from handviz.models.trunk import FEATURE_NAMES, TRUNK_KEY, feature_widths
 INPUT_NAME = "image"
 RIGHT_HAND, LANDMARKS, PRESENCE = "right_hand", "witness_m", "presence"
 HAND_PROBABILITY, KEYPOINT_COVARIANCE = "hand_probability", "keypoint_covariance_m2"
+HEATMAPS = "heatmaps"
+STEP_OUTPUTS = ("step_vertices_m", "step_rotation", "step_scale", "step_translation")
+"""Of the hands before the last iteration: all four or none, (B, N, ...)."""
 OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {
     RIGHT_HAND: (),
     LANDMARKS: (KEYPOINT_COUNT, 3),
@@ -29,6 +32,17 @@ OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {
     KEYPOINT_COVARIANCE: (3 * KEYPOINT_COUNT, 3 * KEYPOINT_COUNT),
 }
 """Outputs that a network may lack, with their shapes without the batch."""
+CROP_INPUTS: dict[str, tuple[int, ...]] = {
+    "map_56": (24, 56, 56),
+    "map_28": (40, 28, 28),
+    "middle_map": (112, 14, 14),
+    "keypoints": (KEYPOINT_COUNT, 3),
+    "world_m": (KEYPOINT_COUNT, 3),
+    "presence": (),
+    "right_hand": (),
+}
+"""Fields of ``CropLandmarks`` that a file may take in place of the image, with their shapes without the batch."""
+MIN_HEATMAP, MAX_HEATMAP, MAX_STEPS = 8, 256, 10
 VARIANT_KEY, FINGERPRINT_KEY, HAND_MODEL_KEY = "handviz.variant", "handviz.fingerprint", "handviz.hand_model"
 MODEL_KEY, INPUT_KEY, PROVIDES_KEY = "handviz.model", "handviz.input", "handviz.provides"
 """Metadata that files have since 0.2: the model's id, such as "final" (before: ``VARIANT_KEY``); type and shape of the
@@ -62,7 +76,8 @@ def checked_model(
 class Contract:
     """What a file takes and gives, checked: its input, its outputs without the batch, and what its metadata state.
 
-    A file is whole, from the crops on, or it holds the heads that belong to a trunk (``models.trunk``).
+    A file is whole, from the crops on, or it goes on from what MediaPipe's landmark network says of them, or it holds
+    the heads that belong to a trunk (``models.trunk``).
     """
 
     size_px: int
@@ -76,6 +91,8 @@ class Contract:
     """Of heads: the fingerprint of their trunk."""
     feature_widths: tuple[int, int] = (0, 0)
     """Of heads: D and W of ``trunk.Features``."""
+    crop_inputs: tuple[str, ...] = ()
+    """Of a file that goes on from the landmark network: the fields of ``CropLandmarks`` that it takes."""
 
 
 def checked_contract(
@@ -83,12 +100,16 @@ def checked_contract(
 ) -> Contract:
     """Return what a file takes and gives; HandvizError if that is not what ``NetworkOutput`` needs."""
     outputs = _output_shapes(path, session, how_to_get)
-    has_trunk = {item.name for item in session.get_inputs()} == set(FEATURE_NAMES)
-    _check_provisions(path, outputs, metadata, how_to_get, has_trunk=has_trunk)
+    inputs = {item.name for item in session.get_inputs()}
+    has_trunk, from_landmarks = inputs == set(FEATURE_NAMES), "middle_map" in inputs
+    _check_provisions(path, outputs, metadata, how_to_get, has_landmarks=has_trunk or from_landmarks)
     constant_std_m = _constant_std_m(path, outputs, metadata, how_to_get)
     if has_trunk:
         trunk, widths = _trunk_of(path, session, metadata, how_to_get)
         return Contract(CROP_SIZE, True, outputs, constant_std_m, trunk, widths)
+    if from_landmarks:
+        crop_inputs = _crop_inputs_of(path, session, how_to_get)
+        return Contract(CROP_SIZE, True, outputs, constant_std_m, crop_inputs=crop_inputs)
     size_px, takes_bytes = _input_of(path, session, metadata, how_to_get)
     return Contract(size_px, takes_bytes, outputs, constant_std_m)
 
@@ -122,13 +143,25 @@ def _trunk_of(
     return trunk, widths
 
 
+def _crop_inputs_of(path: Path, session: onnxruntime.InferenceSession, how_to_get: str) -> tuple[str, ...]:
+    """Return the fields of ``CropLandmarks`` that a file takes; HandvizError for others, or for other shapes."""
+    found = {item.name: (item.type, tuple(item.shape[1:])) for item in session.get_inputs()}
+    known = {name: ("tensor(float)", shape) for name, shape in CROP_INPUTS.items()}
+    if any(known.get(name) != kind for name, kind in found.items()):
+        raise HandvizError(
+            f"{path}: its inputs are {found}, expected some of {CROP_INPUTS} of float32; {how_to_get}",
+            ErrorCode.MODEL_FOREIGN,
+        )
+    return tuple(found)
+
+
 def _check_provisions(
     path: Path,
     outputs: Mapping[str, tuple[int, ...]],
     metadata: Mapping[str, str],
     how_to_get: str,
     *,
-    has_trunk: bool,
+    has_landmarks: bool,
 ) -> None:
     """Raise HandvizError if the metadata state what the outputs do not give; they may state nothing."""
     stated = {name.strip() for name in metadata.get(PROVIDES_KEY, "").split(",") if name.strip()}
@@ -136,7 +169,9 @@ def _check_provisions(
     lacking = {
         "uncertainty": not has_std,
         "constant_uncertainty": not has_std and CONSTANT_STD_KEY not in metadata,
-        "landmarks": LANDMARKS not in outputs and not has_trunk,
+        "landmarks": LANDMARKS not in outputs and not has_landmarks,
+        "heatmaps": HEATMAPS not in outputs,
+        "iterations": not set(STEP_OUTPUTS) <= outputs.keys(),
     }
     wrong = sorted(name for name in stated if name not in PROVISIONS or lacking.get(name, False))
     if wrong:
@@ -184,6 +219,7 @@ def _output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get
     # Both or none: one alone would leave half of the hand without.
     expected |= standard_deviations if standard_deviations.keys() & outputs.keys() else {}
     expected |= {name: shape for name, shape in OPTIONAL_OUTPUTS.items() if name in outputs}
+    expected |= _shapes_of_heatmaps(outputs) | _shapes_of_steps(outputs, vertex_count)
     for name, shape in expected.items():
         if tuple(outputs.get(name, ("missing",))) != shape or not isinstance(vertex_count, int):
             raise HandvizError(
@@ -191,6 +227,25 @@ def _output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get
                 ErrorCode.MODEL_FOREIGN,
             )
     return expected
+
+
+def _shapes_of_heatmaps(outputs: Mapping[str, Sequence[object]]) -> dict[str, tuple[int, ...]]:
+    """Return what the heatmaps of a file must be, if it has any: square, of a side that is no mistake."""
+    if HEATMAPS not in outputs:
+        return {}
+    side = outputs[HEATMAPS][-1] if outputs[HEATMAPS] else 0
+    known = side if isinstance(side, int) and MIN_HEATMAP <= side <= MAX_HEATMAP else -1
+    return {HEATMAPS: (KEYPOINT_COUNT, known, known)}
+
+
+def _shapes_of_steps(outputs: Mapping[str, Sequence[object]], vertex_count: int) -> dict[str, tuple[int, ...]]:
+    """Return what the outputs of earlier iterations must be, if the file has any of them."""
+    if not set(STEP_OUTPUTS) & outputs.keys():
+        return {}
+    shape = outputs.get("step_scale", ())
+    steps = shape[0] if len(shape) == 1 and isinstance(shape[0], int) and 1 <= shape[0] <= MAX_STEPS else -1
+    shapes = (steps, vertex_count, 3), (steps, 3, 3), (steps,), (steps, 2)
+    return dict(zip(STEP_OUTPUTS, shapes, strict=True))
 
 
 Images = NDArray[np.uint8] | FloatArray

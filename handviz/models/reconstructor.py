@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
@@ -26,19 +26,23 @@ from handviz.core.records import (
     ModelId,
     NetworkFile,
     NetworkOutput,
+    RegressionStep,
 )
 from handviz.core.shape_posterior import is_covariance
 from handviz.hand_models.choice import hand_model_of_file, hand_model_or_named, named_in
 from handviz.hand_models.template import HandTemplate
 from handviz.models.base import LoadContext, ModelSpec
 from handviz.models.onnx_contract import (
+    CROP_INPUTS,
     FINGERPRINT_KEY,
     HAND_PROBABILITY,
+    HEATMAPS,
     INPUT_NAME,
     KEYPOINT_COVARIANCE,
     LANDMARKS,
     PRESENCE,
     RIGHT_HAND,
+    STEP_OUTPUTS,
     Images,
     checked_contract,
     checked_model,
@@ -97,14 +101,22 @@ class OnnxReconstructor:
         """Return one hand per crop, in order; HandvizError if the network's output is not finite."""
         if not crops:
             return []
-        landmarks = None if self._trunk is None else self._shared.landmarks_of(crops, self._device)
-        if self._trunk is None or landmarks is None:
-            outputs = self._run({INPUT_NAME: self._images(crops)}, len(crops))
-        else:
-            outputs = self._run(self._trunk.features(landmarks).feed(), len(crops))
+        needs_landmarks = self._trunk is not None or bool(self._contract.crop_inputs)
+        landmarks = self._shared.landmarks_of(crops, self._device) if needs_landmarks else None
+        outputs = self._run(self._inputs(crops, landmarks), len(crops))
         check_finite(self._path, outputs, HOW_TO_GET)
         hands = [_hand(outputs, index, self._contract.constant_std_m) for index in range(len(crops))]
         return hands if landmarks is None else list(map(with_landmarks, hands, landmarks))
+
+    def _inputs(
+        self, crops: Sequence[HandCrop], landmarks: Sequence[CropLandmarks] | None
+    ) -> dict[str, Images] | dict[str, FloatArray]:
+        """Return the file's inputs for crops: the images, the trunk's features, or what the landmark network says."""
+        if landmarks is None:
+            return {INPUT_NAME: self._images(crops)}
+        if self._trunk is not None:
+            return self._trunk.features(landmarks).feed()
+        return crop_inputs(self._contract.crop_inputs, landmarks)
 
     @property
     def size_px(self) -> int:
@@ -130,8 +142,13 @@ class OnnxReconstructor:
         self._session = session
         kind = np.uint8 if self._contract.takes_bytes else np.float32
         for batch in (1, 2):
-            if self._trunk is None:
-                inputs = {INPUT_NAME: cast(Images, np.zeros((batch, 3, self.size_px, self.size_px), kind))}
+            if self._contract.crop_inputs:
+                inputs = {
+                    name: np.zeros((batch, *CROP_INPUTS[name]), np.float32) for name in self._contract.crop_inputs
+                }
+            elif self._trunk is None:
+                images = cast(FloatArray, np.zeros((batch, 3, self.size_px, self.size_px), kind))
+                inputs = {INPUT_NAME: images}
             else:
                 inputs = dict(self._trunk.features([EMPTY_LANDMARKS] * batch).feed())
             check_finite(self._path, self._run(inputs, batch), HOW_TO_GET)
@@ -189,7 +206,30 @@ def _hand(outputs: dict[str, FloatArray], index: int, constant_std_m: float | No
         presence=float(outputs[PRESENCE][index]) if PRESENCE in outputs else 0.0,
         hand_probability=float(outputs[HAND_PROBABILITY][index]) if HAND_PROBABILITY in outputs else None,
         keypoint_covariance_m2=outputs[KEYPOINT_COVARIANCE][index] if KEYPOINT_COVARIANCE in outputs else None,
+        heatmaps=outputs[HEATMAPS][index] if HEATMAPS in outputs else None,
+        steps=_steps(*(outputs[name][index] for name in STEP_OUTPUTS)) if STEP_OUTPUTS[0] in outputs else (),
     )
+
+
+def _steps(
+    vertices_m: FloatArray, rotation: FloatArray, scale: FloatArray, translation: FloatArray
+) -> tuple[RegressionStep, ...]:
+    return tuple(
+        RegressionStep(vertices_m[number], rotation[number], float(scale[number]), translation[number])
+        for number in range(len(scale))
+    )
+
+
+def crop_inputs(names: Sequence[str], landmarks: Sequence[CropLandmarks]) -> dict[str, FloatArray]:
+    """Return fields of what the landmark network says of crops as batches; HandvizError if one was left out."""
+    values = {name: [getattr(one, name) for one in landmarks] for name in names}
+    for name, of_crops in values.items():
+        if any(value is None for value in of_crops):
+            raise HandvizError(
+                f"the crops' landmarks lack {name}: leave the landmarks out, so that they are computed",
+                ErrorCode.BAD_VALUE,
+            )
+    return {name: np.stack(of_crops).astype(np.float32) for name, of_crops in values.items()}
 
 
 def with_landmarks(hand: NetworkOutput, landmarks: CropLandmarks) -> NetworkOutput:
@@ -259,21 +299,34 @@ def check_answer(spec: ModelSpec, template: HandTemplate, hands: Sequence[Networ
     optional: dict[str, tuple[int, ...]] = {"vertex_std_m": vertices, "keypoint_std_m": keypoints}
     optional |= {"landmarks_m": keypoints, "hand_probability": ()}
     optional |= {"keypoint_covariance_m2": (3 * KEYPOINT_COUNT, 3 * KEYPOINT_COUNT)}
+    of_step: dict[str, tuple[int, ...]] = {
+        name: shapes[name] for name in ("vertices_m", "rotation", "translation", "scale")
+    }
     shapes |= {"right_hand": (), "presence": ()}
     for hand in hands:
         for name, shape in (shapes | optional).items():
             value = getattr(hand, name)
-            if value is None and name in optional:
-                continue
-            if np.shape(value) != shape:
-                found = f"{name} of shape {np.shape(value)}, expected {shape} of the hand model {template.name}"
-                raise _foreign(spec, found)
-            if not np.isfinite(value).all():
-                raise HandvizError(
-                    f"the model {spec} returned {name} that are not finite: restore, correct or uninstall it",
-                    ErrorCode.NOT_FINITE,
-                )
+            if value is not None or name not in optional:
+                _check_array(spec, name, value, shape, template)
+        if hand.heatmaps is not None:
+            side = np.shape(hand.heatmaps)[-1] if np.ndim(hand.heatmaps) == 3 else 0
+            _check_array(spec, "heatmaps", hand.heatmaps, (KEYPOINT_COUNT, side, side), template)
+        for step in hand.steps:
+            for name, shape in of_step.items():
+                _check_array(spec, f"{name} of a step", getattr(step, name), shape, template)
         _check_deviations(spec, hand)
+
+
+def _check_array(spec: ModelSpec, name: str, value: Any, shape: tuple[int, ...], template: HandTemplate) -> None:
+    """Raise HandvizError unless a value has a shape and is finite."""
+    if np.shape(value) != shape:
+        found = f"{name} of shape {np.shape(value)}, expected {shape} of the hand model {template.name}"
+        raise _foreign(spec, found)
+    if not np.isfinite(value).all():
+        raise HandvizError(
+            f"the model {spec} returned {name} that are not finite: restore, correct or uninstall it",
+            ErrorCode.NOT_FINITE,
+        )
 
 
 def _check_deviations(spec: ModelSpec, hand: NetworkOutput) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +16,14 @@ from handviz.core.records import (
     HandCrop,
     HandednessSetting,
     HandMesh,
+    Heatmaps,
     Intrinsics,
     ModelId,
     NetworkOutput,
     PlacedHand,
+    RegressionStep,
 )
-from handviz.detection.crop import CropView, crop_hand, hand_mesh_from_crop
+from handviz.detection.crop import CropView, crop_hand, hand_mesh_from_crop, image_from_map
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.hand_models.template import HandTemplate
 from handviz.models.reconstructor import LoadedModel
@@ -119,8 +121,13 @@ class HandMaker:
         ]
         fingerprint, camera = model.template.fingerprint, conditions.intrinsics
         hands = tuple(
-            hand_mesh_from_crop(hand, crop, intrinsics=camera, model=model.spec.id, hand_model=fingerprint)
-            for hand, crop in zip(placed, crops, strict=True)
+            with_heatmaps_and_steps(
+                hand_mesh_from_crop(hand, crop, intrinsics=camera, model=model.spec.id, hand_model=fingerprint),
+                output,
+                crop,
+                model.template,
+            )
+            for hand, output, crop in zip(placed, outputs, crops, strict=True)
         )
         if conditions.follows or not self._config.align_to_detector:
             return Reconstruction(crops, hands, list(range(len(hands))))
@@ -174,3 +181,25 @@ class HandMaker:
             )
         placed = with_posterior(placed, shape, displacements, errors)
         return with_measured_size(placed, conditions.hand_size)
+
+
+def with_heatmaps_and_steps(mesh: HandMesh, output: NetworkOutput, crop: HandCrop, template: HandTemplate) -> HandMesh:
+    """Return a hand with what its model also says of the crop: heatmaps, and the hands of its iterations."""
+    if output.heatmaps is None and not output.steps:
+        return mesh
+    heatmaps = None
+    if output.heatmaps is not None:
+        heatmaps = Heatmaps(output.heatmaps, image_from_map(crop, output.heatmaps.shape[-1]))
+    last = RegressionStep(output.vertices_m, output.rotation, output.scale, output.translation)
+    steps = [_hand_of_step(step, crop, mesh, template) for step in ((*output.steps, last) if output.steps else ())]
+    return replace(mesh, heatmaps=heatmaps, steps=tuple(steps))
+
+
+def _hand_of_step(step: RegressionStep, crop: HandCrop, mesh: HandMesh, template: HandTemplate) -> HandMesh:
+    """Return the hand of an iteration where the model itself sees it."""
+    keypoints_m = (template.keypoint_regressor @ step.vertices_m).astype(step.vertices_m.dtype)
+    hand = NetworkOutput(step.vertices_m, keypoints_m, step.rotation, step.scale, step.translation)
+    found = hand_mesh_from_crop(
+        PlacedHand(hand), crop, intrinsics=mesh.intrinsics, model=mesh.model, hand_model=mesh.hand_model
+    )
+    return replace(found, position_uncertainty=None)

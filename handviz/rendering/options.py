@@ -31,6 +31,8 @@ LEAST_RANGE_MM = 0.5
 """Of a colour map whose upper end is not above the lower one."""
 MIN_COMPARED, MAX_COMPARED = 2, 4
 """How many models stand side by side."""
+RESULT_STEP = 10
+"""Number of an iteration that stands for the result, after smoothing and fusion; no model has more steps."""
 Direction = tuple[float, float, float]
 
 
@@ -84,6 +86,12 @@ class DrawOptions:
     """Their half axes in standard deviations."""
     samples: SampleMode = "none"
     """Hands drawn from the posterior: faint ones around the mean (``ghosts``), or one that moves (``animation``)."""
+    heatmaps: str = "none"
+    """Heatmaps of the model over the image: ``none``, ``all``, or the name of a keypoint."""
+    iteration: Annotated[int, between(0, RESULT_STEP)] = RESULT_STEP
+    """Step of an iterative model whose hand is drawn, 0 for its start; beyond the last one the result."""
+    plays_iterations: bool = False
+    """Show the steps one after the other."""
     background: Background = "picture"
     """``none``: the hands alone, in premultiplied colours with their opacity in alpha."""
     compare: bool = False

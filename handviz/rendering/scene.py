@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import moderngl
 import numpy as np
+from numpy.typing import NDArray
 
 from handviz.core.records import FloatArray, FrameResult, HandMesh
 from handviz.rendering.camera import (
@@ -32,7 +33,9 @@ from handviz.rendering.hand_shape import (
     orbit_centre,
     orbit_radius,
 )
+from handviz.rendering.heatmaps import image_with_heatmaps
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
+from handviz.rendering.iterations import hand_at_step
 from handviz.rendering.legend import MARGIN_PX, LegendPart, LegendPass, LegendRoom, note_lines, notes_for
 from handviz.rendering.legend import Rectangle as WholeRectangle
 from handviz.rendering.options import DrawOptions, KeyLight, fade_of
@@ -72,6 +75,9 @@ class Scene:
         self._shapes: list[HandShape] = []
         self._drawn: list[HandShape] = []
         """The same at the moment of the animation, if there is one."""
+        self._image: NDArray[np.uint8] | None = None
+        """Of the result, with heatmaps over it if they are chosen."""
+        self._heatmaps_of: str | None = None
         self._shaped_for: tuple[object, ...] | None = None
         self._drawn_for: tuple[object, ...] | None = None
 
@@ -87,7 +93,7 @@ class Scene:
         ``distances`` to another model colour its hands; ``orbit_radius_m`` fits the orbit to other panes too.
         """
         self._result, self._distances, self._orbit_radius_m = result, distances, orbit_radius_m
-        self._shaped_for = None
+        self._shaped_for = self._heatmaps_of = self._image = None
         if result is not None and result.hands:
             self._follower.update(all_stds_mm(result.hands))
 
@@ -224,11 +230,16 @@ class Scene:
 
     def _upload(self, options: DrawOptions, time_s: float) -> None:
         assert self._result is not None
-        self.frame.set_image(self._result.frame.image)
-        hands = self._result.hands
+        result = self._result
+        if self._image is None or self._heatmaps_of != options.heatmaps:
+            self._image = image_with_heatmaps(result.frame.image, result.hands, options.heatmaps)
+            self._heatmaps_of = options.heatmaps
+        self.frame.set_image(self._image)
+        hands = [hand_at_step(hand, options, time_s) for hand in result.hands]
         attention = [self._attention_of(number) for number in range(len(hands))]
         range_mm = self.range_mm(options)
-        wanted = (options.view, options.colour, options.mark_inferred, options.relight, range_mm, *attention)
+        steps = [id(hand) for hand in hands]
+        wanted = (options.view, options.colour, options.mark_inferred, options.relight, range_mm, *steps, *attention)
         if wanted != self._shaped_for:
             self._shapes = [self._shape(hand, number, options) for number, hand in enumerate(hands)]
             self._shaped_for, self._drawn_for = wanted, None

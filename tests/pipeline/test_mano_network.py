@@ -14,13 +14,13 @@ from PIL import Image
 from handviz.__main__ import main
 from handviz.core.paths import CLIP_FILE, MODELS, PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult, Handedness, HandMesh
+from handviz.core.skeleton import KEYPOINT_NAMES
 from handviz.hand_models.choice import hand_model
 from handviz.inspection.point_reading import read_point
 from handviz.io.mesh_export import export_mesh
 from handviz.io.recording.animated_glb import animated_glb, fit_tracks
 from handviz.io.recording.bvh import fit_skeleton
 from handviz.io.recording.recorded import Track
-from handviz.io.recording.timed_results import KEYPOINT_NAMES
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline
 from handviz.pipeline.settings import PipelineConfig, PipelineSettings

@@ -20,13 +20,13 @@ from scipy.spatial.transform import Rotation
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
+from handviz.core.skeleton import KEYPOINT_NAMES
 from handviz.hand_models.choice import display_mesh, hand_model_named
 from handviz.hand_models.open_hand import DisplayMesh
 from handviz.hand_models.template import JOINT_COUNT, HandTemplate, joint_keypoints
 from handviz.io.glb import GLTF_FROM_CAMERA, Binary, container, linear_from_srgb, material, unit
 from handviz.io.mesh_io import faces_for
 from handviz.io.recording.recorded import GAP_S, Track
-from handviz.io.recording.timed_results import KEYPOINT_NAMES
 from handviz.rendering.colormap import colours_from_std, fitted_range
 from handviz.rendering.hand_shape import PLAIN_COLOURS, VertexNormals
 

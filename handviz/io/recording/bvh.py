@@ -13,11 +13,11 @@ from scipy.spatial.transform import Rotation
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import KEYPOINT_COUNT, KEYPOINT_PARENTS, FloatArray
+from handviz.core.skeleton import KEYPOINT_NAMES
 from handviz.hand_models.choice import known_hand_model
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.io.glb import GLTF_FROM_CAMERA
 from handviz.io.recording.recorded import GAP_S, Track
-from handviz.io.recording.timed_results import KEYPOINT_NAMES
 
 CENTIMETRES_PER_METRE = 100
 KNUCKLES = [1, 5, 9, 13, 17]

@@ -10,10 +10,6 @@ import numpy as np
 from handviz.core.records import Detection, FloatArray, FrameResult, HandMesh
 from handviz.io.hands_json import hand_entry
 
-FINGERS = ("thumb", "index", "middle", "ring", "little")
-KEYPOINT_NAMES = ("wrist", *(f"{finger}_{joint}" for finger in FINGERS for joint in range(1, 5)))
-"""Of the 21 keypoints in order; ``_4`` is the tip."""
-
 
 @dataclass(frozen=True, eq=False)
 class TimedResult:
@@ -49,7 +45,12 @@ def timed_result_of(result: FrameResult, source: str) -> TimedResult:
     age_s = time.perf_counter() - result.frame.captured_ms / 1000
     height, width = result.frame.image.shape[:2]
     frame = replace(result.frame, image=np.zeros((0, 0, 3), np.uint8), name=_text(result.frame.name))
-    slim = replace(_finite(result), frame=frame, crops=(), others={}, other_errors={})
+    found = _finite(result)
+    # What the view alone needs: a hand's heatmaps take a quarter of a megabyte.
+    hands = tuple(
+        replace(hand, heatmaps=None, steps=()) if hand.heatmaps or hand.steps else hand for hand in found.hands
+    )
+    slim = replace(found, frame=frame, hands=hands, crops=(), others={}, other_errors={})
     return TimedResult(slim, (width, height), _text(source), time.time() - age_s)
 
 

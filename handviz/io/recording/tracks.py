@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from handviz.core.records import Handedness, HandMesh
-from handviz.io.recording.timed_results import KEYPOINT_NAMES
+from handviz.core.skeleton import KEYPOINT_NAMES
 
 TIMED_RESULT_COLUMNS = ("frame", "time", "monotonic_ms", "clip_ms", "recording_ms", "source", "picture", "variant")
 HAND_COLUMNS = ("track", "handedness", "detection_score")
