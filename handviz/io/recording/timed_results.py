@@ -47,9 +47,7 @@ def timed_result_of(result: FrameResult, source: str) -> TimedResult:
     frame = replace(result.frame, image=np.zeros((0, 0, 3), np.uint8), name=_text(result.frame.name))
     found = _finite(result)
     # What the view alone needs: a hand's heatmaps take a quarter of a megabyte.
-    hands = tuple(
-        replace(hand, heatmaps=None, steps=()) if hand.heatmaps or hand.steps else hand for hand in found.hands
-    )
+    hands = tuple(replace(hand, heatmaps=None, steps=()) for hand in found.hands)
     slim = replace(found, frame=frame, hands=hands, crops=(), others={}, other_errors={})
     return TimedResult(slim, (width, height), _text(source), time.time() - age_s)
 

@@ -36,9 +36,9 @@ class LossConfig:
     units of the rest."""
     joints_3d: Annotated[float, Option("joints-3d-weight")] = 1.0
     """Of the mean squared error of a keypoint in the crop's axes, cm²."""
-    joints_2d: Annotated[float, Option("joints-2d-weight")] = 10.0
+    joints_2d: Annotated[float, Option("joints-2d-weight")] = 50.0
     """Of the mean squared error of a keypoint in the crop, half-sides²."""
-    camera: Annotated[float, Option("camera-weight")] = 1.0
+    camera: Annotated[float, Option("camera-weight")] = 5.0
     """Of the squared errors of ln of the scale and of the wrist's place in the crop."""
     geometry: Annotated[float, Option("geometry-weight")] = 0.05
     """Of fingers that do not lie in a plane or bend both ways."""
