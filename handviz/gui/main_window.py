@@ -15,6 +15,7 @@ from handviz.gui.calibration.feature import CameraFeature
 from handviz.gui.folder.feature import InspectionFeature
 from handviz.gui.inspector.compare import Compare
 from handviz.gui.inspector.hand_actions import HandActions
+from handviz.gui.inspector.network_views import NetworkViews
 from handviz.gui.inspector.point_inspector import PointInspector
 from handviz.gui.record.animation_export import AnimationExport
 from handviz.gui.record.output_panel import OutputPanel
@@ -155,6 +156,7 @@ class MainWindow(QMainWindow):
             inspector,
             hand_actions,
             Compare(self._controller, self.viewport, self.view_panel),
+            NetworkViews(self._controller, self.view_panel),
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
         ]
 

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, HandMesh, Heatmaps
 from handviz.core.skeleton import KEYPOINT_NAMES
+from handviz.rendering.options import HeatmapMode
 from handviz.rendering.passes import COLOURS
 
 ALL = "all"
-HEATMAP_CHOICES = ("none", ALL, *KEYPOINT_NAMES)
-"""What is drawn: nothing, all maps, or that of one keypoint."""
 STRENGTH = 0.85
 """Opacity of a map where it is 1."""
 ELLIPSE_STDS = 2.0
@@ -24,14 +23,14 @@ LEAST_PEAK = 0.05
 SHIFT_BITS = 4
 
 
-def shown_keypoints(choice: str) -> tuple[int, ...]:
-    """Return the numbers of the keypoints whose maps a choice of ``HEATMAP_CHOICES`` shows."""
+def shown_keypoints(choice: HeatmapMode) -> tuple[int, ...]:
+    """Return the numbers of the keypoints whose maps ``options.HeatmapMode`` shows."""
     if choice == ALL:
         return tuple(range(KEYPOINT_COUNT))
     return (KEYPOINT_NAMES.index(choice),) if choice in KEYPOINT_NAMES else ()
 
 
-def image_with_heatmaps(image: NDArray[np.uint8], hands: Sequence[HandMesh], choice: str) -> NDArray[np.uint8]:
+def image_with_heatmaps(image: NDArray[np.uint8], hands: Sequence[HandMesh], choice: HeatmapMode) -> NDArray[np.uint8]:
     """Return an image (H, W, 3) with the chosen maps of all hands over it; the image itself if there are none."""
     numbers = shown_keypoints(choice)
     drawn = [hand.heatmaps for hand in hands if hand.heatmaps is not None]

@@ -13,6 +13,15 @@ ColourMode = Literal["uncertainty", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
 UncertainMode = Literal["show", "fade", "hide"]
 SampleMode = Literal["none", "ghosts", "animation"]
+HeatmapMode = Literal[
+    "none", "all", "wrist",
+    "thumb_1", "thumb_2", "thumb_3", "thumb_4",
+    "index_1", "index_2", "index_3", "index_4",
+    "middle_1", "middle_2", "middle_3", "middle_4",
+    "ring_1", "ring_2", "ring_3", "ring_4",
+    "little_1", "little_2", "little_3", "little_4",
+]  # fmt: skip
+"""Heatmaps over the image: none, those of all keypoints, or that of one."""
 DEFAULT_COMPARED: tuple[ModelId, ...] = ("prior", "amvur", "final")
 """The models of a comparison unless others are chosen."""
 Background = Literal["picture", "none"]
@@ -86,7 +95,7 @@ class DrawOptions:
     """Their half axes in standard deviations."""
     samples: SampleMode = "none"
     """Hands drawn from the posterior: faint ones around the mean (``ghosts``), or one that moves (``animation``)."""
-    heatmaps: str = "none"
+    heatmaps: HeatmapMode = "none"
     """Heatmaps of the model over the image: ``none``, ``all``, or the name of a keypoint."""
     iteration: Annotated[int, between(0, RESULT_STEP)] = RESULT_STEP
     """Step of an iterative model whose hand is drawn, 0 for its start; beyond the last one the result."""

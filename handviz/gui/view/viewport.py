@@ -297,9 +297,13 @@ class Viewport(QOpenGLWidget):
             self.image_taker.take_image(screen.read(components=4, alignment=1), screen.size)
 
     def _is_animated(self) -> bool:
-        if self._options.samples != "animation" or self._result is None:
+        if self._result is None:
             return False
-        return any(has_posterior(hands) for hands in (self._result.hands, *self._result.others.values()))
+        shown = (self._result.hands, *self._result.others.values())
+        moves_samples = self._options.samples == "animation" and any(map(has_posterior, shown))
+        return moves_samples or (
+            self._options.plays_iterations and any(hand.steps for hands in shown for hand in hands)
+        )
 
     def _give_up(self, error: moderngl.Error) -> None:
         """Draw nothing more: the driver cannot compile or draw and would fail at every frame."""
