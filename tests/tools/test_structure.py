@@ -44,8 +44,8 @@ def test_the_package_keeps_its_structure() -> None:
     """Bounds of docs/architecture.md; whoever has a reason to leave them changes both."""
     found = read_structure()
     assert found.circles() == []
-    # A module is a topic of 100 to 400 lines: 52,000 lines are about 350 of them.
-    assert len(found.modules) <= 360
+    # A module is a topic of 100 to 400 lines: 55,000 lines are about 360 of them.
+    assert len(found.modules) <= 370
     assert len(found.arrows()) <= 100
     assert len(found.arrows("gui")) <= 40
 
