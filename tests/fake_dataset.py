@@ -41,7 +41,7 @@ class FakeDataset:
     annotations: list[AnnotatedHand]
     name: str = "freihand"
     split: str = "evaluation"
-    tip_vertices: tuple[int, int, int, int, int] = TIPS
+    tip_vertices: tuple[int, int, int, int, int] | None = TIPS
     warnings: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:

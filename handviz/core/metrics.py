@@ -54,12 +54,17 @@ def f_scores(
     return np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
 
 
-def pck_auc(errors_mm: FloatArray, limit_mm: float = PCK_LIMIT_MM) -> float:
-    """Return the area, 0 to 1, under the fraction of points within a threshold from 0 to ``limit_mm``.
+def pck_auc(errors_mm: FloatArray, limit_mm: float = PCK_LIMIT_MM, *, start_mm: float = 0.0) -> float:
+    """Return the area, 0 to 1, under the fraction of points within a threshold from ``start_mm`` to ``limit_mm``.
 
-    The exact integral; the literature sums a hundred trapezoids.
+    The exact integral; the literature sums a hundred trapezoids, or a dozen.
     """
-    return float(np.clip(1.0 - np.asarray(errors_mm) / limit_mm, 0.0, 1.0).mean())
+    return float(pck_areas(errors_mm, limit_mm, start_mm=start_mm).mean())
+
+
+def pck_areas(errors_mm: FloatArray, limit_mm: float = PCK_LIMIT_MM, *, start_mm: float = 0.0) -> FloatArray:
+    """Return each error's part of ``pck_auc``, 0 to 1, of the same shape: the fraction of thresholds not below it."""
+    return np.clip((limit_mm - np.asarray(errors_mm)) / (limit_mm - start_mm), 0.0, 1.0)
 
 
 def interval_coverage(errors: FloatArray, std: FloatArray, probability: float) -> float:

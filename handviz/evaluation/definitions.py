@@ -1,8 +1,9 @@
 """The field's measures as the datasets' own programs compute them (numpy; N samples, points in metres).
 
-Read in lmb-freiburg/freihand (eval.py and its EvalUtil), shreyashampali/ho3d (eval.py) and NVlabs/dex-ycb-toolkit
-(hpe_eval.py, which imports FreiHAND's); ``docs/research/metrics.md`` lists where they differ. Means are over samples,
-which all have the same number of points: they equal the means over points of FreiHAND's EvalUtil.
+Read in lmb-freiburg/freihand (eval.py and its EvalUtil), shreyashampali/ho3d (eval.py), NVlabs/dex-ycb-toolkit
+(hpe_eval.py, which imports FreiHAND's) and lmb-freiburg/hand3d (eval_full.py, of RHD and STB);
+``docs/research/metrics.md`` lists where they differ. Means are over samples, which all have the same number of points:
+they equal the means over points of FreiHAND's EvalUtil.
 """
 
 from collections.abc import Sequence
@@ -16,9 +17,11 @@ from handviz.core.records import FloatArray
 from handviz.core.units import MILLIMETRES_PER_METRE
 
 ALIGNMENTS = ("absolute", "root", "scale_translation", "procrustes")
+BONE_SCALE = "bone_scale"
+"""A further alignment, of the datasets that give the hand's scale: ``bone_scale_aligned``."""
 THRESHOLDS_MM = np.linspace(0.0, metrics.PCK_LIMIT_MM, 100)
 """np.linspace(val_min, val_max, steps): a hundred thresholds including 0 and 50, so 99 trapezoids."""
-WRIST, MIDDLE_KNUCKLE = 0, 9
+WRIST, MIDDLE_KNUCKLE, MIDDLE_JOINT = 0, 9, 10
 NORM_EPSILON_M = 1e-8
 RESAMPLES = 2000
 BATCH = 100
@@ -41,12 +44,26 @@ class Scores:
     """The measures of N samples."""
 
     columns: dict[str, FloatArray] = field(default_factory=dict)
-    """(N,) each, named ``root_mpjpe_mm`` and so on: those of ``ALIGNMENTS`` x ``COLUMNS`` that are defined"""
+    """(N,) each, named ``root_mpjpe_mm`` and so on: those of alignments x ``COLUMNS`` that are defined"""
     pck: dict[str, FloatArray] = field(default_factory=dict)
     """(100,) mean fractions of points within THRESHOLDS_MM, named ``root_keypoints`` and so on"""
 
 
 COLUMNS = ("mpjpe_mm", "auc_keypoints", "mpvpe_mm", "auc_vertices", "f5", "f15")
+UPPER_AUC = "upper_auc_keypoints"
+"""A further column, of the datasets whose area begins above 0 mm."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is computed of a dataset's samples."""
+
+    alignments: tuple[str, ...] = ALIGNMENTS
+    upper_auc_from_mm: float | None = None
+    """First threshold of ``UPPER_AUC``, whose last one is 50 mm; None: there is no such column"""
+
+
+USUAL = Measures()
 
 
 def threshold_places(errors_mm: FloatArray) -> NDArray[np.intp]:
@@ -78,9 +95,20 @@ def scale_translation_aligned(keypoints: FloatArray, truth: FloatArray) -> Float
 
     Its joint 4 is the middle knuckle in its own order. A prediction without that length is only multiplied, as there.
     """
-    found, wanted = (
-        np.linalg.norm(points[:, MIDDLE_KNUCKLE] - points[:, WRIST], axis=1) for points in (keypoints, truth)
-    )
+    return _scaled_at_wrist(keypoints, truth, (WRIST, MIDDLE_KNUCKLE))
+
+
+def bone_scale_aligned(keypoints: FloatArray, truth: FloatArray) -> FloatArray:
+    """Align keypoints (N, 21, 3) wrist on wrist, the middle finger's first phalanx as long as in truth.
+
+    The length by which hand3d normalises hands, and which its evaluation takes from the truth (``keypoint_scale``).
+    """
+    return _scaled_at_wrist(keypoints, truth, (MIDDLE_KNUCKLE, MIDDLE_JOINT))
+
+
+def _scaled_at_wrist(keypoints: FloatArray, truth: FloatArray, bone: tuple[int, int]) -> FloatArray:
+    """Move wrist on wrist after scaling a bone to its true length; without that length points are only multiplied."""
+    found, wanted = (np.linalg.norm(points[:, bone[1]] - points[:, bone[0]], axis=1) for points in (keypoints, truth))
     scale = wanted / np.where(found > 0, found, 1.0)
     return (keypoints - keypoints[:, :1]) * scale[:, None, None] + truth[:, :1]
 
@@ -91,7 +119,7 @@ def official_procrustes(predicted: FloatArray, truth: FloatArray) -> FloatArray:
 
 
 def aligned(points: CameraPoints, alignment: str) -> tuple[FloatArray, FloatArray | None]:
-    """Align predicted keypoints and vertices by one of ALIGNMENTS; None where there are no vertices, or no definition.
+    """Align predicted keypoints and vertices by one of ALIGNMENTS, or BONE_SCALE; None: no vertices, or no definition.
 
     Keypoints and vertices are Procrustes-aligned each by themselves, but shifted together to the root.
     """
@@ -101,6 +129,8 @@ def aligned(points: CameraPoints, alignment: str) -> tuple[FloatArray, FloatArra
         return keypoints + shift, None if vertices is None else vertices + shift
     if alignment == "scale_translation":
         return scale_translation_aligned(keypoints, truth), None
+    if alignment == BONE_SCALE:
+        return bone_scale_aligned(keypoints, truth), None
     if alignment == "procrustes":
         mesh = None
         if vertices is not None and points.true_vertices_m is not None:
@@ -109,12 +139,16 @@ def aligned(points: CameraPoints, alignment: str) -> tuple[FloatArray, FloatArra
     return keypoints, vertices
 
 
-def score(points: CameraPoints) -> Scores:
+def score(points: CameraPoints, measures: Measures = USUAL) -> Scores:
     """Return every column and curve of these samples, before and after each alignment."""
     scores = Scores()
-    for alignment in ALIGNMENTS:
+    for alignment in measures.alignments:
         keypoints, vertices = aligned(points, alignment)
         _add_errors(scores, f"{alignment}_mpjpe_mm", f"{alignment}_auc_keypoints", keypoints, points.true_keypoints_m)
+        if measures.upper_auc_from_mm is not None:
+            errors_mm = metrics.point_errors_mm(keypoints, points.true_keypoints_m)
+            areas = metrics.pck_areas(errors_mm, start_mm=measures.upper_auc_from_mm)
+            scores.columns[f"{alignment}_{UPPER_AUC}"] = areas.mean(axis=1)
         if vertices is not None and points.true_vertices_m is not None:
             _add_errors(scores, f"{alignment}_mpvpe_mm", f"{alignment}_auc_vertices", vertices, points.true_vertices_m)
             f5, f15 = metrics.f_scores(vertices, points.true_vertices_m).T

@@ -14,7 +14,15 @@ from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.data.datasets.annotated import HandDataset
 from handviz.data.datasets.images import BadImages, UsableImages
 from handviz.evaluation.card import uncertainty_figures
-from handviz.evaluation.definitions import CameraPoints, Scores, acceleration_errors_mm, joined, mean_intervals, score
+from handviz.evaluation.definitions import (
+    CameraPoints,
+    Measures,
+    Scores,
+    acceleration_errors_mm,
+    joined,
+    mean_intervals,
+    score,
+)
 from handviz.evaluation.evaluate import Predictor
 from handviz.evaluation.predictions import (
     Finder,
@@ -84,7 +92,8 @@ def evaluate(
     """
     indices = with_truth(dataset, options.count)
     has_mesh = all(has_true_vertices(dataset.hand(index), template) for index in indices)
-    collected, images = _Collected(has_mesh, len(indices)), UsableImages(dataset, options.bad_images)
+    collected = _Collected(has_mesh, len(indices), protocol_of(dataset.name).measures)
+    images = UsableImages(dataset, options.bad_images)
     with tqdm(total=len(indices), unit="hand", leave=False) as bar:
         for start in range(0, len(indices), CHUNK):
             chosen = indices[start : start + CHUNK]
@@ -114,7 +123,8 @@ def with_truth(dataset: HandDataset, count: int | None = None) -> list[int]:
 class _Collected:
     """The parts of predictions that are needed after they are scored."""
 
-    def __init__(self, has_mesh: bool, expected: int) -> None:
+    def __init__(self, has_mesh: bool, expected: int, measures: Measures) -> None:
+        self._measures = measures
         self._has_mesh, self._every = has_mesh, max(1, -(-expected // MAX_UNCERTAINTY_HANDS))
         self._expected, self._parts = expected, list[Scores]()
         self._names, self._handedness = list[str](), list[str]()
@@ -127,7 +137,7 @@ class _Collected:
         if not found:
             return
         points = camera_points(found, has_mesh=self._has_mesh)
-        self._parts.append(score(points))
+        self._parts.append(score(points, self._measures))
         self._keypoints += list(points.keypoints_m)
         self._true_keypoints += list(points.true_keypoints_m)
         for one in found:

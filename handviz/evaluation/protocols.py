@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.registry import reader
+from handviz.evaluation.definitions import ALIGNMENTS, BONE_SCALE, USUAL, Measures
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,7 @@ class Protocol:
     """A dataset's own evaluation."""
 
     official: tuple[str, ...]
-    """alignments that its program prints, of ``definitions.ALIGNMENTS``"""
+    """alignments that its program prints, of ``measures``"""
     source: str
     sequence_parts: int
     """leading parts of a sample's name that are its sequence; 0: every sample is its own"""
@@ -20,8 +21,13 @@ class Protocol:
     """number that its server takes, by split"""
     left_tip_vertices: tuple[int, ...] | None = None
     """fingertips of left hands, where they are other vertices than those of right ones"""
+    measures: Measures = USUAL
+    """what is computed of its samples"""
 
 
+JOINTS_OF_KNOWN_SCALE = Measures((*ALIGNMENTS[:-1], BONE_SCALE, ALIGNMENTS[-1]), upper_auc_from_mm=20.0)
+"""Of datasets of joints alone: the literature takes the hand's scale from the truth and reports AUC of 20 to 50 mm."""
+HAND3D = "as lmb-freiburg/hand3d, eval_full.py, which has the palm centre as root, visible joints and 12 thresholds"
 FREIHAND = Protocol(("absolute", "procrustes"), "printed by lmb-freiburg/freihand, eval.py", 0, {"evaluation": 3960})
 PROTOCOLS = {
     "freihand": FREIHAND,
@@ -45,6 +51,8 @@ PROTOCOLS = {
         {},
         left_tip_vertices=(745, 317, 445, 556, 673),
     ),
+    "rhd": Protocol((BONE_SCALE,), HAND3D, 0, {}, measures=JOINTS_OF_KNOWN_SCALE),
+    "stb": Protocol((BONE_SCALE,), HAND3D, 1, {}, measures=JOINTS_OF_KNOWN_SCALE),
 }
 
 

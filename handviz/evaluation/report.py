@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from handviz.core.files import spreadsheet_text, write_files
+from handviz.core.metrics import PCK_LIMIT_MM
 from handviz.evaluation.card import CARD_ROWS, cell, mean_or_nan
-from handviz.evaluation.definitions import ALIGNMENTS, COLUMNS, RESAMPLES, THRESHOLDS_MM
+from handviz.evaluation.definitions import BONE_SCALE, COLUMNS, RESAMPLES, THRESHOLDS_MM, UPPER_AUC, Measures
 from handviz.evaluation.official import Evaluation
 from handviz.evaluation.plots import save_figure
 from handviz.evaluation.protocols import official_count, protocol_of, sequence_of
@@ -20,18 +21,26 @@ ALIGNMENT_TITLES = {
     "absolute": "nothing (camera's frame)",
     "root": "root (wrist on wrist)",
     "scale_translation": "scale and translation (wrist, palm)",
+    BONE_SCALE: "root and true scale (middle finger)",
     "procrustes": "Procrustes",
 }
 COLUMN_TITLES = {
     "mpjpe_mm": ("MPJPE, mm", "{:.2f}"),
     "auc_keypoints": ("AUC, joints", "{:.3f}"),
+    UPPER_AUC: ("AUC of {:g} to {:g} mm, joints", "{:.3f}"),
     "mpvpe_mm": ("MPVPE, mm", "{:.2f}"),
     "auc_vertices": ("AUC, vertices", "{:.3f}"),
     "f5": ("F@5 mm", "{:.3f}"),
     "f15": ("F@15 mm", "{:.3f}"),
 }
 UNCERTAINTY_NAMES = ("nll", "coverage_50", "coverage_68", "coverage_90", "coverage_95", "ause", "spearman", "std_mm")
-COLOURS = {"absolute": "#999999", "root": "#0072b2", "scale_translation": "#009e73", "procrustes": "#d55e00"}
+COLOURS = {
+    "absolute": "#999999",
+    "root": "#0072b2",
+    "scale_translation": "#009e73",
+    BONE_SCALE: "#cc79a7",
+    "procrustes": "#d55e00",
+}
 
 
 def report(evaluation: Evaluation, crops: str, frame_rate_hz: float | None = None) -> str:
@@ -59,15 +68,27 @@ def heading(evaluation: Evaluation, crops: str) -> str:
 def error_table(evaluation: Evaluation) -> str:
     """Return a table, a row per alignment, * where the dataset's own program prints it; 95 % bootstrap intervals in
     brackets."""
-    titles = ["aligned by", *(title for title, _ in COLUMN_TITLES.values())]
-    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     official = protocol_of(evaluation.dataset)
-    for alignment in ALIGNMENTS:
-        cells = [_error_cell(evaluation, f"{alignment}_{column}", COLUMN_TITLES[column][1]) for column in COLUMNS]
+    columns = _columns(official.measures)
+    titles = ["aligned by", *(_title(column, official.measures) for column in columns)]
+    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    for alignment in official.measures.alignments:
+        cells = [_error_cell(evaluation, f"{alignment}_{column}", COLUMN_TITLES[column][1]) for column in columns]
         star = " *" if alignment in official.official else ""
         lines.append("| " + " | ".join([ALIGNMENT_TITLES[alignment] + star, *cells]) + " |")
     lines.append(f"\n\\* {official.source}; {_interval_note(evaluation)}")
     return "\n".join(lines)
+
+
+def _columns(measures: Measures) -> Sequence[str]:
+    """Return the columns that a dataset has, the further area behind the usual one."""
+    if measures.upper_auc_from_mm is None:
+        return COLUMNS
+    return (*COLUMNS[:2], UPPER_AUC, *COLUMNS[2:])
+
+
+def _title(column: str, measures: Measures) -> str:
+    return COLUMN_TITLES[column][0].format(measures.upper_auc_from_mm, PCK_LIMIT_MM)
 
 
 def _interval_note(evaluation: Evaluation) -> str:
@@ -141,13 +162,15 @@ def draw_pck(evaluations: Mapping[str, Evaluation], path: Path) -> Path:
         for kind in ("keypoints", "vertices")
         if any(f"root_{kind}" in one.scores.pck for one in evaluations.values())
     ]
-    figure = Figure(figsize=(5.2 * len(kinds), 4.4), layout="constrained")
+    figure = Figure(figsize=(5.2 * max(len(kinds), 2), 4.4), layout="constrained")
     for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
         for style, (title, evaluation) in zip(_styles(), evaluations.items(), strict=False):
             _draw_curves(axes, evaluation, kind, (style, title if len(evaluations) > 1 else ""))
         axes.set(title=kind, xlabel="threshold, mm", ylabel="fraction within it", xlim=(0, 50), ylim=(0, 1))
         axes.grid(alpha=0.3)
-        axes.legend(loc="best", fontsize="small")
+        # A single curve's panel has its legend beside it, where nothing is covered.
+        place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(kinds) == 1 else {"loc": "best"}
+        axes.legend(**place, fontsize="small")
     return save_figure(figure, path)
 
 
@@ -157,9 +180,19 @@ def _styles() -> Sequence[str]:
 
 def _draw_curves(axes: Axes, evaluation: Evaluation, kind: str, style_and_title: tuple[str, str]) -> None:
     style, title = style_and_title
-    for alignment in ALIGNMENTS:
+    for alignment in protocol_of(evaluation.dataset).measures.alignments:
         curve = evaluation.scores.pck.get(f"{alignment}_{kind}")
         if curve is not None:
             area = evaluation.scores.columns[f"{alignment}_auc_{kind}"].mean()
-            name = f"{title} {ALIGNMENT_TITLES[alignment]}, AUC {area:.3f}".strip()
+            upper = _upper_area(evaluation, alignment) if kind == "keypoints" else ""
+            name = f"{title} {ALIGNMENT_TITLES[alignment]}, AUC {area:.3f}{upper}".strip()
             axes.plot(THRESHOLDS_MM, curve, style, color=COLOURS[alignment], label=name)
+
+
+def _upper_area(evaluation: Evaluation, alignment: str) -> str:
+    """Return the further area of keypoints for the legend; empty where the dataset has none."""
+    start_mm = protocol_of(evaluation.dataset).measures.upper_auc_from_mm
+    if start_mm is None:
+        return ""
+    area = evaluation.scores.columns[f"{alignment}_{UPPER_AUC}"].mean()
+    return f", {area:.3f} of {start_mm:g} to {PCK_LIMIT_MM:g} mm"

@@ -132,6 +132,12 @@ class DatasetSamples:
         whole = f"{self.dataset.name}/{self.dataset.split}"
         if hand.mano is not None and self.template.name != "mano":
             return f"{whole} has its 3D truth in MANO's numbers: give your MANO_RIGHT.pkl with --hand-model"
+        if hand.mano is None and hand.keypoints_m is not None:
+            return (
+                f"{hand.name} of {whole} has joints in 3D, but neither a mesh nor MANO's numbers, which full "
+                "supervision and validation need: train with --supervision weak, on 2D keypoints, and validate on "
+                "another dataset"
+            )
         return f"{hand.name} of {whole} has no 3D truth: train on 2D keypoints alone, or on another split"
 
 

@@ -48,6 +48,21 @@ def test_other_files_are_named(tmp_path: Path, data: bytes, said: str) -> None:
         read_image(path)
 
 
+def test_a_png_that_states_another_size_is_refused_before_it_is_decoded(
+    tmp_path: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV would allocate gigabytes for it."""
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels).save(path)
+    data = bytearray(path.read_bytes())
+    data[16:24] = (30_000).to_bytes(4) * 2
+    path.write_bytes(data)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
+    for read in (read_image, read_mask):
+        with raises(ErrorCode.FILES_DISAGREE, match="30000 x 30000"):
+            read(path, (6, 8))
+
+
 def test_half_a_jpeg_is_refused(tmp_path: Path) -> None:
     """OpenCV would fill the rest with grey."""
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)

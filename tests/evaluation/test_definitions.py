@@ -5,10 +5,15 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handviz.core.metrics import f_scores, pa_mpjpe_mm
+from handviz.core.metrics import f_scores, pa_mpjpe_mm, pck_areas, pck_auc
 from handviz.evaluation.definitions import (
+    ALIGNMENTS,
+    BONE_SCALE,
+    UPPER_AUC,
     CameraPoints,
+    Measures,
     acceleration_errors_mm,
+    bone_scale_aligned,
     joined,
     mean_intervals,
     official_procrustes,
@@ -71,6 +76,33 @@ def test_a_point_on_a_threshold_is_within_it():
     assert (curve[0], curve[-1]) == (0.25, 0.75)
     assert sample_auc(np.zeros((1, 3))) == pytest.approx(1)
     assert sample_auc(np.full((1, 3), 50.1)) == pytest.approx(0)
+
+
+def test_the_area_from_20_to_50_mm_is_that_of_counting_every_point():
+    errors = np.random.default_rng(3).gamma(3.0, 9.0, size=(40, 21))
+    for start, limit in ((20.0, 50.0), (0.0, 50.0), (10.0, 30.0)):
+        counted = independent.area_of_thresholds(errors, start, limit, 3001)
+        assert pck_auc(errors, limit, start_mm=start) == pytest.approx(counted, abs=2e-4)
+        assert pck_areas(errors, limit, start_mm=start).mean() == pytest.approx(counted, abs=2e-4)
+    edges = pck_areas(np.array([0.0, 20.0, 35.0, 50.0, 90.0]), start_mm=20.0)
+    np.testing.assert_allclose(edges, [1, 1, 0.5, 0, 0])
+
+
+def test_a_dataset_of_known_scale_has_a_further_alignment_and_area(points):
+    measures = Measures((*ALIGNMENTS, BONE_SCALE), upper_auc_from_mm=20.0)
+    found, usual = score(points, measures), score(points)
+    moved = []
+    for predicted, truth in zip(points.keypoints_m, points.true_keypoints_m, strict=True):
+        factor = np.linalg.norm(truth[10] - truth[9]) / np.linalg.norm(predicted[10] - predicted[9])
+        moved.append(factor * (predicted - predicted[0]) + truth[0])
+    np.testing.assert_allclose(bone_scale_aligned(points.keypoints_m, points.true_keypoints_m), moved)
+    errors_mm = 1000 * np.linalg.norm(np.array(moved) - points.true_keypoints_m, axis=2)
+    assert found.columns[f"{BONE_SCALE}_mpjpe_mm"].mean() == pytest.approx(errors_mm.mean())
+    counted = independent.area_of_thresholds(errors_mm, 20.0, 50.0, 3001)
+    assert found.columns[f"{BONE_SCALE}_{UPPER_AUC}"].mean() == pytest.approx(counted, abs=2e-3)
+    assert found.pck.keys() - usual.pck.keys() == {f"{BONE_SCALE}_keypoints"}
+    for name, values in usual.columns.items():
+        np.testing.assert_array_equal(found.columns[name], values)
 
 
 def test_f_scores_count_distances_below_the_threshold_not_on_it():

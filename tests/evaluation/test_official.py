@@ -110,6 +110,32 @@ def test_the_report_says_split_count_crops_and_what_is_official(evaluation):
     assert "95 % interval covers" in text
 
 
+@pytest.mark.parametrize("name", ["rhd", "stb"])
+def test_datasets_of_joints_alone_have_the_area_from_20_mm_and_the_true_scale(dataset, noisy, tmp_path, name):
+    joints = [replace(hand, vertices_m=None) for hand in dataset.annotations]
+    of_joints, template = FakeDataset(dataset.hands, joints, name=name, tip_vertices=None), stand_in_template()
+    found = evaluate(of_joints, says(noisy), template)
+    errors_mm = []
+    for one in predictions(UsableImages(of_joints), range(COUNT), says(noisy), template, find=true_crop):
+        # Without vertices that the dataset calls fingertips the network's own are compared.
+        lengths, own = (
+            np.linalg.norm(points[4] - points[3]) for points in (one.keypoints_m, one.canonical.keypoints_m)
+        )
+        assert lengths == pytest.approx(own)
+        predicted, truth = (points - points[0] for points in (one.keypoints_m, one.hand.keypoints_m))
+        factor = np.linalg.norm(truth[10] - truth[9]) / np.linalg.norm(predicted[10] - predicted[9])
+        errors_mm.append(1000 * np.linalg.norm(factor * predicted - truth, axis=1))
+    columns = found.scores.columns
+    assert not any("mpvpe" in column or "f5" in column for column in columns)
+    assert columns["bone_scale_mpjpe_mm"].mean() == pytest.approx(np.mean(errors_mm), abs=1e-6)
+    counted = independent.area_of_thresholds(errors_mm, 20.0, 50.0, 3001)
+    assert columns["bone_scale_upper_auc_keypoints"].mean() == pytest.approx(counted, abs=2e-3)
+    text = report(found, "crops")
+    assert "| AUC of 20 to 50 mm, joints |" in text
+    assert "| root and true scale (middle finger) * |" in text
+    assert draw_pck({name: found}, tmp_path / "pck.png").stat().st_size > 10_000
+
+
 def test_warnings_of_the_reader_are_told(dataset, noisy):
     told = FakeDataset(dataset.hands, dataset.annotations, warnings=["3 images were damaged."])
     assert "3 images were damaged." in report(evaluate(told, says(noisy), stand_in_template()), "crops")
@@ -294,6 +320,8 @@ def test_vertices_that_a_dataset_gives_as_parameters_are_posed_left_and_right(tm
         ("dexycb", "20200709-subject-01/20200709_141754/836212060125/000007", "20200709-subject-01/20200709_141754",
          "20200709-subject-01/20200709_141754/836212060125", 7),
         ("hanco", "rgb/0003/cam5/00000010", "rgb/0003", "rgb/0003/cam5", 10),
+        ("rhd", "00012", "00012", ".", None),
+        ("stb", "B1Counting/BB_left/0042", "B1Counting", "B1Counting/BB_left", 42),
     ],
 )  # fmt: skip
 def test_names_tell_sequence_clip_and_frame(dataset_name, name, sequence, clip, frame):

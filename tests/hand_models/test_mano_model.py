@@ -17,7 +17,7 @@ from scipy import sparse
 
 from handviz.core.errors import ErrorCode
 from handviz.hand_models.layer import HandLayer
-from handviz.hand_models.mano.inert_pickle import MAX_FILE_BYTES, Record, array_from, load_records
+from handviz.hand_models.mano.inert_pickle import MAX_FILE_BYTES, PickleLimits, Record, array_from, load_records
 from handviz.hand_models.mano.model import FINGERS, load_mano
 from tests.errors import raises
 
@@ -262,6 +262,7 @@ def test_what_a_pickle_does_to_an_admitted_class_is_gone_after_the_load(written)
         (b"\x80\x02T" + struct.pack("<i", 2**31 - 1) + b"x.", "damaged"),
         (b"\x80\x02}r" + struct.pack("<I", 2**31 - 1) + b".", "memo index"),
         (b"\x80\x02}p99999999999\n.", "memo index"),
+        (b"\x80\x02}r" + struct.pack("<I", 9) + b"0" * 20 + b".", "memo index"),
         (b"\x80\x02\x82\x01.", "EXT1"),
         (b"Pname\n.", "PERSID"),
         (b"\x80\x02" + b"(" * 100_000 + b"l" * 100_000 + b".", "more parts"),
@@ -270,6 +271,18 @@ def test_what_a_pickle_does_to_an_admitted_class_is_gone_after_the_load(written)
 def test_broken_and_greedy_pickles_are_refused(written, content, message):
     with raises(ErrorCode.FILE_DAMAGED, ErrorCode.UNSAFE_FILE, match=message):
         load_records(written(content))
+
+
+def test_a_reader_of_many_records_says_how_many_parts_it_takes(written):
+    path = written(pickle.dumps({number: {"a": np.zeros(3)} for number in range(20)}, protocol=2))
+    assert len(load_records(path)) == 20
+    size = path.stat().st_size
+    for limits in (PickleLimits(opcodes=100), PickleLimits(nodes=100)):
+        with raises(ErrorCode.UNSAFE_FILE, match="more parts"):
+            load_records(path, limits)
+    assert len(load_records(path, PickleLimits(file_bytes=size))) == 20
+    with raises(ErrorCode.TOO_LARGE):
+        load_records(path, PickleLimits(file_bytes=size - 1))
 
 
 def test_a_truncated_file_is_said_wherever_it_ends(model, written):

@@ -1,5 +1,6 @@
 """Training reads datasets: deterministic crops, mixtures with rendered hands, images that cannot be read."""
 
+import importlib
 import logging
 import sys
 from dataclasses import replace
@@ -114,6 +115,25 @@ def test_a_dataset_without_3d_truth_is_refused_and_may_be_wanted(hands: list[Tin
     open_hand = replace(samples(MemoryDataset(hands)), template=load_open_hand())
     with raises(ErrorCode.NOT_PROVIDED, match=r"MANO_RIGHT\.pkl with --hand-model"):
         open_hand.batch(torch.tensor([0]))
+
+
+@pytest.mark.parametrize("name", ["rhd", "stb"])
+def test_joints_alone_train_weakly_and_are_refused_otherwise(name: str, tmp_path: Path) -> None:
+    """Their 2D keypoints are known, left hands' in the mirror, and nothing of a mesh."""
+    importlib.import_module(f"tests.fake_datasets.{name}").write(name, tmp_path, 2)
+    template, spec = load_open_hand(), f"{name}:{tmp_path}"
+    with raises(ErrorCode.NOT_PROVIDED, match="--supervision weak"):
+        load_samples([spec], template, None, Drawing()).batch(torch.arange(2))
+    known = load_samples([spec], template, None, Drawing(whole_truth=False))
+    assert isinstance(known, DatasetSamples)
+    images, truth = known.batch(torch.arange(2))
+    assert images.shape == (2, 3, 224, 224)
+    assert truth.vertices_cm.isnan().all()
+    for row in range(2):
+        hand = known.dataset.hand(row)
+        expected = cut(hand, known.dataset.image(row), template).labels["keypoints_crop"]
+        np.testing.assert_allclose(truth.keypoints_crop[row], expected, atol=1e-6)
+        assert truth.keypoints_crop[row, 0, 1] > truth.keypoints_crop[row, 9, 1], "the wrist is below"
 
 
 def test_datasets_and_rendered_hands_mix(opened: MemoryDataset, rendered_hands: Path) -> None:

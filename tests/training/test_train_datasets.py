@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from handviz.__main__ import main
-from tests.fake_datasets import freihand
+from tests.fake_datasets import freihand, rhd, stb
 from tests.fake_datasets.stand_in_mano import write_stand_in_mano
 from tests.training.test_train_processes import losses, start, weights
 
@@ -55,3 +55,16 @@ def test_a_damaged_image_stops_with_its_name_and_the_option(folder: Path, capsys
     output = capsys.readouterr().err
     assert "00000002.jpg is cut off" in output
     assert "--bad-images skip leaves such images out" in output
+
+
+def test_joints_alone_train_weakly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """RHD's right and left hands beside STB's left ones; full supervision names what they lack."""
+    rhd.write("rhd", tmp_path / "rhd", 2)
+    stb.write("stb", tmp_path / "stb", 2)
+    data = ["--data", f"rhd:{tmp_path / 'rhd'}", f"stb/train_stereo:{tmp_path / 'stb'}", "--end-to-end"]
+    chosen = ["--model", "prior", "--features", "global", "--width", "16", "--epochs", "1", "--batch-size", "3"]
+    command = ["train", *data, *chosen, "--device", "cpu", "--run"]
+    assert main([*command, str(tmp_path / "full")]) == 1
+    assert "--supervision weak" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "weak"), "--supervision", "weak"]) == 0
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path / "weak").values())

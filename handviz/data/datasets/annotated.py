@@ -38,10 +38,10 @@ class HandDataset(Protocol):
     """A split of a dataset: annotations in memory (or memory-mapped), images on the disk."""
 
     name: str
-    """freihand, ho3d_v2, ho3d_v3, dexycb, hanco"""
+    """freihand, ho3d_v2, ho3d_v3, dexycb, hanco, rhd, stb"""
     split: str
-    tip_vertices: tuple[int, int, int, int, int]
-    """MANO's vertices that this dataset calls fingertips: thumb, index, middle, ring, little"""
+    tip_vertices: tuple[int, int, int, int, int] | None
+    """MANO's vertices that this dataset calls fingertips: thumb, index, middle, ring, little; None: they are none"""
 
     def __len__(self) -> int: ...
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from handviz.data.datasets.annotated import HandDataset
 logger = logging.getLogger(__name__)
 BadImages = Literal["stop", "skip"]
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+PNG_START, PNG_HEADER_BYTES = b"\x89PNG\r\n\x1a\n", 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +56,12 @@ class UsableImages:
 def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Read RGB (H, W, 3); HandvizError for a file that is missing, damaged or not of the given ``size`` (W, H)."""
     # The stored orientation is ignored: annotations belong to the pixels as they are stored.
-    image = _decoded(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    return _of_size(image, path, size)
+    return _decoded(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION, size)
 
 
 def read_mask(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Read a grey mask (H, W); errors as ``read_image``."""
-    return _of_size(_decoded(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION), path, size)
+    return _decoded(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION, size)
 
 
 def file_names(folder: Path) -> frozenset[str]:
@@ -72,7 +73,7 @@ def file_names(folder: Path) -> frozenset[str]:
         return frozenset()
 
 
-def _decoded(path: Path, flags: int) -> NDArray[np.uint8]:
+def _decoded(path: Path, flags: int, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -80,24 +81,28 @@ def _decoded(path: Path, flags: int) -> NDArray[np.uint8]:
     # OpenCV fills the missing part of a JPEG with grey and only prints a warning.
     if data.startswith(JPEG_START) and JPEG_END not in data[-64:]:
         raise HandvizError(f"{path} is cut off: the download or the disk is not whole.", ErrorCode.FILE_DAMAGED)
+    if data.startswith(PNG_START) and len(data) >= PNG_HEADER_BYTES:
+        # OpenCV allocates what the header states, gigabytes if it is damaged.
+        width, height = struct.unpack_from(">II", data, PNG_HEADER_BYTES - 8)
+        _check_size((width, height), path, size)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error:
         image = None
     if image is None:
         raise HandvizError(f"{path} is not an image, or is damaged.", ErrorCode.FILE_DAMAGED)
+    height, width = image.shape[:2]
+    _check_size((width, height), path, size)
     return np.asarray(image, np.uint8)
 
 
-def _of_size(image: NDArray[np.uint8], path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    height, width = image.shape[:2]
-    if size is not None and (width, height) != size:
+def _check_size(found: tuple[int, int], path: Path, size: tuple[int, int] | None) -> None:
+    if size is not None and found != size:
         raise HandvizError(
-            f"{path} is {width} x {height} pixels and its camera is that of {size[0]} x {size[1]}: "
+            f"{path} is {found[0]} x {found[1]} pixels and its camera is that of {size[0]} x {size[1]}: "
             "use the images as they were downloaded.",
             ErrorCode.FILES_DISAGREE,
         )
-    return image
 
 
 def messages_on(problems: Iterable[str]) -> tuple[str, ...]:

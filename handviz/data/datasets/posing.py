@@ -86,11 +86,11 @@ def agreement(dataset: HandDataset, template: HandTemplate, count: int = SAMPLED
 
 def keypoint_distances_mm(dataset: HandDataset, template: HandTemplate, count: int = SAMPLED_HANDS) -> FloatArray:
     """Return the mean distance (H,) of posed and placed joints and fingertips from the dataset's own keypoints."""
-    distances = []
+    distances, tips = [], dataset.tip_vertices
     for index in _spread(dataset, count):
         hand = dataset.hand(index)
-        if hand.mano is not None and hand.keypoints_m is not None:
-            distances.append(_mean_mm(placed_keypoints_m(hand, template, dataset.tip_vertices) - hand.keypoints_m))
+        if hand.mano is not None and hand.keypoints_m is not None and tips is not None:
+            distances.append(_mean_mm(placed_keypoints_m(hand, template, tips) - hand.keypoints_m))
     return np.array(distances)
 
 

@@ -9,7 +9,15 @@ from types import ModuleType
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.annotated import HandDataset
 
-READERS = {"freihand": "freihand", "ho3d_v2": "ho3d", "ho3d_v3": "ho3d", "dexycb": "dexycb", "hanco": "hanco"}
+READERS = {
+    "freihand": "freihand",
+    "ho3d_v2": "ho3d",
+    "ho3d_v3": "ho3d",
+    "dexycb": "dexycb",
+    "hanco": "hanco",
+    "rhd": "rhd",
+    "stb": "stb",
+}
 """Dataset and the module of this folder that reads it."""
 SPEC = re.compile(r"(?P<name>\w{2,})(?:[/\\](?P<split>[\w.-]+))?:(?P<root>.+)", re.DOTALL)
 """A drive has one letter, a dataset has more. On Windows ``pathlib`` replaces the slash by a backslash."""

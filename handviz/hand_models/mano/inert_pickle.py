@@ -1,7 +1,8 @@
 """Reading the arrays of a scientific pickle without running any of it.
 
 A pickle is a program that names callables and calls them. Here the names that may occur in a MANO file or an annotation
-of HO-3D become inert records of the call, any other name is refused, and arrays are made from checked bytes afterwards.
+of HO-3D or RHD become inert records of the call, any other name is refused, and arrays are made from checked bytes
+afterwards.
 """
 
 import io
@@ -9,6 +10,7 @@ import math
 import pickle
 import pickletools
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,6 +48,18 @@ BROKEN_PICKLE = (
     TypeError,
     ValueError,
 )
+
+
+@dataclass(frozen=True)
+class PickleLimits:
+    """How much a pickle may hold before it is refused unread; the defaults are those of one hand's file."""
+
+    file_bytes: int = MAX_FILE_BYTES
+    opcodes: int = MAX_OPCODES
+    nodes: int = MAX_NODES
+
+
+ONE_HAND = PickleLimits()
 
 
 class Record:
@@ -93,14 +107,14 @@ class _InertUnpickler(pickle.Unpickler):
         return self._records[full]
 
 
-def load_records(path: Path) -> dict[str, Any]:
+def load_records(path: Path, limits: PickleLimits = ONE_HAND) -> dict[Any, Any]:
     """Load the pickled dictionary with objects as ``Record``; HandvizError names anything unexpected."""
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise HandvizError(f"{path} is larger than {MAX_FILE_BYTES} bytes and is not read", ErrorCode.TOO_LARGE)
-        _check_opcodes(content, str(path))
+            content = file.read(limits.file_bytes + 1)
+        if len(content) > limits.file_bytes:
+            raise HandvizError(f"{path} is larger than {limits.file_bytes} bytes and is not read", ErrorCode.TOO_LARGE)
+        _check_opcodes(content, str(path), limits)
         loaded = _InertUnpickler(io.BytesIO(content), str(path)).load()
     except OSError as error:
         raise HandvizError(f"{path} cannot be read: {error}", ErrorCode.FILE_UNREADABLE) from error
@@ -111,7 +125,7 @@ def load_records(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _check_opcodes(content: bytes, source: str) -> None:
+def _check_opcodes(content: bytes, source: str, limits: PickleLimits) -> None:
     """Refuse opcodes that could allocate without limit (lengths, memo indices) or reach outside the file."""
     sizes = _Sizes()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
@@ -120,9 +134,10 @@ def _check_opcodes(content: bytes, source: str) -> None:
                 f"{source} uses the pickle opcode {opcode.name}, which a file of numbers does not need",
                 ErrorCode.UNSAFE_FILE,
             )
-        if opcode.name in MEMO_OPCODES and not 0 <= int(argument or 0) <= len(content):
+        # Indices count up by one per value that is kept; the table grows to the largest one.
+        if opcode.name in MEMO_OPCODES and not 0 <= int(argument or 0) <= count:
             raise HandvizError(f"{source} is damaged: its memo index is too large", ErrorCode.FILE_DAMAGED)
-        if count >= MAX_OPCODES or sizes.after(opcode, argument) > MAX_NODES:
+        if count >= limits.opcodes or sizes.after(opcode, argument) > limits.nodes:
             raise HandvizError(
                 f"{source} is built of more parts than a file of numbers needs; it was not read", ErrorCode.UNSAFE_FILE
             )
