@@ -38,6 +38,8 @@ HOMES = {
     "moderngl": ("rendering/", "gui/view/viewport.py"),
     "torch": (
         "models/amvur/",
+        "models/hamr/",
+        "models/memory.py",
         "models/backbones/",
         "models/texture/",
         "models/onnx_file.py",

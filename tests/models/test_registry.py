@@ -27,6 +27,10 @@ def test_a_model_provides_what_the_registry_says(spec: ModelSpec) -> None:
     std_m, provided = hand.vertex_std_m, {"landmarks"} if hand.landmarks_m is not None else set()
     if np.any(std_m):
         provided.add("constant_uncertainty" if np.ptp(std_m) == 0 else "uncertainty")
+    if hand.heatmaps is not None:
+        provided.add("heatmaps")
+    if hand.steps:
+        provided.add("iterations")
     try:
         AttentionReader(spec.file, load_open_hand())
         provided.add("attention")
@@ -36,9 +40,9 @@ def test_a_model_provides_what_the_registry_says(spec: ModelSpec) -> None:
 
 
 def test_every_model_is_known_by_its_name() -> None:
-    assert tuple(f"{spec}" for spec in SPECS) == (*DEFAULT_COMPARED, "mediapipe")
+    assert tuple(f"{spec}" for spec in SPECS) == (*DEFAULT_COMPARED, "mediapipe", "hamr")
     assert [model_spec(spec.id) for spec in SPECS] == list(SPECS)
-    assert [spec.family for spec in SPECS] == [*["amvur"] * len(DEFAULT_COMPARED), "mediapipe"]
+    assert [spec.family for spec in SPECS] == [*["amvur"] * len(DEFAULT_COMPARED), "mediapipe", "hamr"]
     assert all(spec.file.is_file() and spec.hand_model == "open_hand" for spec in SPECS)
-    with raises(ErrorCode.UNKNOWN_NAME, match="prior, amvur, final, mediapipe"):
+    with raises(ErrorCode.UNKNOWN_NAME, match="prior, amvur, final, mediapipe, hamr"):
         model_spec("Final")

@@ -89,16 +89,44 @@ class ExportModel(nn.Module):
             step_translation=torch.stack([step.translation for step in before], dim=1),
         )
 
-    def forward(self, *inputs: Tensor) -> ExportedHand:
-        """Return the outputs for the inputs of ``input_shapes``, in their order."""
-        if self.model.config.form != "cascade":
-            return self.exported(self.model(Inputs(None, None, as_floats(inputs[0]))))
-        maps, landmarks = Maps(*inputs[:3]), None
-        if self.model.config.landmarks:
-            keypoints, world_m, presence, right_hand = inputs[3:]
-            certain = torch.stack([presence, right_hand], dim=1)
-            landmarks = torch.cat([keypoints.flatten(1), world_m.flatten(1) * DECIMETRES_PER_METRE, certain], dim=1)
-        return self.exported(self.model(Inputs(maps, landmarks)))
+
+class FromImage(ExportModel):
+    """Image (B, 3, 224, 224) -> ExportedHand, of the form "hourglass"."""
+
+    def forward(self, image: Tensor) -> ExportedHand:
+        return self.exported(self.model(Inputs(None, None, as_floats(image))))
+
+
+class FromMaps(ExportModel):
+    """MediaPipe's maps -> ExportedHand."""
+
+    def forward(self, map_56: Tensor, map_28: Tensor, middle_map: Tensor) -> ExportedHand:
+        return self.exported(self.model(Inputs(Maps(map_56, map_28, middle_map), None)))
+
+
+class FromLandmarks(ExportModel):
+    """Fields of ``records.CropLandmarks`` (batches) -> ExportedHand."""
+
+    def forward(
+        self,
+        map_56: Tensor,
+        map_28: Tensor,
+        middle_map: Tensor,
+        keypoints: Tensor,
+        world_m: Tensor,
+        presence: Tensor,
+        right_hand: Tensor,
+    ) -> ExportedHand:
+        certain = torch.stack([presence, right_hand], dim=1)
+        landmarks = torch.cat([keypoints.flatten(1), world_m.flatten(1) * DECIMETRES_PER_METRE, certain], dim=1)
+        return self.exported(self.model(Inputs(Maps(map_56, map_28, middle_map), landmarks)))
+
+
+def export_model(model: Hamr, template: HandTemplate) -> ExportModel:
+    """Return the module that is exported: its inputs are those of ``input_shapes``, in their order."""
+    if model.config.form != "cascade":
+        return FromImage(model, template)
+    return (FromLandmarks if model.config.landmarks else FromMaps)(model, template)
 
 
 def input_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -133,7 +161,7 @@ def export_onnx(
 
     HandvizError if it is above MAX_DIFFERENCE. The weights are rounded to float16, in place, which halves the file.
     """
-    exported = ExportModel(rounded_to_half(model), template).eval()
+    exported = export_model(rounded_to_half(model), template).eval()
     (spec,) = FAMILY.models
     stated = {
         **entries_of_model(spec, spec.provides),
