@@ -22,6 +22,7 @@ REPOSITORY_FILES = {
     "learning_curve.png": "models/learning_curve.png",
     "overview.md": "README.md",
     "research/equations.md": "handviz/models/amvur/README.md",
+    "research/hamr_equations.md": "handviz/models/hamr/README.md",
     "research/model_card.md": "models/README.md",
     "testing.md": "tests/README.md",
     "third_party.md": "THIRD_PARTY.md",

@@ -1,0 +1,101 @@
+"""HAMR in the trainer: it learns, resumes to the bit, and takes its stages' weights."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from handviz.core.errors import ErrorCode
+from handviz.models.hamr.heatmaps import Maps
+from handviz.models.hamr.losses import LossConfig
+from handviz.models.hamr.model import Inputs, ModelConfig
+from handviz.models.hamr.training import HamrTask, TrainConfig
+from handviz.models.hamr.training_checkpoint import predictor
+from handviz.training.augmentation import LandmarkNoise, StyleNoise
+from handviz.training.trainer import Run
+from tests.errors import raises
+from tests.small_trainings import run_steps
+
+pytestmark = pytest.mark.slow
+SMALL = ModelConfig(feature_size=16, width=16)
+
+
+@pytest.fixture
+def config(rendered_hands, tmp_path) -> TrainConfig:
+    return TrainConfig((rendered_hands,), tmp_path / "run", SMALL, epochs=2, batch_size=4, warm_up_steps=1, limit=8)
+
+
+def run_of(config, template) -> Run:
+    return Run(HamrTask(config, template))
+
+
+def test_a_few_steps_lower_the_loss(config, template) -> None:
+    losses = run_steps(run_of(replace(config, epochs=8), template))
+    assert sum(losses[-2:]) < 0.8 * sum(losses[:2])
+
+
+def test_a_resumed_run_is_the_straight_one_to_the_bit(config, template, tmp_path) -> None:
+    config = replace(config, epochs=2)
+    straight = run_of(config, template)
+    losses = run_steps(straight)
+    stopped = run_of(replace(config, run=tmp_path / "stopped"), template)
+    first = run_steps(stopped, 2)
+    stopped.save()
+    resumed = run_of(stopped.task.config, template)
+    resumed.resume()
+    assert first + run_steps(resumed) == losses
+    for name, value in straight.task.network.state_dict().items():
+        assert torch.equal(value, resumed.task.network.state_dict()[name]), name
+
+
+def test_every_parameter_learns(config, template) -> None:
+    run = run_of(replace(config, loss=LossConfig(silhouette=1.0)), template)
+    before = {name: value.clone() for name, value in run.task.network.named_parameters()}
+    # The last layers start near zero: what is before them gets its gradient from the second step on.
+    run_steps(run, 3)
+    unchanged = [name for name, value in run.task.network.named_parameters() if torch.equal(value, before[name])]
+    assert unchanged == []
+
+
+def test_the_first_stage_trains_heatmaps_alone_and_the_next_takes_them(config, template) -> None:
+    first = run_of(replace(config, heatmaps_only=True), template)
+    regressor = first.task.network.regressor.change.weight.clone()
+    run_steps(first, 2)
+    assert torch.equal(first.task.network.regressor.change.weight, regressor)
+    first.save()
+    after = run_of(replace(config, run=config.run / "second", start_from=(first.last,), seed=5), template)
+    for name, value in first.task.network.heatmap_net.state_dict().items():
+        assert torch.equal(after.task.network.heatmap_net.state_dict()[name], value), name
+    assert after.crops_seen == 8
+
+
+def test_noise_moves_landmarks_and_styles_alone(config, template) -> None:
+    task = HamrTask(replace(config, landmark_noise=LandmarkNoise(fraction=1.0), style_noise=StyleNoise(1.0)), template)
+    plain = HamrTask(replace(config, landmark_noise=LandmarkNoise(fraction=0.0), style_noise=StyleNoise(0.0)), template)
+    ids = torch.arange(4)
+    (noisy, truth), (clean, same) = task._batch(ids, 0), plain._batch(ids, 0)
+    assert torch.equal(truth.vertices_cm, same.vertices_cm)
+    assert isinstance(noisy, Inputs)
+    assert noisy.landmarks is not None
+    assert clean.landmarks is not None
+    assert isinstance(noisy.maps, Maps)
+    assert isinstance(clean.maps, Maps)
+    assert not torch.equal(noisy.landmarks, clean.landmarks)
+    assert all(not torch.equal(one, other) for one, other in zip(noisy.maps, clean.maps, strict=True))
+    again, _ = task._batch(ids, 0)
+    assert again.landmarks is not None
+    assert torch.equal(again.landmarks, noisy.landmarks), "by seed and step alone"
+
+
+def test_predictions_are_those_of_the_network(config, template) -> None:
+    run = run_of(config, template)
+    run.save()
+    images, _ = run.task.samples.batch(torch.arange(3))
+    hands = predictor(run.last, template)((images.permute(0, 2, 3, 1) * 255).round().byte().numpy())
+    assert len(hands) == 3
+    assert all(hand.vertices_m.shape == (778, 3) and hand.vertex_std_m is not None for hand in hands)
+
+
+def test_a_rate_of_nothing_is_refused(config) -> None:
+    with raises(ErrorCode.BAD_VALUE, match="rate"):
+        replace(config, rate=0.0)
