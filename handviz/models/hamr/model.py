@@ -47,7 +47,7 @@ class ModelConfig:
     """Whether the regressor reads heatmaps beside the features."""
     landmarks: bool = True
     """Whether the regressor also reads MediaPipe's landmarks: ours, learnt from real hands (form "cascade" alone)."""
-    feature_size: int = 512
+    feature_size: int = 384
     """Of the encoder's vector, form "cascade"."""
     width: int = 512
     """Of the regressor's layers; the authors' code has 1024."""

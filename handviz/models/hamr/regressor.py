@@ -52,11 +52,14 @@ class Encoder(nn.Module):
     and a mean. Ours: the middle map joins at its own size, and the vector also has the heatmaps' keypoints.
     """
 
+    WIDTHS = (128, 192)
+
     def __init__(self, channels: int, maps: int, middle_channels: int, size: int) -> None:
         super().__init__()
-        self.first = _halving(channels + maps, 128)
-        self.second = _halving(128 + middle_channels, 256)
-        self.third = _halving(256, size)
+        first, second = self.WIDTHS
+        self.first = _halving(channels + maps, first)
+        self.second = _halving(first + middle_channels, second)
+        self.third = _halving(second, size)
 
     def forward(self, features: Tensor, heatmaps: Tensor | None, middle_map: Tensor) -> Tensor:
         if heatmaps is not None:
