@@ -1,5 +1,7 @@
 """The hands of an iterative regression: which step of it is drawn."""
 
+from collections.abc import Sequence
+
 from handviz.core.records import HandMesh
 from handviz.rendering.options import RESULT_STEP, DrawOptions
 
@@ -21,3 +23,14 @@ def hand_at_step(hand: HandMesh, options: DrawOptions, time_s: float) -> HandMes
         return hand
     number = step_at(options, len(hand.steps), time_s)
     return hand if number == len(hand.steps) else hand.steps[number]
+
+
+def step_note(hands: Sequence[HandMesh], options: DrawOptions, time_s: float) -> str:
+    """Return which step of the network is drawn, for the legend; empty if it is the result."""
+    steps = max((len(hand.steps) for hand in hands), default=0)
+    if not steps or (options.iteration >= RESULT_STEP and not options.plays_iterations):
+        return ""
+    number = step_at(options, steps, time_s)
+    if number == steps:
+        return "Result: fused and smoothed" if options.plays_iterations else ""
+    return f"Network alone, after {number} of {steps - 1} iterations" if number else "Network alone, before iterating"

@@ -35,7 +35,7 @@ from handviz.rendering.hand_shape import (
 )
 from handviz.rendering.heatmaps import image_with_heatmaps
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
-from handviz.rendering.iterations import hand_at_step
+from handviz.rendering.iterations import hand_at_step, step_note
 from handviz.rendering.legend import MARGIN_PX, LegendPart, LegendPass, LegendRoom, note_lines, notes_for
 from handviz.rendering.legend import Rectangle as WholeRectangle
 from handviz.rendering.options import DrawOptions, KeyLight, fade_of
@@ -78,6 +78,9 @@ class Scene:
         self._image: NDArray[np.uint8] | None = None
         """Of the result, with heatmaps over it if they are chosen."""
         self._heatmaps_of: str | None = None
+        self._shown_hands: tuple[HandMesh, ...] = ()
+        """Of the result, each at the step of its network that is shown."""
+        self._step_note = ""
         self._shaped_for: tuple[object, ...] | None = None
         self._drawn_for: tuple[object, ...] | None = None
 
@@ -94,6 +97,7 @@ class Scene:
         """
         self._result, self._distances, self._orbit_radius_m = result, distances, orbit_radius_m
         self._shaped_for = self._heatmaps_of = self._image = None
+        self._shown_hands, self._step_note = (), ""
         if result is not None and result.hands:
             self._follower.update(all_stds_mm(result.hands))
 
@@ -236,6 +240,7 @@ class Scene:
             self._heatmaps_of = options.heatmaps
         self.frame.set_image(self._image)
         hands = [hand_at_step(hand, options, time_s) for hand in result.hands]
+        self._shown_hands, self._step_note = tuple(hands), step_note(result.hands, options, time_s)
         attention = [self._attention_of(number) for number in range(len(hands))]
         range_mm = self.range_mm(options)
         steps = [id(hand) for hand in hands]
@@ -326,7 +331,7 @@ class Scene:
         """
         if self._result is None or not self._shapes:
             return ()
-        hands, parts = self._result.hands, []
+        hands, parts = self._shown_hands or self._result.hands, []
         if self._distances is not None:
             name = name_of(self._distances.difference, self._display)
             parts.append(LegendPart("distance", self.range_mm(options), (name,)))
@@ -344,8 +349,9 @@ class Scene:
             samples=has_posterior(hands),
         )
         label = self._display.label(self._result.model)
+        lines += note_lines(self._step_note)
         if not beside_label:
-            lines += note_lines(uncertainty_note(hands, options, label))
+            lines += note_lines("" if self._step_note else uncertainty_note(hands, options, label))
             lines += note_lines(mesh_note(hands, self._display.surfaces))
         return (*parts, LegendPart("notes", lines=lines)) if lines else tuple(parts)
 

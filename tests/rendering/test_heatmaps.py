@@ -10,7 +10,7 @@ from handviz.core.records import Detection, HandCrop, Heatmaps
 from handviz.core.skeleton import KEYPOINT_NAMES
 from handviz.detection.crop import crop_from_image_affine, image_from_map
 from handviz.rendering.heatmaps import image_with_heatmaps, shown_keypoints, spread_of
-from handviz.rendering.iterations import STEP_S, hand_at_step
+from handviz.rendering.iterations import STEP_S, hand_at_step, step_note
 from handviz.rendering.options import RESULT_STEP, DrawOptions, HeatmapMode
 from handviz.rendering.passes import COLOURS
 from tests.hands import made_up_hand
@@ -102,3 +102,11 @@ def test_played_steps_follow_one_another() -> None:
     hand, options = replace(made_up_hand(), steps=steps), DrawOptions(plays_iterations=True)
     shown = [hand_at_step(hand, options, (number + 0.5) * STEP_S) for number in range(4)]
     assert [one is other for one, other in zip(shown, (*steps, hand, steps[0]), strict=True)] == [True] * 4
+
+
+def test_the_legend_says_which_step_is_drawn() -> None:
+    hand = replace(made_up_hand(), steps=tuple(made_up_hand() for _ in range(4)))
+    notes = [step_note([hand], DrawOptions(iteration=number), 0.0) for number in (0, 2, 4, RESULT_STEP)]
+    assert notes == ["Network alone, before iterating", "Network alone, after 2 of 3 iterations", "", ""]
+    assert step_note([hand], DrawOptions(plays_iterations=True), 4.5 * STEP_S) == "Result: fused and smoothed"
+    assert step_note([made_up_hand()], DrawOptions(iteration=0), 0.0) == ""
