@@ -27,6 +27,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.widgets.shortcuts import Feature, ShortcutWindow
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.highlight import Pick
+from handviz.rendering.options import RESULT_STEP, DrawOptions
 from handviz.sources.source import open_source
 from tools.photographer import Photographer, Ready, Scene, Script, Stage
 
@@ -106,9 +107,18 @@ def ghosts(stage: Stage) -> Script:
     return stage.window
 
 
+def heatmaps(stage: Stage) -> Script:
+    """Show HAMR's heatmaps over the image, and its hand after the first iteration."""
+    stage.controller.change(samples="none", view="overlay", heatmaps="all", iteration=1, opacity=0.4, model="hamr")
+    yield stage.new_results()
+    return stage.window
+
+
 def attention(stage: Stage) -> Script:
     """Show a picked point and its attention."""
-    stage.controller.change(samples="none", view="overlay", attention=True)
+    stage.controller.change(heatmaps="none", iteration=RESULT_STEP, opacity=DrawOptions().opacity, model="final")
+    yield stage.new_results()
+    stage.controller.change(attention=True)
     inspector = feature(stage, PointInspector)
     inspector.pick(Pick(hand=0, vertex=None, joint=8))
     yield lambda: inspector.has_attention
@@ -236,6 +246,7 @@ SCENES = tuple(
         difference,
         uncertainty,
         ghosts,
+        heatmaps,
         attention,
         hands,
         camera,
