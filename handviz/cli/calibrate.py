@@ -115,8 +115,13 @@ def _run_fit(checkpoint: Path, data: Path, arguments: Arguments) -> int:
     predict = family.predictor_of(checkpoint, template)
     answers = collect([Crops(data, arguments.count)], predict, template)
     factors = [factor * old for factor, old in zip(fit_variance_scale(answers), before, strict=True)]
-    add_metadata(checkpoint, dict(zip(VARIANCE_SCALES, factors, strict=True)))
+    more = (
+        {} if family.more_calibration is None else family.more_calibration(checkpoint, data, arguments.count, template)
+    )
+    add_metadata(checkpoint, dict(zip(VARIANCE_SCALES, factors, strict=True)) | more)
     print_result("variances x %.3f (vertices), x %.3f (keypoints), saved in %s", *factors, checkpoint)
+    for name, value in more.items():
+        print_result("%s: %s", name, value)
     return 0
 
 

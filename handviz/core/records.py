@@ -233,6 +233,8 @@ class NetworkOutput:
     translation of the whole hand explains them; None if the model does not predict how they hang together."""
     heatmaps: FloatArray | None = None
     """(21, S, S) one map a keypoint over the whole crop, about 1 where the model sees it; None if it predicts none."""
+    heatmap_spread: tuple[float, float] = (1.0, 0.0)
+    """``Heatmaps.spread`` of these."""
     steps: tuple["RegressionStep", ...] = ()
     """The hand before the first iteration and after each but the last, whose hand is the output itself."""
 
@@ -298,6 +300,8 @@ class Heatmaps:
     """(21, S, S) about 1 where the model sees the keypoint"""
     image_from_map: FloatArray
     """(2, 3) affine from map pixels, whose centres are whole numbers, to image pixels; mirrors for left hands"""
+    spread: tuple[float, float] = (1.0, 0.0)
+    """Scale s, floor f: a keypoint's covariance is s (C + f), C that of its map, in square halves of the map's side"""
 
 
 @dataclass(frozen=True, eq=False)

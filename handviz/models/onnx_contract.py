@@ -43,12 +43,16 @@ CROP_INPUTS: dict[str, tuple[int, ...]] = {
 }
 """Fields of ``CropLandmarks`` that a file may take in place of the image, with their shapes without the batch."""
 MIN_HEATMAP, MAX_HEATMAP, MAX_STEPS = 8, 256, 10
+MAX_SPREAD = 1e6
 VARIANT_KEY, FINGERPRINT_KEY, HAND_MODEL_KEY = "handviz.variant", "handviz.fingerprint", "handviz.hand_model"
 MODEL_KEY, INPUT_KEY, PROVIDES_KEY = "handviz.model", "handviz.input", "handviz.provides"
 """Metadata that files have since 0.2: the model's id, such as "final" (before: ``VARIANT_KEY``); type and shape of the
 input, such as "uint8 3x224x224"; and what the model predicts besides the mesh, separated by commas."""
 CONSTANT_STD_KEY = "handviz.constant_std_mm"
 """One standard deviation for all points, of a file without outputs for it."""
+HEATMAP_SPREAD_KEY = "handviz.heatmap_spread"
+"""Two numbers by which the spread of a heatmap becomes the covariance of its keypoint (``core.records.Heatmaps``)."""
+AS_IT_IS = (1.0, 0.0)
 INPUT_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 MIN_CROP_PX, MAX_CROP_PX, MAX_CONSTANT_STD_MM = 32, 1024, 1000.0
 
@@ -91,6 +95,8 @@ class Contract:
     """Of heads: the fingerprint of their trunk."""
     feature_widths: tuple[int, int] = (0, 0)
     """Of heads: D and W of ``trunk.Features``."""
+    heatmap_spread: tuple[float, float] = AS_IT_IS
+    """``core.records.Heatmaps.spread`` of its heatmaps."""
     crop_inputs: tuple[str, ...] = ()
     """Of a file that goes on from the landmark network: the fields of ``CropLandmarks`` that it takes."""
 
@@ -104,14 +110,15 @@ def checked_contract(
     has_trunk, from_landmarks = inputs == set(FEATURE_NAMES), "middle_map" in inputs
     _check_provisions(path, outputs, metadata, how_to_get, has_landmarks=has_trunk or from_landmarks)
     constant_std_m = _constant_std_m(path, outputs, metadata, how_to_get)
+    spread = _heatmap_spread(path, metadata, how_to_get)
     if has_trunk:
         trunk, widths = _trunk_of(path, session, metadata, how_to_get)
-        return Contract(CROP_SIZE, True, outputs, constant_std_m, trunk, widths)
+        return Contract(CROP_SIZE, True, outputs, constant_std_m, trunk, widths, spread)
     if from_landmarks:
         crop_inputs = _crop_inputs_of(path, session, how_to_get)
-        return Contract(CROP_SIZE, True, outputs, constant_std_m, crop_inputs=crop_inputs)
+        return Contract(CROP_SIZE, True, outputs, constant_std_m, heatmap_spread=spread, crop_inputs=crop_inputs)
     size_px, takes_bytes = _input_of(path, session, metadata, how_to_get)
-    return Contract(size_px, takes_bytes, outputs, constant_std_m)
+    return Contract(size_px, takes_bytes, outputs, constant_std_m, heatmap_spread=spread)
 
 
 def _constant_std_m(
@@ -126,6 +133,18 @@ def _constant_std_m(
     except ValueError as error:
         raise HandvizError(f"{path}: {CONSTANT_STD_KEY}: {error}; {how_to_get}", ErrorCode.MODEL_FOREIGN) from error
     return std_mm / MILLIMETRES_PER_METRE / math.sqrt(3)
+
+
+def _heatmap_spread(path: Path, metadata: Mapping[str, str], how_to_get: str) -> tuple[float, float]:
+    """Return ``Contract.heatmap_spread``; HandvizError if the metadata state something else than two numbers."""
+    stated = metadata.get(HEATMAP_SPREAD_KEY)
+    if stated is None:
+        return AS_IT_IS
+    try:
+        scale, floor = (number(word, 0.0, MAX_SPREAD) for word in stated.split())
+    except ValueError as error:
+        raise HandvizError(f"{path}: {HEATMAP_SPREAD_KEY}: {error}; {how_to_get}", ErrorCode.MODEL_FOREIGN) from error
+    return scale, floor
 
 
 def _trunk_of(

@@ -43,6 +43,7 @@ from handviz.models.onnx_contract import (
     PRESENCE,
     RIGHT_HAND,
     STEP_OUTPUTS,
+    Contract,
     Images,
     checked_contract,
     checked_model,
@@ -105,7 +106,7 @@ class OnnxReconstructor:
         landmarks = self._shared.landmarks_of(crops, self._device) if needs_landmarks else None
         outputs = self._run(self._inputs(crops, landmarks), len(crops))
         check_finite(self._path, outputs, HOW_TO_GET)
-        hands = [_hand(outputs, index, self._contract.constant_std_m) for index in range(len(crops))]
+        hands = [_hand(outputs, index, self._contract) for index in range(len(crops))]
         return hands if landmarks is None else list(map(with_landmarks, hands, landmarks))
 
     def _inputs(
@@ -186,10 +187,11 @@ class OnnxReconstructor:
         return outputs
 
 
-def _hand(outputs: dict[str, FloatArray], index: int, constant_std_m: float | None) -> NetworkOutput:
+def _hand(outputs: dict[str, FloatArray], index: int, contract: Contract) -> NetworkOutput:
     vertex_std_m, keypoint_std_m = (
         outputs[f"{kind}_std_m"][index] if f"{kind}_std_m" in outputs else None for kind in ("vertex", "keypoint")
     )
+    constant_std_m = contract.constant_std_m
     if constant_std_m is not None:
         vertex_std_m = np.full(outputs["vertices_m"][index].shape, constant_std_m)
         keypoint_std_m = np.full(outputs["keypoints_m"][index].shape, constant_std_m)
@@ -207,6 +209,7 @@ def _hand(outputs: dict[str, FloatArray], index: int, constant_std_m: float | No
         hand_probability=float(outputs[HAND_PROBABILITY][index]) if HAND_PROBABILITY in outputs else None,
         keypoint_covariance_m2=outputs[KEYPOINT_COVARIANCE][index] if KEYPOINT_COVARIANCE in outputs else None,
         heatmaps=outputs[HEATMAPS][index] if HEATMAPS in outputs else None,
+        heatmap_spread=contract.heatmap_spread,
         steps=_steps(*(outputs[name][index] for name in STEP_OUTPUTS)) if STEP_OUTPUTS[0] in outputs else (),
     )
 

@@ -189,7 +189,8 @@ def with_heatmaps_and_steps(mesh: HandMesh, output: NetworkOutput, crop: HandCro
         return mesh
     heatmaps = None
     if output.heatmaps is not None:
-        heatmaps = Heatmaps(output.heatmaps, image_from_map(crop, output.heatmaps.shape[-1]))
+        affine = image_from_map(crop, output.heatmaps.shape[-1])
+        heatmaps = Heatmaps(output.heatmaps, affine, output.heatmap_spread)
     last = RegressionStep(output.vertices_m, output.rotation, output.scale, output.translation)
     steps = [_hand_of_step(step, crop, mesh, template) for step in ((*output.steps, last) if output.steps else ())]
     return replace(mesh, heatmaps=heatmaps, steps=tuple(steps))

@@ -80,14 +80,16 @@ def _draw_ellipses(image: NDArray[np.uint8], heatmaps: Heatmaps, numbers: Sequen
         mean, covariance, peak = spread_of(heatmaps.maps[number])
         if peak < LEAST_PEAK:
             continue
+        scale, floor = heatmaps.spread
+        covariance = scale * (covariance + floor * (heatmaps.maps.shape[-1] / 2) ** 2 * np.eye(2))
         variances, directions = np.linalg.eigh(linear @ covariance @ linear.T)
         axes = ELLIPSE_STDS * np.sqrt(np.maximum(variances[::-1], 0))
         angle = math.degrees(math.atan2(directions[1, 1], directions[0, 1]))
-        centre, scale = linear @ mean + offset, 1 << SHIFT_BITS
+        centre, bits = linear @ mean + offset, 1 << SHIFT_BITS
         colour = tuple(int(255 * part) for part in COLOURS[number])
         cv2.ellipse(
             image,
-            tuple(round(part * scale) for part in centre),
-            tuple(round(part * scale) for part in axes),
+            tuple(round(part * bits) for part in centre),
+            tuple(round(part * bits) for part in axes),
             angle, 0, 360, colour, 1, cv2.LINE_AA, SHIFT_BITS,
         )  # fmt: skip

@@ -61,6 +61,8 @@ class TrainingFamily:
     is_calibrated: bool = False
     """Whether ``predictor`` and ``export`` multiply the variances by ``checkpoint.VARIANCE_SCALES`` of the notes, so
     that ``handviz calibrate`` can fit these"""
+    more_calibration: Callable[[Path, Path, int | None, HandTemplate], dict[str, Any]] | None = None
+    """Fits what else of a checkpoint's folder is calibrated, on a folder of crops or its first ones; returns notes"""
     remark: Callable[[dict[str, Any]], str] = _no_remark
     """What titles must say of a checkpoint by its notes, such as "weak"; empty: nothing"""
     inside: Callable[[Path, HandTemplate], Predictor | None] | None = None

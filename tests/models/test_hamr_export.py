@@ -14,6 +14,7 @@ from handviz.models.base import LoadContext
 from handviz.models.hamr.export import ExportModel, export_onnx
 from handviz.models.hamr.model import ModelConfig, build_model
 from handviz.models.hamr.samples import inputs_of_images
+from handviz.models.onnx_contract import HEATMAP_SPREAD_KEY
 from handviz.models.reconstructor import LoadedModel, OnnxReconstructor
 from handviz.models.registry import model_spec
 from tests.errors import raises
@@ -44,7 +45,9 @@ def model(template):
 def exported(model, template, inputs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hamr")
     path = folder / "handviz_hamr.onnx"
-    assert export_onnx(model, template, path, {"handviz.commit": "abc"}, 12.5, inputs) <= 1e-4
+    assert (
+        export_onnx(model, template, path, {"handviz.commit": "abc", HEATMAP_SPREAD_KEY: "1 0"}, 12.5, inputs) <= 1e-4
+    )
     return path
 
 
@@ -125,6 +128,27 @@ def renamed(model: onnx.ModelProto, kind: str, old: str, new: str) -> None:
 def test_files_that_lack_an_input_or_output_are_refused(exported, template, tmp_path, kind, name, reason) -> None:
     path = changed_file(exported, tmp_path / "broken.onnx", lambda model: renamed(model, kind, name, "map_x"))
     with raises(ErrorCode.MODEL_FOREIGN, match=reason):
+        OnnxReconstructor(path, template=template)
+
+
+def stated(text: str):
+    def change(model: onnx.ModelProto) -> None:
+        (entry,) = (one for one in model.metadata_props if one.key == HEATMAP_SPREAD_KEY)
+        entry.value = text
+
+    return change
+
+
+def test_the_spread_of_heatmaps_comes_from_the_file(exported, template, images, tmp_path) -> None:
+    path = changed_file(exported, tmp_path / "spread.onnx", stated("2.5 0.003"))
+    (hand,) = OnnxReconstructor(path, template=template).reconstruct(crops(images[:1]))
+    assert hand.heatmap_spread == (2.5, 0.003)
+
+
+@pytest.mark.parametrize("text", ["2.5", "1 2 3", "nan 0", "-1 0", "1 1e9", "one two", ""])
+def test_a_spread_that_is_none_is_refused(exported, template, tmp_path, text: str) -> None:
+    path = changed_file(exported, tmp_path / "spread.onnx", stated(text))
+    with raises(ErrorCode.MODEL_FOREIGN, match=HEATMAP_SPREAD_KEY):
         OnnxReconstructor(path, template=template)
 
 

@@ -73,6 +73,20 @@ def test_empty_and_negative_maps_are_finite() -> None:
     np.testing.assert_array_equal(image_with_heatmaps(GREY, [replace(made_up_hand(), heatmaps=maps)], "all"), GREY)
 
 
+def test_a_calibrated_ellipse_is_as_wide_as_it_says() -> None:
+    """Of a map with hardly any spread, floor and scale alone make the ellipse: two roots of s f on either side."""
+    maps = np.zeros((21, 56, 56), np.float32)
+    maps[8, 28, 28] = 1.0
+    scale, floor = 4.0, 0.0064
+    heatmaps = Heatmaps(maps, np.eye(2, 3), (scale, floor))
+    image = np.zeros((56, 56, 3), np.uint8)
+    shown = image_with_heatmaps(image, [replace(made_up_hand(), heatmaps=heatmaps)], "index_4").max(axis=2)
+    half = 2 * np.sqrt(scale * floor) * 56 / 2
+    columns = np.flatnonzero(shown[28] > 60)
+    assert columns.min() == pytest.approx(28 - half, abs=1.2)
+    assert columns.max() == pytest.approx(28 + half, abs=1.2)
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_map_pixels_are_pixels_of_the_crop(side) -> None:
     points = np.random.default_rng(1).uniform(60, 200, (21, 2))

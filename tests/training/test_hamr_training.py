@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 
+import onnx
 import pytest
 import torch
 
+from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
 from handviz.models.hamr.heatmaps import Maps
 from handviz.models.hamr.losses import LossConfig
 from handviz.models.hamr.model import Inputs, ModelConfig
 from handviz.models.hamr.training import HamrTask, TrainConfig
-from handviz.models.hamr.training_checkpoint import predictor
+from handviz.models.hamr.training_checkpoint import export, predictor
 from handviz.training.augmentation import LandmarkNoise, StyleNoise
 from handviz.training.trainer import Run
 from tests.errors import raises
@@ -94,6 +96,19 @@ def test_predictions_are_those_of_the_network(config, template) -> None:
     hands = predictor(run.last, template)((images.permute(0, 2, 3, 1) * 255).round().byte().numpy())
     assert len(hands) == 3
     assert all(hand.vertices_m.shape == (778, 3) and hand.vertex_std_m is not None for hand in hands)
+
+
+def test_calibration_fits_the_spread_and_export_writes_it(config, template, rendered_hands, tmp_path) -> None:
+    run = run_of(config, template)
+    run.save()
+    assert main(["calibrate", str(run.last), "--data", str(rendered_hands), "--count", "16"]) == 0
+    path = export(run.last, template, tmp_path / "models").path
+    metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    scale, floor = map(float, metadata["handviz.heatmap_spread"].split())
+    assert scale > 0
+    assert floor >= 0
+    assert (scale, floor) != (1.0, 0.0)
+    assert float(metadata["handviz.constant_std_mm"]) != 10.0
 
 
 def test_a_rate_of_nothing_is_refused(config) -> None:

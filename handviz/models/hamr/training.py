@@ -21,7 +21,7 @@ from handviz.models.hamr.heatmaps import Maps
 from handviz.models.hamr.losses import LossConfig, Mesh, heatmap_error, loss_terms
 from handviz.models.hamr.model import Hamr, Inputs, ModelConfig, ModelOutput, build_model
 from handviz.models.hamr.samples import inputs_of_batch
-from handviz.models.hamr.training_checkpoint import ARCHITECTURE, export, predictor
+from handviz.models.hamr.training_checkpoint import ARCHITECTURE, calibrated_spread, export, predictor
 from handviz.models.memory import channels_last
 from handviz.models.truth import Truth, in_crop
 from handviz.training.augmentation import (
@@ -217,4 +217,6 @@ TRAINING = TrainingFamily(
     export,
     predictor,
     options=options_of(TrainConfig, UNUSUAL),
+    is_calibrated=True,
+    more_calibration=calibrated_spread,
 )

@@ -1,13 +1,15 @@
 """HAMR's checkpoints: the network, its predictions and its export."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from handviz.core.json_files import Within, check_value
 from handviz.core.paths import model_file
 from handviz.core.records import CROP_SIZE, NetworkOutput
 from handviz.core.units import MILLIMETRES_PER_METRE
@@ -16,15 +18,24 @@ from handviz.hand_models.template import HandTemplate
 from handviz.models.hamr.export import ExportModel, export_onnx
 from handviz.models.hamr.model import Hamr, ModelConfig, build_model, config_from_saved
 from handviz.models.hamr.samples import inputs_of_batch, inputs_of_images
+from handviz.models.hamr.spread import fit_spread
+from handviz.models.onnx_contract import HEATMAP_SPREAD_KEY
 from handviz.training.checkpoint import Architecture, load_network, read_metadata, variance_scales
 from handviz.training.families import ExportedFile, Predictor
-from handviz.training.samples import image_batch
+from handviz.training.samples import image_batch, load_images
 
 ARCHITECTURE = Architecture("hamr", build_model, config_from_saved)
 UNFITTED_STD_MM = 10.0
 """Root of the sum of a vertex's three variances, before ``handviz calibrate`` has fitted their factor."""
 BATCH = 16
 CHECK_CROPS = 3
+
+
+@dataclass(frozen=True)
+class _SpreadNotes:
+    """What the notes hold of the heatmaps' calibration."""
+
+    heatmap_spread: tuple[Annotated[float, Within(ge=0, le=1e6)], Annotated[float, Within(ge=0, le=1e6)]] = (1.0, 0.0)
 
 
 def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[Hamr, ModelConfig, dict[str, Any]]:
@@ -35,6 +46,30 @@ def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[Hamr, Mode
 def constant_std_mm(notes: dict[str, Any]) -> float:
     """Return the one standard deviation of all points of a checkpoint: the root of the sum of three variances."""
     return UNFITTED_STD_MM * math.sqrt(variance_scales(notes)[0])
+
+
+def heatmap_spread(notes: dict[str, Any]) -> tuple[float, float]:
+    """Return scale and floor of a checkpoint's heatmaps' spread (``spread.py``); 1 and 0 before they are fitted."""
+    found = check_value(notes, _SpreadNotes, "the checkpoint's calibration", "calibrate it again")
+    return found.heatmap_spread
+
+
+def calibrated_spread(directory: Path, data: Path, count: int | None, template: HandTemplate) -> dict[str, Any]:
+    """Return the notes of the heatmaps' spread, fitted on rendered crops that show a hand."""
+    model, config, _ = load_checkpoint(directory, template)
+    model.eval()
+    network = LandmarkNetwork() if config.form == "cascade" else None
+    samples = load_images((data,), template, count)
+    errors, spreads = [], []
+    for ids in torch.arange(len(samples)).split(BATCH):
+        images, truth = samples.batch(ids)
+        with torch.no_grad():
+            found = model(inputs_of_batch(network, images)).keypoints
+        rows = truth.is_hand
+        errors.append((found.position - truth.keypoints_crop)[rows].flatten(0, 1).numpy())
+        spreads.append(found.covariance[rows].flatten(0, 1).numpy())
+    scale, floor = fit_spread(np.concatenate(errors), np.concatenate(spreads))
+    return {"heatmap_spread": [scale, floor]}
 
 
 def predictor(directory: Path, template: HandTemplate) -> Predictor:
@@ -85,6 +120,8 @@ def export(checkpoint: Path, template: HandTemplate, model_dir: Path) -> Exporte
         "handviz.samples_seen": str(notes.get("samples_seen", 0)),
         "handviz.form": f"{config.form} x {config.stages}, {config.iterations} iterations",
     }
+    scale, floor = heatmap_spread(notes)
+    entries[HEATMAP_SPREAD_KEY] = f"{scale:.6g} {floor:.6g}"
     path = model_file("hamr", model_dir)
     difference = export_onnx(model, template, path, entries, constant_std_mm(notes), check)
     return ExportedFile(path, difference, "m")
