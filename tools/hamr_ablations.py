@@ -87,7 +87,7 @@ def run(arguments: Arguments) -> int:
             raise HandvizError(f"there is no form {name!r}: choose of {', '.join(FORMS)}", ErrorCode.UNKNOWN_NAME)
     names = tuple(dict.fromkeys((WHOLE, *arguments.forms)))
     trials = [(name, seed) for name in names for seed in range(arguments.seeds)]
-    errors = {trial: trial_errors(*trial, arguments) for trial in tqdm(trials, unit="training")}
+    errors = {(name, seed): trial_errors(name, seed, arguments) for name, seed in tqdm(trials, unit="training")}
     of_forms = {name: np.mean([errors[name, seed] for seed in range(arguments.seeds)], axis=0) for name in names}
     print_text("\n".join(table(of_forms)))
     return 0
