@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from handviz.core.records import KEYPOINT_COUNT
+
 
 @dataclass(frozen=True, eq=False)
 class Truth:
@@ -26,8 +28,15 @@ class Truth:
     """(B, 2) the wrist in the crop, half-sides"""
     is_hand: Tensor = field(default=None)  # type: ignore[assignment]
     """(B,) bool: whether the crop shows a hand; without it all do"""
+    joints_cm: Tensor = field(default=None)  # type: ignore[assignment]
+    """(B, 21, 3) in the crop's axes, wrist at 0, of hands of which the joints alone are known; else nan"""
 
     def __post_init__(self) -> None:
+        if self.joints_cm is None:
+            unknown = torch.full(
+                (len(self.scale_per_cm), KEYPOINT_COUNT, 3), torch.nan, device=self.scale_per_cm.device
+            )
+            object.__setattr__(self, "joints_cm", unknown)
         if self.is_hand is None:
             known = torch.ones(self.scale_per_cm.shape, dtype=torch.bool, device=self.scale_per_cm.device)
             object.__setattr__(self, "is_hand", known)

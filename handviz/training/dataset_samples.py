@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import FloatArray
+from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.data.datasets.annotated import AnnotatedHand, HandDataset
 from handviz.data.datasets.cut import crop_affine, labels, pose_and_shape
 from handviz.data.datasets.images import BadImages, UsableImages
 from handviz.data.datasets.registry import is_dataset_spec, open_dataset
+from handviz.data.labels import points_in_crop, weak_perspective
 from handviz.data.synthetic.viewpoint import sample_jitter
-from handviz.detection.crop import cut_out
+from handviz.detection.crop import camera_from_crop, cut_out
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.template import HandTemplate
 from handviz.models.truth import Truth
@@ -52,6 +53,8 @@ class Drawing:
     step: int = 0
     whole_truth: bool = True
     """Whether a sample without 3D truth is refused"""
+    joints_suffice: bool = False
+    """Whether joints in 3D are truth enough, where there is no mesh"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,12 +124,19 @@ class DatasetSamples:
             labels(hand, self.template, affine, None if np.isnan(vertices).any() else vertices)
             for hand, affine, vertices in zip(hands, affines, vertices_m, strict=True)
         ]
+        if self.drawing.joints_suffice:
+            rows = [
+                row | joint_labels(hand, affine) if np.isnan(row["scale"]) else row
+                for hand, affine, row in zip(hands, affines, rows, strict=True)
+            ]
         if self.drawing.whole_truth:
             for hand, row in zip(hands, rows, strict=True):
                 if np.isnan(row["scale"]):
                     raise HandvizError(self._lacking(hand), ErrorCode.NOT_PROVIDED)
         columns = {name: np.stack([row[name] for row in rows]) for name in CROP_LABELS}
-        return truth_of_vertices(vertices_m * CENTIMETRES_PER_METRE, columns)
+        joints_cm = np.stack([row.get("joints_m", NO_JOINTS) for row in rows]) * CENTIMETRES_PER_METRE
+        truth = truth_of_vertices(vertices_m * CENTIMETRES_PER_METRE, columns)
+        return replace(truth, joints_cm=torch.from_numpy(joints_cm).float())
 
     def _lacking(self, hand: AnnotatedHand) -> str:
         whole = f"{self.dataset.name}/{self.dataset.split}"
@@ -139,6 +149,23 @@ class DatasetSamples:
                 "another dataset"
             )
         return f"{hand.name} of {whole} has no 3D truth: train on 2D keypoints alone, or on another split"
+
+
+NO_JOINTS = np.full((KEYPOINT_COUNT, 3), np.nan)
+
+
+def joint_labels(hand: AnnotatedHand, crop_from_image: FloatArray) -> dict[str, FloatArray]:
+    """Return what joints in 3D alone say of a crop: themselves, and the camera that maps them to the crop best.
+
+    ``joints_m`` (21, 3) in the crop's axes from the wrist; ``scale`` and ``translation`` by least squares. Nothing of a
+    hand without them.
+    """
+    if hand.keypoints_m is None:
+        return {}
+    joints_m = (hand.keypoints_m - hand.keypoints_m[0]) @ camera_from_crop(crop_from_image, hand.intrinsics)
+    in_crop = points_in_crop(hand.keypoints_px, crop_from_image)
+    scale, translation = weak_perspective(joints_m, np.eye(3), in_crop)
+    return {"joints_m": joints_m, "scale": np.array(scale), "translation": translation}
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """HAMR's losses, each against an independent computation."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -135,6 +136,40 @@ def test_crops_without_a_hand_have_no_say_in_the_hand(template, mesh) -> None:
     assert float(mean_of(torch.tensor([math.nan]), torch.tensor([False]))) == 0
 
 
+def test_a_hand_without_a_mesh_is_learnt_by_its_joints(template, mesh) -> None:
+    step, hand = parameters(template, 20), parameters(template, 21)
+    whole = truth_of(hand, mesh)
+    nothing = torch.full_like
+    joints = (mesh.regressor @ hand.vertices_cm) @ hand.rotation.transpose(1, 2)
+    without = replace(
+        whole,
+        vertices_cm=nothing(whole.vertices_cm, math.nan),
+        rotation=nothing(whole.rotation, math.nan),
+        joints_cm=joints,
+    )
+    of_mesh, of_joints = step_terms(step, whole, mesh, ONES), step_terms(step, without, mesh, ONES)
+    for name in ("joints_3d", "joints_2d", "camera", "geometry", "prior"):
+        assert float(of_joints[name]) == pytest.approx(float(of_mesh[name]), rel=1e-4), name
+    assert float(of_joints["vertices"]) == float(of_joints["rotation"]) == 0
+
+
+def test_no_gradient_comes_of_what_is_not_known(template, mesh) -> None:
+    step, hand = parameters(template, 22), parameters(template, 23)
+    shows = torch.tensor([True, False, True])
+    truth = truth_of(hand, mesh, shows)
+    nan = torch.tensor(math.nan)
+    unknown = {
+        name: torch.where(shows.view(-1, *(1,) * (getattr(truth, name).dim() - 1)), getattr(truth, name), nan)
+        for name in ("vertices_cm", "keypoints_crop", "rotation", "scale_per_cm", "translation")
+    }
+    leaves = HandParameters(*(value.clone().requires_grad_() for value in step))
+    sum(step_terms(leaves, replace(truth, **unknown), mesh, ONES).values()).backward()
+    for name, leaf in leaves._asdict().items():
+        assert torch.isfinite(leaf.grad).all(), name
+        assert leaf.grad[1].abs().sum() == 0, name
+        assert leaf.grad[0].abs().sum() > 0, name
+
+
 def test_later_steps_weigh_more_or_alone() -> None:
     assert step_weights(3, "all") == pytest.approx((1 / 7, 2 / 7, 4 / 7))
     assert step_weights(3, "last") == (0.0, 0.0, 1.0)
@@ -235,4 +270,4 @@ def test_moving_along_the_gradient_brings_silhouettes_together(template, mesh) -
     before = silhouette_error(moved._replace(translation=shift), truth, mesh.faces, 4)
     (gradient,) = torch.autograd.grad(before, shift)
     better = moved._replace(translation=moved.translation - 0.05 * gradient / gradient.norm())
-    assert float(silhouette_error(better, truth, mesh.faces, 4)) < float(before)
+    assert float(silhouette_error(better, truth, mesh.faces, 4)) < float(before.detach())

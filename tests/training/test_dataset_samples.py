@@ -136,6 +136,25 @@ def test_joints_alone_train_weakly_and_are_refused_otherwise(name: str, tmp_path
         assert truth.keypoints_crop[row, 0, 1] > truth.keypoints_crop[row, 9, 1], "the wrist is below"
 
 
+@pytest.mark.parametrize("name", ["rhd", "stb"])
+def test_joints_in_3d_and_their_camera_are_truth_where_they_suffice(name: str, tmp_path: Path) -> None:
+    """Weak perspective of the joints is near their keypoints in the crop, and both are those of a right hand."""
+    importlib.import_module(f"tests.fake_datasets.{name}").write(name, tmp_path, 2)
+    known = load_samples([f"{name}:{tmp_path}"], load_open_hand(), None, Drawing(joints_suffice=True))
+    assert isinstance(known, DatasetSamples)
+    _, truth = known.batch(torch.arange(2))
+    assert truth.vertices_cm.isnan().all()
+    assert truth.rotation.isnan().all()
+    seen = truth.scale_per_cm[:, None, None] * truth.joints_cm[..., :2] + truth.translation[:, None]
+    assert float((seen - truth.keypoints_crop).norm(dim=2).mean()) < 0.1
+    for row in range(2):
+        hand = known.dataset.hand(row)
+        assert hand.keypoints_m is not None
+        lengths = np.linalg.norm(np.diff(hand.keypoints_m[[0, 9, 10, 11, 12]], axis=0), axis=1) * 100
+        mine = truth.joints_cm[row, [0, 9, 10, 11, 12]].diff(dim=0).norm(dim=1)
+        np.testing.assert_allclose(mine, lengths, rtol=1e-4)
+
+
 def test_datasets_and_rendered_hands_mix(opened: MemoryDataset, rendered_hands: Path) -> None:
     template = load_open_hand()
     drawing = Drawing(3, whole_truth=False)

@@ -68,3 +68,16 @@ def test_joints_alone_train_weakly(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "--supervision weak" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "weak"), "--supervision", "weak"]) == 0
     assert all(torch.isfinite(value).all() for value in weights(tmp_path / "weak").values())
+
+
+def test_joints_alone_train_hamr_beside_meshes(tmp_path: Path, rendered_hands: Path) -> None:
+    """RHD's and STB's hands beside rendered ones, whose meshes are known; RHD validates too."""
+    rhd.write("rhd", tmp_path / "rhd", 4)
+    stb.write("stb", tmp_path / "stb", 4)
+    sources = [f"rhd:{tmp_path / 'rhd'}", f"stb/train_stereo:{tmp_path / 'stb'}", str(rendered_hands)]
+    command = ["train", "--family", "hamr", "--data", *sources, "--validation", sources[0], "--epochs", "1"]
+    assert main([*command, "--batch-size", "8", "--run", str(tmp_path / "run")]) == 0
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run").values())
+    log = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    errors = dict(zip(log[0].split(","), log[-1].split(","), strict=True))
+    assert 0 < float(errors["pa_mpjpe_mm"]) < 200

@@ -111,24 +111,39 @@ def loss_terms(output: ModelOutput, truth: Truth, mesh: Mesh, config: LossConfig
 
 def step_terms(step: HandParameters, truth: Truth, mesh: Mesh, config: LossConfig) -> dict[str, Tensor]:
     """Return the weighted terms of the parameters after one step."""
-    rows = truth.is_hand
-    keypoints, true = mesh.regressor @ step.vertices_cm, mesh.regressor @ truth.vertices_cm
+    keypoints = mesh.regressor @ step.vertices_cm
     seen = in_crop(keypoints, step.rotation, step.scale_per_cm, step.translation)[..., :2]
-    turned, true_turned = (
-        points @ rotation.transpose(1, 2) for points, rotation in ((keypoints, step.rotation), (true, truth.rotation))
-    )
-    camera = (step.log_scale - torch.log(truth.scale_per_cm * CENTIMETRES_PER_DECIMETRE)).square()
-    camera = camera + (step.translation - truth.translation).square().sum(dim=1)
+    turned = keypoints @ step.rotation.transpose(1, 2)
+    has_mesh = truth.is_hand & torch.isfinite(truth.vertices_cm).all(dim=(1, 2))
+    vertices_cm = torch.where(has_mesh[:, None, None], truth.vertices_cm, step.vertices_cm.detach())
+    rotation = torch.where(has_mesh[:, None, None], truth.rotation, step.rotation.detach())
+    joints = true_joints(truth, mesh.regressor)
+    has_joints = truth.is_hand & torch.isfinite(joints).all(dim=(1, 2))
+    joints = torch.where(has_joints[:, None, None], joints, turned.detach())
+    # What crops without a hand hold may be anything: no gradient may come of it.
+    scale = torch.where(truth.is_hand, truth.scale_per_cm * CENTIMETRES_PER_DECIMETRE, 1.0)
+    translation = torch.where(truth.is_hand[:, None], truth.translation, step.translation.detach())
+    points = torch.where(truth.is_hand[:, None, None], truth.keypoints_crop, seen.detach())
+    camera = (step.log_scale - torch.log(scale)).square() + (step.translation - translation).square().sum(dim=1)
     squares = {
-        "joints_3d": (turned - true_turned).square().sum(dim=2).mean(dim=1),
-        "joints_2d": (seen - truth.keypoints_crop).square().sum(dim=2).mean(dim=1),
+        "joints_3d": (turned - joints).square().sum(dim=2).mean(dim=1),
+        "joints_2d": (seen - points).square().sum(dim=2).mean(dim=1),
         "camera": camera,
-        "vertices": (step.vertices_cm - truth.vertices_cm).square().sum(dim=2).mean(dim=1),
-        "rotation": (step.rotation - truth.rotation).square().sum(dim=(1, 2)),
+        "vertices": (step.vertices_cm - vertices_cm).square().sum(dim=2).mean(dim=1),
+        "rotation": (step.rotation - rotation).square().sum(dim=(1, 2)),
         "geometry": finger_geometry(keypoints),
         "prior": step.pose.square().mean(dim=1) + step.shape.square().mean(dim=1),
     }
-    return {name: getattr(config, name) * mean_of(value, rows) for name, value in squares.items()}
+    rows = {"joints_3d": has_joints, "vertices": has_mesh, "rotation": has_mesh}
+    return {
+        name: getattr(config, name) * mean_of(value, rows.get(name, truth.is_hand)) for name, value in squares.items()
+    }
+
+
+def true_joints(truth: Truth, regressor: Tensor) -> Tensor:
+    """Return the true joints (B, 21, 3) in the crop's axes, wrist at 0, cm: of the mesh, or those known without one."""
+    of_mesh = (regressor @ truth.vertices_cm) @ truth.rotation.transpose(1, 2)
+    return torch.where(torch.isfinite(of_mesh), of_mesh, truth.joints_cm)
 
 
 def mean_of(values: Tensor, rows: Tensor) -> Tensor:
@@ -162,9 +177,10 @@ def finger_geometry(keypoints: Tensor) -> Tensor:
 def silhouette_error(hand: HandParameters, truth: Truth, faces: Tensor, crops: int) -> Tensor:
     """Return the mean absolute difference of a pixel between soft and true amodal silhouettes (L_seg).
 
-    Of at most ``crops`` crops that show a hand; 0 without any.
+    Of at most ``crops`` crops that show a hand whose mesh is known; 0 without any.
     """
-    rows = torch.nonzero(truth.is_hand)[:crops, 0]
+    has_mesh = truth.is_hand & torch.isfinite(truth.vertices_cm).all(dim=(1, 2))
+    rows = torch.nonzero(has_mesh)[:crops, 0]
     if not len(rows):
         return 0.0 * hand.vertices_cm.sum()
     mine = in_crop(hand.vertices_cm[rows], hand.rotation[rows], hand.scale_per_cm[rows], hand.translation[rows])

@@ -1,7 +1,7 @@
 """Training of HAMR on rendered hands or datasets: heatmaps, regressor and presence; MediaPipe's blocks stay frozen."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
@@ -18,7 +18,7 @@ from handviz.data.datasets.images import BadImages
 from handviz.detection.landmark_network import LandmarkNetwork
 from handviz.hand_models.template import HandTemplate
 from handviz.models.hamr.heatmaps import Maps
-from handviz.models.hamr.losses import LossConfig, Mesh, heatmap_error, loss_terms
+from handviz.models.hamr.losses import LossConfig, Mesh, heatmap_error, loss_terms, true_joints
 from handviz.models.hamr.model import Hamr, Inputs, ModelConfig, ModelOutput, build_model
 from handviz.models.hamr.samples import inputs_of_batch
 from handviz.models.hamr.training_checkpoint import ARCHITECTURE, calibrated_spread, export, predictor
@@ -90,7 +90,7 @@ class HamrTask(RunTask):
         for directory in config.start_from:
             self.start_from(directory)
         self.landmark_network = LandmarkNetwork(device="cpu") if config.model.form == "cascade" else None
-        drawing = Drawing(config.seed, whole_truth=True)
+        drawing = Drawing(config.seed, joints_suffice=True)
         self.samples = load_samples(config.data, template, config.limit, drawing, bad_images=config.bad_images)
         self.groups = self._groups()
         channels_last(self.network).to(processes.device)
@@ -102,7 +102,11 @@ class HamrTask(RunTask):
         self.validation = None
         if config.validation is not None and processes.first:
             self.validation = load_samples(
-                (config.validation,), template, MAX_VALIDATION_SAMPLES, Drawing(), bad_images=config.bad_images
+                (config.validation,),
+                template,
+                MAX_VALIDATION_SAMPLES,
+                Drawing(joints_suffice=True),
+                bad_images=config.bad_images,
             )
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -143,7 +147,9 @@ class HamrTask(RunTask):
         noise = self.config.landmark_noise
         if inputs.landmarks is None or not noise.fraction:
             return inputs
-        true = true_landmarks(inputs.landmarks, truth, self.mesh.regressor.cpu())
+        has_mesh = truth.is_hand & torch.isfinite(truth.vertices_cm).all(dim=(1, 2))
+        known = replace(truth, is_hand=has_mesh)
+        true = true_landmarks(inputs.landmarks, known, self.mesh.regressor.cpu())
         drawn = with_errors_of_photographs(inputs.landmarks, true.landmarks, true.error_mm, noise, generator)
         return inputs._replace(landmarks=drawn)
 
@@ -178,25 +184,28 @@ def errors_of(output: ModelOutput, truth: Truth, mesh: Mesh) -> dict[str, Tensor
     PA-MPJPE after every step and mean vertex error in mm, errors in the crop of the hand's and of the heatmaps'
     keypoints in percent of its side.
     """
-    rows = truth.is_hand
-    hand, true = output.hand, mesh.regressor @ truth.vertices_cm
+    true = true_joints(truth, mesh.regressor)
+    rows, hand = truth.is_hand & torch.isfinite(true).all(dim=(1, 2)), output.hand
+    has_mesh = rows & torch.isfinite(truth.vertices_cm).all(dim=(1, 2))
     seen = in_crop(mesh.regressor @ hand.vertices_cm, hand.rotation, hand.scale_per_cm, hand.translation)
     errors = {
-        "pa_mpjpe_mm": _aligned_mm(mesh.regressor @ hand.vertices_cm, true)[rows],
-        "vertex_error_mm": (hand.vertices_cm - truth.vertices_cm).norm(dim=2).mean(1)[rows]
+        "pa_mpjpe_mm": _aligned_mm((mesh.regressor @ hand.vertices_cm)[rows], true[rows]),
+        "vertex_error_mm": (hand.vertices_cm - truth.vertices_cm).norm(dim=2).mean(1)[has_mesh]
         * MILLIMETRES_PER_CENTIMETRE,
         "image_error_percent": 50 * (seen[..., :2] - truth.keypoints_crop).norm(dim=2).mean(1)[rows],
         "heatmap_error_percent": 50 * (output.keypoints.position - truth.keypoints_crop).norm(dim=2).mean(1)[rows],
-        "presence_percent": 100 * ((output.hand_logit > 0) == rows).float(),
+        "presence_percent": 100 * ((output.hand_logit > 0) == truth.is_hand).float(),
     }
     of_steps = {
-        f"step_{number}_pa_mpjpe_mm": _aligned_mm(mesh.regressor @ step.vertices_cm, true)[rows]
+        f"step_{number}_pa_mpjpe_mm": _aligned_mm((mesh.regressor @ step.vertices_cm)[rows], true[rows])
         for number, step in enumerate(output.steps[1:-1], 1)
     }
     return errors | of_steps
 
 
 def _aligned_mm(mine_cm: Tensor, true_cm: Tensor) -> Tensor:
+    if not len(mine_cm):
+        return torch.empty(0)
     found = metrics.pa_mpjpe_mm(mine_cm.cpu().double().numpy(), true_cm.cpu().double().numpy())
     return torch.from_numpy(found * 0.01).float()
 
