@@ -30,6 +30,7 @@ from handviz.core.records import (
     Handedness,
     HandednessSetting,
     HandMesh,
+    Heatmaps,
     Intrinsics,
     NetworkFile,
     NetworkRole,
@@ -120,6 +121,12 @@ class Hand:
     taken for); empty in single images."""
     shape: ShapePosterior | None = None
     """What ``covariance``, ``sample`` and ``contradicts`` come from; None if the model predicts no uncertainty."""
+    heatmaps: Heatmaps | None = None
+    """Maps (21, S, S) of the keypoints over the model's crop, and where in the image they lie; None if the model
+    predicts none."""
+    steps: "tuple[Hand, ...]" = ()
+    """The hand as the model alone has it before its first iteration and after each, without uncertainty; none of a
+    model that does not iterate."""
 
     @property
     def contradicts(self) -> bool:
@@ -445,6 +452,8 @@ def _public(hand: HandMesh, template: HandTemplate, track_id: str = "") -> Hand:
         hand_model=hand.hand_model,
         track_id=track_id,
         shape=hand.shape,
+        heatmaps=hand.heatmaps,
+        steps=tuple(_public(step, template) for step in hand.steps),
     )
 
 

@@ -14,7 +14,7 @@ import handviz
 from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
 from handviz.hand_models.open_hand import load_open_hand
-from tests.api.images import FLOATS, GREY, volume_m3
+from tests.api.images import FLOATS, GREY, clip_frame, volume_m3
 from tests.errors import raises
 
 
@@ -85,3 +85,20 @@ def test_a_mesh_that_cannot_be_saved(model: handviz.Model, tmp_path: Path) -> No
     hand.vertices_m[0] = np.nan
     with raises(ErrorCode.NOT_FINITE):
         hand.save(tmp_path / "hand.glb")
+
+
+@pytest.mark.slow
+def test_hamr_has_heatmaps_over_the_hand_and_the_hands_of_its_iterations() -> None:
+    """On the bundled clip: maps peak near the keypoints, and the last step is nearer to the result than the start."""
+    model = handviz.load("hamr")
+    (hand, *_) = model(clip_frame())
+    assert hand.heatmaps is not None
+    maps, affine = hand.heatmaps.maps, hand.heatmaps.image_from_map
+    rows, columns = np.unravel_index(maps.reshape(21, -1).argmax(axis=1), maps.shape[1:])
+    peaks_px = np.stack([columns, rows], axis=1) @ affine[:, :2].T + affine[:, 2] + 0.5
+    size_px = np.ptp(hand.keypoints_px, axis=0).max()
+    assert np.median(np.linalg.norm(peaks_px - hand.keypoints_px, axis=1)) < 0.1 * size_px
+    assert len(hand.steps) == 4
+    off = [np.linalg.norm(step.keypoints_px - hand.keypoints_px, axis=1).mean() for step in hand.steps]
+    assert off[3] < off[0]
+    assert np.isnan(hand.steps[0].vertex_std_mm).all()
