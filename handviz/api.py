@@ -452,7 +452,9 @@ def _public(hand: HandMesh, template: HandTemplate, track_id: str = "") -> Hand:
         hand_model=hand.hand_model,
         track_id=track_id,
         shape=hand.shape,
-        heatmaps=hand.heatmaps,
+        heatmaps=None
+        if hand.heatmaps is None
+        else dataclasses.replace(hand.heatmaps, maps=_floats(hand.heatmaps.maps)),
         steps=tuple(_public(step, template) for step in hand.steps),
     )
 

@@ -96,13 +96,22 @@ def run(arguments: Arguments) -> int:
 def trial_errors(name: str, seed: int, arguments: Arguments) -> FloatArray:
     """Return the errors (3, N) of a form on the test's hands, in the order of ``MEASURES``."""
     folder = arguments.out / f"{name.replace(' ', '_')}_{seed}"
-    found = folder / "errors.npz"
+    found, settings = folder / "errors.npz", settings_text(name, seed, arguments)
     if not found.is_file():
         make_folder(folder)
         config = config_of(name, seed, arguments, folder / "run")
-        write_arrays(found, {"errors": tested(train_family(TRAINING, config, load_open_hand()), arguments.test)})
+        errors = tested(train_family(TRAINING, config, load_open_hand()), arguments.test)
+        write_arrays(found, {"errors": errors, "settings": np.array(settings)})
     with np.load(found, allow_pickle=False) as file:
+        if str(file["settings"]) != settings:
+            raise HandvizError(f"{found} is of other settings: choose another --out", ErrorCode.FOLDER_TAKEN)
         return np.asarray(file["errors"])
+
+
+def settings_text(name: str, seed: int, arguments: Arguments) -> str:
+    """Return what a trial's errors depend on, but for the code."""
+    folders = [str(path.resolve()) for path in (arguments.data, arguments.test)]
+    return repr([*folders, name, seed, FORMS[name], arguments.limit, arguments.epochs, arguments.batch])
 
 
 def config_of(name: str, seed: int, arguments: Arguments, folder: Path) -> TrainConfig:

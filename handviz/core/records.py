@@ -158,6 +158,10 @@ DEFAULT_CROP = CropSpec()
 """The crop of handviz's own networks."""
 
 
+FINE_MAPS: dict[str, tuple[int, ...]] = {"map_56": (24, 56, 56), "map_28": (40, 28, 28)}
+"""Fields of ``CropLandmarks`` that are there for models that need finer places, with their shapes."""
+
+
 @dataclass(frozen=True, eq=False)
 class CropLandmarks:
     """What MediaPipe's landmark network says of one crop of a right hand."""

@@ -8,19 +8,16 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import LANDMARK_FILE
-from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, CropLandmarks, Device, FloatArray, HandCrop
+from handviz.core.records import CROP_SIZE, FINE_MAPS, KEYPOINT_COUNT, CropLandmarks, Device, FloatArray, HandCrop
 from handviz.detection.task_networks import TaskNetwork
 
 MIDDLE_MAP_SHAPE = (112, 14, 14)
-FINE_MAPS = {"map_56": (24, 56, 56), "map_28": (40, 28, 28)}
-"""Of earlier blocks, for networks that need finer places."""
 OUTPUTS: dict[str, tuple[int, ...]] = {
     "keypoints": (KEYPOINT_COUNT, 3),
     "world_m": (KEYPOINT_COUNT, 3),
     "presence": (),
     "right_hand": (),
     "middle_map": MIDDLE_MAP_SHAPE,
-    **FINE_MAPS,
 }
 """By name, with their shapes without the batch: the fields of ``CropLandmarks``."""
 
@@ -30,7 +27,9 @@ class LandmarkNetwork:
 
     def __init__(self, path: Path = LANDMARK_FILE, *, device: Device = "auto") -> None:
         """Load it; HandvizError if the file, or the task file that has its weights, is missing or another."""
-        self._network = TaskNetwork(path, OUTPUTS, size_px=CROP_SIZE, device=device)
+        self._network = TaskNetwork(path, OUTPUTS | FINE_MAPS, size_px=CROP_SIZE, device=device)
+        self.gives_fine_maps = False
+        """Whether it also gives ``FINE_MAPS``, half a megabyte a crop; a model that needs them asks once."""
         self.provider: str = self._network.provider
         """The execution provider in use."""
         self.file = self._network.file
@@ -40,7 +39,7 @@ class LandmarkNetwork:
         """Return what it says of images (B, 3, 224, 224); HandvizError if that is not finite."""
         if not len(images):
             return []
-        found = self.arrays_of(images)
+        found = self.arrays_of(images, fine=self.gives_fine_maps)
         return [
             CropLandmarks(
                 keypoints=found["keypoints"][index],
@@ -48,15 +47,14 @@ class LandmarkNetwork:
                 presence=float(found["presence"][index]),
                 right_hand=float(found["right_hand"][index]),
                 middle_map=found["middle_map"][index],
-                map_56=found["map_56"][index],
-                map_28=found["map_28"][index],
+                **{name: found[name][index].copy() for name in FINE_MAPS if name in found},
             )
             for index in range(len(images))
         ]
 
-    def arrays_of(self, images: NDArray[np.uint8]) -> dict[str, FloatArray]:
-        """Return the same as arrays (B, ...) by the names of ``OUTPUTS``."""
-        return self._network.run(images)
+    def arrays_of(self, images: NDArray[np.uint8], *, fine: bool = False) -> dict[str, FloatArray]:
+        """Return the same as arrays (B, ...) by the names of ``OUTPUTS``, with ``fine`` of ``FINE_MAPS`` too."""
+        return self._network.run(images, tuple(OUTPUTS | FINE_MAPS) if fine else tuple(OUTPUTS))
 
     def of_crops(self, crops: Sequence[HandCrop]) -> list[CropLandmarks]:
         """Return what it says of crops as handviz's own networks take them; HandvizError if one has another size."""

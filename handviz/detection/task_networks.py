@@ -1,6 +1,6 @@
 """Opens MediaPipe's two networks as ONNX files, whose weights lie in the task file beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -38,10 +38,11 @@ class TaskNetwork:
         self.file: NetworkFile = loaded_file(path)
         """Its checksum, and whether it is the one that handviz ships."""
 
-    def run(self, images: NDArray[np.uint8]) -> dict[str, FloatArray]:
-        """Return every output by name for images (B, 3, S, S); HandvizError if one is not finite."""
-        values = cast(list[FloatArray], self._session.run(list(self._outputs), {"image": images}))
-        found = dict(zip(self._outputs, values, strict=True))
+    def run(self, images: NDArray[np.uint8], names: Sequence[str] = ()) -> dict[str, FloatArray]:
+        """Return outputs by name for images (B, 3, S, S), all or these; HandvizError if one is not finite."""
+        names = names or tuple(self._outputs)
+        values = cast(list[FloatArray], self._session.run(list(names), {"image": images}))
+        found = dict(zip(names, values, strict=True))
         check_finite(self._path, found, GET_GRAPHS)
         return found
 

@@ -211,7 +211,9 @@ class Inspection:
         row = ImageRow(result.frame.name, "done", rows, "", width, height, result.left_out)
         keypoints_m = np.array([hand.keypoints_m for hand in result.hands]).reshape(-1, KEYPOINT_COUNT, 3)
         # Large, and neither shown nor exported.
-        hands = [replace(hand, vertex_covariance_mm2=None, shape=None) for hand in result.hands]
+        hands = [
+            replace(hand, vertex_covariance_mm2=None, shape=None, heatmaps=None, steps=()) for hand in result.hands
+        ]
         store.put(StoredImage(signature, row, keypoints_m), pack_hands(hands, result.detections))
         return self._judged(row, keypoints_m)
 

@@ -24,6 +24,8 @@ NAMES_NOW = {
     "focal_std_share": "focal_std_fraction",
 }
 """Field names in stores of version 0.1 -> present names."""
+LEFT_OUT = ("heatmaps", "steps")
+"""Fields that only a live view shows."""
 Record = TypeVar("Record")
 Arrays = dict[str, NDArray[Any]]
 
@@ -62,6 +64,8 @@ def _name_now(path: str) -> str:
 def _take_apart(prefix: str, record: Any, arrays: Arrays, numbers: dict[str, Any]) -> None:
     for item in dataclasses.fields(record):
         name, value = f"{prefix}.{item.name}", getattr(record, item.name)
+        if item.name in LEFT_OUT:
+            continue
         if isinstance(value, np.ndarray):
             arrays[name] = value if value.size <= EXACT_SIZE else value.astype(np.float32)
         elif dataclasses.is_dataclass(value):

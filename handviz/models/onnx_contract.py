@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from handviz.core.arguments import number
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, FloatArray, HandCrop, ModelId
+from handviz.core.records import CROP_SIZE, FINE_MAPS, KEYPOINT_COUNT, FloatArray, HandCrop, ModelId
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.hand_models.choice import which_file
 from handviz.models.base import PROVISIONS
@@ -33,8 +33,7 @@ OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {
 }
 """Outputs that a network may lack, with their shapes without the batch."""
 CROP_INPUTS: dict[str, tuple[int, ...]] = {
-    "map_56": (24, 56, 56),
-    "map_28": (40, 28, 28),
+    **FINE_MAPS,
     "middle_map": (112, 14, 14),
     "keypoints": (KEYPOINT_COUNT, 3),
     "world_m": (KEYPOINT_COUNT, 3),
@@ -43,7 +42,8 @@ CROP_INPUTS: dict[str, tuple[int, ...]] = {
 }
 """Fields of ``CropLandmarks`` that a file may take in place of the image, with their shapes without the batch."""
 MIN_HEATMAP, MAX_HEATMAP, MAX_STEPS = 8, 256, 10
-MAX_SPREAD = 1e6
+MAX_SPREAD = (1e4, 4.0)
+"""Of scale and floor, square half-sides."""
 VARIANT_KEY, FINGERPRINT_KEY, HAND_MODEL_KEY = "handviz.variant", "handviz.fingerprint", "handviz.hand_model"
 MODEL_KEY, INPUT_KEY, PROVIDES_KEY = "handviz.model", "handviz.input", "handviz.provides"
 """Metadata that files have since 0.2: the model's id, such as "final" (before: ``VARIANT_KEY``); type and shape of the
@@ -141,7 +141,7 @@ def _heatmap_spread(path: Path, metadata: Mapping[str, str], how_to_get: str) ->
     if stated is None:
         return AS_IT_IS
     try:
-        scale, floor = (number(word, 0.0, MAX_SPREAD) for word in stated.split())
+        scale, floor = (number(word, 0.0, most) for word, most in zip(stated.split(), MAX_SPREAD, strict=True))
     except ValueError as error:
         raise HandvizError(f"{path}: {HEATMAP_SPREAD_KEY}: {error}; {how_to_get}", ErrorCode.MODEL_FOREIGN) from error
     return scale, floor

@@ -18,6 +18,7 @@ from handviz.core.onnx_runtime import check_finite, metadata_of, open_session, w
 from handviz.core.paths import RESTORE, model_file
 from handviz.core.records import (
     DEFAULT_CROP,
+    FINE_MAPS,
     KEYPOINT_COUNT,
     CropLandmarks,
     Device,
@@ -40,6 +41,10 @@ from handviz.models.onnx_contract import (
     INPUT_NAME,
     KEYPOINT_COVARIANCE,
     LANDMARKS,
+    MAX_HEATMAP,
+    MAX_SPREAD,
+    MAX_STEPS,
+    MIN_HEATMAP,
     PRESENCE,
     RIGHT_HAND,
     STEP_OUTPUTS,
@@ -53,6 +58,8 @@ from handviz.models.registry import model_spec
 from handviz.models.shared import SharedNetworks
 from handviz.models.trunk import TRUNK_INPUTS, Trunk
 
+SMALLEST_SCALE, LARGEST_SCALE = 1e-3, 1e6
+"""Crop half-sides a metre; a hand that fills its crop has about ten."""
 MAX_FAILURE_TEXT = 300
 """Characters of the error of a family that a message has."""
 EMPTY_LANDMARKS = CropLandmarks(
@@ -103,7 +110,8 @@ class OnnxReconstructor:
         if not crops:
             return []
         needs_landmarks = self._trunk is not None or bool(self._contract.crop_inputs)
-        landmarks = self._shared.landmarks_of(crops, self._device) if needs_landmarks else None
+        is_fine = bool(FINE_MAPS.keys() & set(self._contract.crop_inputs))
+        landmarks = self._shared.landmarks_of(crops, self._device, fine=is_fine) if needs_landmarks else None
         outputs = self._run(self._inputs(crops, landmarks), len(crops))
         check_finite(self._path, outputs, HOW_TO_GET)
         hands = [_hand(outputs, index, self._contract) for index in range(len(crops))]
@@ -208,7 +216,7 @@ def _hand(outputs: dict[str, FloatArray], index: int, contract: Contract) -> Net
         presence=float(outputs[PRESENCE][index]) if PRESENCE in outputs else 0.0,
         hand_probability=float(outputs[HAND_PROBABILITY][index]) if HAND_PROBABILITY in outputs else None,
         keypoint_covariance_m2=outputs[KEYPOINT_COVARIANCE][index] if KEYPOINT_COVARIANCE in outputs else None,
-        heatmaps=outputs[HEATMAPS][index] if HEATMAPS in outputs else None,
+        heatmaps=outputs[HEATMAPS][index].copy() if HEATMAPS in outputs else None,
         heatmap_spread=contract.heatmap_spread,
         steps=_steps(*(outputs[name][index] for name in STEP_OUTPUTS)) if STEP_OUTPUTS[0] in outputs else (),
     )
@@ -313,10 +321,19 @@ def check_answer(spec: ModelSpec, template: HandTemplate, hands: Sequence[Networ
                 _check_array(spec, name, value, shape, template)
         if hand.heatmaps is not None:
             side = np.shape(hand.heatmaps)[-1] if np.ndim(hand.heatmaps) == 3 else 0
+            side = min(max(side, MIN_HEATMAP), MAX_HEATMAP)
             _check_array(spec, "heatmaps", hand.heatmaps, (KEYPOINT_COUNT, side, side), template)
+            _check_array(spec, "heatmap_spread", hand.heatmap_spread, (2,), template)
+            if not all(0 <= part <= most for part, most in zip(hand.heatmap_spread, MAX_SPREAD, strict=True)):
+                raise _foreign(spec, f"a heatmap_spread of {hand.heatmap_spread}")
+        if len(hand.steps) > MAX_STEPS:
+            raise _foreign(spec, f"{len(hand.steps)} steps, more than {MAX_STEPS}")
         for step in hand.steps:
             for name, shape in of_step.items():
                 _check_array(spec, f"{name} of a step", getattr(step, name), shape, template)
+        for scale in (hand.scale, *(step.scale for step in hand.steps)):
+            if not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
+                raise _foreign(spec, f"a scale of {scale:g} crop half-sides a metre")
         _check_deviations(spec, hand)
 
 

@@ -47,14 +47,22 @@ class SharedNetworks:
         with self._lock:
             return self._opened(device)
 
-    def landmarks_of(self, crops: Sequence[HandCrop], device: Device = "auto") -> list[CropLandmarks]:
+    def landmarks_of(
+        self, crops: Sequence[HandCrop], device: Device = "auto", *, fine: bool = False
+    ) -> list[CropLandmarks]:
         """Return the landmarks that crops carry, and for the others what the network says, which runs once for them.
+
+        ``fine``: with the maps of earlier blocks, which the network gives from then on.
 
         The last crops are remembered: the next model of a comparison, whose crops are the same, gets the same records.
         HandvizError if a crop is not of the network's size.
         """
         with self._lock:
+            if fine:
+                self._opened(device).gives_fine_maps = True
             found = [self._known(index, crop) for index, crop in enumerate(crops)]
+            if fine:
+                found = [None if one is None or one.map_56 is None else one for one in found]
             lacking = [index for index, one in enumerate(found) if one is None]
             if lacking:
                 seen = self._opened(device).of_crops([crops[index] for index in lacking])

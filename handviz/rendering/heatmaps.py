@@ -21,6 +21,9 @@ CUT = 0.25
 LEAST_PEAK = 0.05
 """Of a map with an ellipse: below, the model sees no keypoint."""
 SHIFT_BITS = 4
+ROUNDING = 0.5
+FARTHEST = 4
+"""Sums of the image's sides from which on an ellipse is not drawn."""
 
 
 def shown_keypoints(choice: HeatmapMode) -> tuple[int, ...]:
@@ -36,26 +39,37 @@ def image_with_heatmaps(image: NDArray[np.uint8], hands: Sequence[HandMesh], cho
     drawn = [hand.heatmaps for hand in hands if hand.heatmaps is not None]
     if not numbers or not drawn:
         return image
-    result = image.astype(np.float32)
+    result = image.copy()
     for heatmaps in drawn:
         _blend(result, heatmaps, numbers)
-    finished = np.clip(result, 0, 255).astype(np.uint8)
     for heatmaps in drawn:
-        _draw_ellipses(finished, heatmaps, numbers)
-    return finished
+        _draw_ellipses(result, heatmaps, numbers)
+    return result
 
 
-def _blend(image: FloatArray, heatmaps: Heatmaps, numbers: Sequence[int]) -> None:
-    """Blend maps over an image (H, W, 3) of 0 to 255, in place."""
+def _blend(image: NDArray[np.uint8], heatmaps: Heatmaps, numbers: Sequence[int]) -> None:
+    """Blend maps over the part of an image (H, W, 3) that their crop covers, in place."""
     maps = np.clip(heatmaps.maps[list(numbers)].astype(np.float32), 0, 1)
     colours = 255 * COLOURS[list(numbers)].astype(np.float32)
-    total = maps.sum(axis=0)
-    colour = np.einsum("khw,kc->hwc", maps, colours) / np.maximum(total, 1e-6)[..., None]
-    layer = np.dstack([colour, STRENGTH * np.minimum(maps.max(axis=0), 1)]).astype(np.float32)
-    height, width = image.shape[:2]
-    over = cv2.warpAffine(layer, heatmaps.image_from_map, (width, height), flags=cv2.INTER_LINEAR)
-    opacity = over[..., 3:]
-    image += opacity * (over[..., :3] - image)
+    colour = np.einsum("khw,kc->hwc", maps, colours) / np.maximum(maps.sum(axis=0), 1e-6)[..., None]
+    layer = np.dstack([colour, STRENGTH * maps.max(axis=0)]).astype(np.float32)
+    left, top, right, bottom = _covered(heatmaps, image.shape[1], image.shape[0])
+    if right <= left or bottom <= top:
+        return
+    affine = heatmaps.image_from_map - np.array([[0, 0, left], [0, 0, top]])
+    over = cv2.warpAffine(layer, affine, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+    part = image[top:bottom, left:right]
+    part[:] = part + over[..., 3:] * (over[..., :3] - part) + ROUNDING
+
+
+def _covered(heatmaps: Heatmaps, width: int, height: int) -> tuple[int, int, int, int]:
+    """Return the pixels of an image, left to right and top to bottom, that the maps' crop covers."""
+    side = heatmaps.maps.shape[-1]
+    corners = np.array([[x, y, 1.0] for x in (-1, side) for y in (-1, side)]) @ heatmaps.image_from_map.T
+    low, high = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0)) + 1
+    limits = np.array([width, height])
+    (left, top), (right, bottom) = (np.clip(part, 0, limits).astype(int).tolist() for part in (low, high))
+    return left, top, right, bottom
 
 
 def spread_of(heatmap: FloatArray) -> tuple[FloatArray, FloatArray, float]:
@@ -78,14 +92,16 @@ def _draw_ellipses(image: NDArray[np.uint8], heatmaps: Heatmaps, numbers: Sequen
     linear, offset = heatmaps.image_from_map[:, :2], heatmaps.image_from_map[:, 2]
     for number in numbers:
         mean, covariance, peak = spread_of(heatmaps.maps[number])
-        if peak < LEAST_PEAK:
+        if peak < LEAST_PEAK or not np.isfinite(mean).all():
             continue
         scale, floor = heatmaps.spread
         covariance = scale * (covariance + floor * (heatmaps.maps.shape[-1] / 2) ** 2 * np.eye(2))
         variances, directions = np.linalg.eigh(linear @ covariance @ linear.T)
-        axes = ELLIPSE_STDS * np.sqrt(np.maximum(variances[::-1], 0))
+        axes = np.minimum(ELLIPSE_STDS * np.sqrt(np.maximum(variances[::-1], 0)), sum(image.shape[:2]))
         angle = math.degrees(math.atan2(directions[1, 1], directions[0, 1]))
         centre, bits = linear @ mean + offset, 1 << SHIFT_BITS
+        if np.abs(centre).max() > FARTHEST * sum(image.shape[:2]):
+            continue
         colour = tuple(int(255 * part) for part in COLOURS[number])
         cv2.ellipse(
             image,

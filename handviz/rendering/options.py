@@ -40,8 +40,8 @@ LEAST_RANGE_MM = 0.5
 """Of a colour map whose upper end is not above the lower one."""
 MIN_COMPARED, MAX_COMPARED = 2, 4
 """How many models stand side by side."""
-RESULT_STEP = 10
-"""Number of an iteration that stands for the result, after smoothing and fusion; no model has more steps."""
+RESULT_STEP = 11
+"""Number of an iteration that stands for the result, after smoothing and fusion; no model has more than ten."""
 Direction = tuple[float, float, float]
 
 

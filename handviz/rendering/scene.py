@@ -35,7 +35,7 @@ from handviz.rendering.hand_shape import (
 )
 from handviz.rendering.heatmaps import image_with_heatmaps
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
-from handviz.rendering.iterations import hand_at_step, step_note
+from handviz.rendering.iterations import hand_at_step, step_at, step_note
 from handviz.rendering.legend import MARGIN_PX, LegendPart, LegendPass, LegendRoom, note_lines, notes_for
 from handviz.rendering.legend import Rectangle as WholeRectangle
 from handviz.rendering.options import DrawOptions, KeyLight, fade_of
@@ -59,6 +59,9 @@ class Scene:
         self._follower = RangeFollower()
         self._resources = ExitStack()
         self.frame = frame or ImagePass(ctx)
+        self._ctx = ctx
+        self._frame_in_use = self.frame
+        self._frame_with_heatmaps: ImagePass | None = None
         self._legend = LegendPass(ctx)
         self._mesh = MeshPass(ctx)
         self._ghosts = GhostPass(ctx)
@@ -78,6 +81,7 @@ class Scene:
         self._image: NDArray[np.uint8] | None = None
         """Of the result, with heatmaps over it if they are chosen."""
         self._heatmaps_of: str | None = None
+        self._steps_of: tuple[object, ...] | None = None
         self._shown_hands: tuple[HandMesh, ...] = ()
         """Of the result, each at the step of its network that is shown."""
         self._step_note = ""
@@ -97,7 +101,7 @@ class Scene:
         """
         self._result, self._distances, self._orbit_radius_m = result, distances, orbit_radius_m
         self._shaped_for = self._heatmaps_of = self._image = None
-        self._shown_hands, self._step_note = (), ""
+        self._shown_hands, self._step_note, self._steps_of = (), "", None
         if result is not None and result.hands:
             self._follower.update(all_stds_mm(result.hands))
 
@@ -148,13 +152,13 @@ class Scene:
         self._upload(options, time_s)
         rectangle = self.image_rectangle(view_size, options, pixel_ratio)
         if options.view == "overlay" and not over_nothing:
-            self.frame.draw(view_size, rectangle, mirror=options.mirror)
+            self._frame_in_use.draw(view_size, rectangle, mirror=options.mirror)
         clip_from_scene, eye_from_scene = self._matrices(view_size, options, orbit or OrbitCamera())
         view = MeshView(
             clip_from_scene=clip_from_scene,
             eye_from_scene=eye_from_scene,
             backdrop_from_fragment=_shifted_backdrop(
-                (left_px, bottom_px), self.frame.use_as_backdrop(view_size, rectangle, mirror=options.mirror)
+                (left_px, bottom_px), self._frame_in_use.use_as_backdrop(view_size, rectangle, mirror=options.mirror)
             ),
             opacity=options.opacity if options.view == "overlay" else 1.0,
             # On the image the arm continues where the mesh ends: no dark inside in textured skin.
@@ -180,7 +184,7 @@ class Scene:
             strokes = highlight_strokes(highlight, shape, clip_from_scene, view_size, pixel_ratio)
             self._skeleton.draw_strokes(view_size, strokes)
         if options.view == "orbit" and options.inset and not over_nothing:
-            self.frame.draw(view_size, rectangle, mirror=options.mirror)
+            self._frame_in_use.draw(view_size, rectangle, mirror=options.mirror)
         legend = None
         if options.legend and self._shapes:
             box = rectangle if options.view == "overlay" else (0.0, 0.0, *view_size)
@@ -238,12 +242,16 @@ class Scene:
         if self._image is None or self._heatmaps_of != options.heatmaps:
             self._image = image_with_heatmaps(result.frame.image, result.hands, options.heatmaps)
             self._heatmaps_of = options.heatmaps
-        self.frame.set_image(self._image)
-        hands = [hand_at_step(hand, options, time_s) for hand in result.hands]
-        self._shown_hands, self._step_note = tuple(hands), step_note(result.hands, options, time_s)
+        self._frame_in_use = self.frame if self._image is result.frame.image else self._own_frame()
+        self._frame_in_use.set_image(self._image)
+        steps = tuple(step_at(hand, options, time_s) for hand in result.hands)
+        if (steps, options.view) != self._steps_of:
+            chosen = zip(result.hands, steps, strict=True)
+            self._shown_hands = tuple(hand_at_step(hand, number, options) for hand, number in chosen)
+            self._steps_of = steps, options.view
+        hands, self._step_note = self._shown_hands, step_note(result.hands, options, time_s)
         attention = [self._attention_of(number) for number in range(len(hands))]
         range_mm = self.range_mm(options)
-        steps = [id(hand) for hand in hands]
         wanted = (options.view, options.colour, options.mark_inferred, options.relight, range_mm, *steps, *attention)
         if wanted != self._shaped_for:
             self._shapes = [self._shape(hand, number, options) for number, hand in enumerate(hands)]
@@ -253,10 +261,16 @@ class Scene:
             self._upload_samples(options, time_s)
             self._drawn_for = moment
 
+    def _own_frame(self) -> ImagePass:
+        """Return the pass of the image with heatmaps, which differs from pane to pane; made when it is first needed."""
+        if self._frame_with_heatmaps is None:
+            self._frame_with_heatmaps = ImagePass(self._ctx)
+            self._resources.callback(self._frame_with_heatmaps.release)
+        return self._frame_with_heatmaps
+
     def _upload_samples(self, options: DrawOptions, time_s: float) -> None:
         """Upload the mean hands, or those of this moment of the animation, and the ghosts if there are any."""
-        assert self._result is not None
-        hands = self._result.hands
+        hands = self._shown_hands
         if options.samples == "animation":
             drawn = [drawn_hands(hand, normals_at(hand, n, time_s)) or [hand] for n, hand in enumerate(hands)]
             self._drawn = [self._shape(hand, number, options) for number, (hand,) in enumerate(drawn)]
@@ -305,7 +319,8 @@ class Scene:
         assert self._result is not None
         hands = self._result.hands
         if options.view == "overlay":
-            clip = overlay_matrix(self._image_size(), view_size, depth_range(hands))
+            # What an iteration makes of a hand may lie far in front of it or behind.
+            clip = overlay_matrix(self._image_size(), view_size, depth_range((*hands, *self._shown_hands)))
             eye: Matrix = np.eye(3, dtype=np.float32)
         else:
             clip = orbit.matrix(self._orbit_radius_m or orbit_radius(hands, orbit_centre(hands)), view_size)

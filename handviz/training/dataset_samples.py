@@ -54,7 +54,7 @@ class Drawing:
     whole_truth: bool = True
     """Whether a sample without 3D truth is refused"""
     joints_suffice: bool = False
-    """Whether joints in 3D are truth enough, where there is no mesh"""
+    """Whether joints in 3D are truth enough, where a dataset has no mesh"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ class DatasetSamples:
         ]
         if self.drawing.joints_suffice:
             rows = [
-                row | joint_labels(hand, affine) if np.isnan(row["scale"]) else row
+                row | joint_labels(hand, affine) if np.isnan(row["scale"]) and hand.mano is None else row
                 for hand, affine, row in zip(hands, affines, rows, strict=True)
             ]
         if self.drawing.whole_truth:

@@ -1,6 +1,7 @@
-"""HAMR as an ONNX file: the numbers of PyTorch, what it takes and gives, and hostile files."""
+"""HAMR as an ONNX file: the numbers of PyTorch but for rounded weights, what it takes and gives, and hostile files."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -8,16 +9,19 @@ import pytest
 import torch
 
 from handviz.core.errors import ErrorCode
-from handviz.core.records import Detection, HandCrop
+from handviz.core.records import Detection, HandCrop, NetworkOutput, RegressionStep
 from handviz.detection.landmark_network import LandmarkNetwork
 from handviz.models.base import LoadContext
+from handviz.models.hamr import hourglass, regressor
 from handviz.models.hamr.export import ExportModel, export_onnx
 from handviz.models.hamr.model import ModelConfig, build_model
-from handviz.models.hamr.samples import inputs_of_images
+from handviz.models.hamr.samples import inputs_of_batch, inputs_of_images
 from handviz.models.onnx_contract import HEATMAP_SPREAD_KEY
-from handviz.models.reconstructor import LoadedModel, OnnxReconstructor
+from handviz.models.reconstructor import LoadedModel, OnnxReconstructor, check_answer, crop_inputs
 from handviz.models.registry import model_spec
+from handviz.training.samples import image_batch
 from tests.errors import raises
+from tests.tiny_network import constant_hand
 
 pytestmark = pytest.mark.slow
 SMALL = ModelConfig(feature_size=16, width=16)
@@ -62,13 +66,13 @@ def test_the_program_gets_the_numbers_of_pytorch(exported, model, template, inpu
         expected = ExportModel(model, template).exported(model(inputs))
     for row, hand in enumerate(hands):
         for name in ("vertices_m", "keypoints_m", "rotation", "translation", "heatmaps"):
-            np.testing.assert_allclose(getattr(hand, name), getattr(expected, name)[row], atol=1e-4)
+            np.testing.assert_allclose(getattr(hand, name), getattr(expected, name)[row], atol=2e-3)
         assert hand.scale == pytest.approx(float(expected.scale[row]), rel=1e-3)
         assert hand.hand_probability == pytest.approx(float(expected.hand_probability[row]), abs=1e-4)
         assert len(hand.steps) == 3
         for number, step in enumerate(hand.steps):
-            np.testing.assert_allclose(step.vertices_m, expected.step_vertices_m[row, number], atol=1e-4)
-            np.testing.assert_allclose(step.rotation, expected.step_rotation[row, number], atol=1e-4)
+            np.testing.assert_allclose(step.vertices_m, expected.step_vertices_m[row, number], atol=2e-3)
+            np.testing.assert_allclose(step.rotation, expected.step_rotation[row, number], atol=2e-3)
 
 
 def test_it_says_one_standard_deviation_and_has_the_landmarks(exported, template, images) -> None:
@@ -79,15 +83,16 @@ def test_it_says_one_standard_deviation_and_has_the_landmarks(exported, template
     assert hand.landmarks_m is not None
 
 
-def test_crops_that_carry_landmarks_without_fine_maps_are_named(exported, template, images) -> None:
-    from dataclasses import replace
-
+def test_landmarks_without_fine_maps_are_computed_anew(exported, template, images) -> None:
     network = OnnxReconstructor(exported, template=template)
-    known = LandmarkNetwork().of_images(np.ascontiguousarray(images[:1].transpose(0, 3, 1, 2)))
+    plain = LandmarkNetwork()
+    (known,) = plain.of_images(np.ascontiguousarray(images[:1].transpose(0, 3, 1, 2)))
+    assert known.map_56 is None, "half a megabyte that no other model needs"
     (crop,) = crops(images[:1])
-    assert len(network.reconstruct([replace(crop, landmarks=known[0])])) == 1
+    (alone,), (given,) = network.reconstruct([crop]), network.reconstruct([replace(crop, landmarks=known)])
+    np.testing.assert_array_equal(alone.vertices_m, given.vertices_m)
     with raises(ErrorCode.BAD_VALUE, match="map_56"):
-        network.reconstruct([replace(crop, landmarks=replace(known[0], map_56=None))])
+        crop_inputs(("map_56",), [known])
 
 
 def test_no_crops_give_no_hands(exported, template) -> None:
@@ -129,6 +134,62 @@ def test_files_that_lack_an_input_or_output_are_refused(exported, template, tmp_
     path = changed_file(exported, tmp_path / "broken.onnx", lambda model: renamed(model, kind, name, "map_x"))
     with raises(ErrorCode.MODEL_FOREIGN, match=reason):
         OnnxReconstructor(path, template=template)
+
+
+def answer(template) -> NetworkOutput:
+    fields = constant_hand()
+    vertices_m = fields["vertices_m"]
+    step = RegressionStep(vertices_m, np.eye(3), 8.0, np.zeros(2))
+    known = NetworkOutput(**fields | {"scale": 8.0})
+    return replace(known, heatmaps=np.zeros((21, 56, 56)), heatmap_spread=(1.0, 0.0), steps=(step,))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"heatmaps": np.zeros((21, 0, 0))},
+        {"heatmaps": np.zeros((21, 56, 28))},
+        {"heatmap_spread": (1.0, math.nan)},
+        {"heatmap_spread": (-1.0, 0.0)},
+        {"heatmap_spread": (1.0, 1e6)},
+        {"heatmap_spread": (1.0,)},
+        {"scale": 0.0},
+        {"scale": 1e-30},
+    ],
+)
+def test_answers_that_would_break_what_follows_are_refused(template, changes) -> None:
+    spec = model_spec("hamr")
+    check_answer(spec, template, [answer(template)], 1)
+    with raises(ErrorCode.MODEL_FOREIGN, ErrorCode.NOT_FINITE, match="hamr"):
+        check_answer(spec, template, [replace(answer(template), **changes)], 1)
+
+
+def test_steps_are_checked_as_the_hand_is(template) -> None:
+    spec, good = model_spec("hamr"), answer(template)
+    for broken in (replace(good.steps[0], scale=0.0), replace(good.steps[0], vertices_m=np.zeros((2, 3)))):
+        with raises(ErrorCode.MODEL_FOREIGN, match="hamr"):
+            check_answer(spec, template, [replace(good, steps=(broken,))], 1)
+    with raises(ErrorCode.MODEL_FOREIGN, match="11 steps"):
+        check_answer(spec, template, [replace(good, steps=good.steps * 11)], 1)
+
+
+def test_an_hourglass_is_exported_and_loaded_again(template, tmp_path, monkeypatch) -> None:
+    """A narrow one: of the form alone."""
+    monkeypatch.setattr(hourglass, "CHANNELS", 8)
+    monkeypatch.setattr(hourglass, "MORE_CHANNELS", 4)
+    monkeypatch.setattr(hourglass.StackedHourglass, "feature_channels", 8 + hourglass.HOURGLASS_MAPS)
+    monkeypatch.setattr(regressor, "ORIGINAL_WIDTHS", (8, 8, 8, 8, 8, 16))
+    monkeypatch.setattr(regressor.OriginalEncoder, "size", 16)
+    torch.manual_seed(5)
+    narrow = build_model(ModelConfig("hourglass", stages=1, landmarks=False, width=16), template).eval()
+    path = tmp_path / "handviz_hamr.onnx"
+    pictures = np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), np.uint8)
+    given = inputs_of_batch(None, image_batch(pictures))
+    assert export_onnx(narrow, template, path, {}, 10.0, given) <= 1e-4
+    (hand, _) = OnnxReconstructor(path, template=template).reconstruct(crops(pictures))
+    assert hand.heatmaps is not None
+    assert hand.heatmaps.shape == (21, 64, 64)
+    assert hand.landmarks_m is None
 
 
 def stated(text: str):

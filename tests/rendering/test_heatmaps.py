@@ -9,8 +9,9 @@ import pytest
 from handviz.core.records import Detection, HandCrop, Heatmaps
 from handviz.core.skeleton import KEYPOINT_NAMES
 from handviz.detection.crop import crop_from_image_affine, image_from_map
+from handviz.models.onnx_contract import MAX_STEPS
 from handviz.rendering.heatmaps import image_with_heatmaps, shown_keypoints, spread_of
-from handviz.rendering.iterations import STEP_S, hand_at_step, step_note
+from handviz.rendering.iterations import STEP_S, hand_at_step, seconds_to_next_step, step_at, step_note
 from handviz.rendering.options import RESULT_STEP, DrawOptions, HeatmapMode
 from handviz.rendering.passes import COLOURS
 from tests.hands import made_up_hand
@@ -99,23 +100,57 @@ def test_map_pixels_are_pixels_of_the_crop(side) -> None:
         np.testing.assert_allclose(affine @ [*in_image, 1], [4 * column + 2, 4 * row + 2], atol=1e-9)
 
 
+def drawn(hand, options: DrawOptions, time_s: float = 0.0):
+    return hand_at_step(hand, step_at(hand, options, time_s), options)
+
+
 def test_a_step_is_drawn_and_the_result_beyond() -> None:
     steps = tuple(made_up_hand() for _ in range(4))
     hand = replace(made_up_hand(), steps=steps)
-    assert hand_at_step(hand, DrawOptions(), 0.0) is hand
+    assert drawn(hand, DrawOptions()) is hand
     for number in range(4):
-        assert hand_at_step(hand, DrawOptions(iteration=number), 0.0) is steps[number]
-    assert hand_at_step(hand, DrawOptions(iteration=7), 0.0) is hand
-    assert RESULT_STEP > 4
+        assert drawn(hand, DrawOptions(iteration=number)) is steps[number]
+    assert drawn(hand, DrawOptions(iteration=7)) is hand
     plain = made_up_hand()
-    assert hand_at_step(plain, DrawOptions(iteration=0), 0.0) is plain
+    assert drawn(plain, DrawOptions(iteration=0)) is plain
+
+
+def test_the_last_of_the_most_steps_can_be_drawn() -> None:
+    steps = tuple(made_up_hand() for _ in range(MAX_STEPS + 1))
+    hand = replace(made_up_hand(), steps=steps)
+    assert drawn(hand, DrawOptions(iteration=MAX_STEPS)) is steps[-1]
+    assert drawn(hand, DrawOptions(iteration=RESULT_STEP)) is hand
+
+
+def test_in_the_3d_view_a_step_is_where_the_result_is() -> None:
+    far = replace(made_up_hand(), wrist_camera_m=np.array([0.0, 0.0, 3.0]))
+    hand = replace(made_up_hand(), steps=(far,))
+    shown = drawn(hand, DrawOptions(iteration=0, view="orbit"))
+    np.testing.assert_array_equal(shown.wrist_camera_m, hand.wrist_camera_m)
+    np.testing.assert_array_equal(shown.vertices_m, far.vertices_m)
+
+
+def test_a_difference_map_is_of_results() -> None:
+    hand = replace(made_up_hand(), steps=(made_up_hand(),))
+    options = DrawOptions(iteration=0, difference=True)
+    assert drawn(hand, options) is hand
+    assert step_note([hand], options, 0.0) == ""
 
 
 def test_played_steps_follow_one_another() -> None:
     steps = tuple(made_up_hand() for _ in range(2))
     hand, options = replace(made_up_hand(), steps=steps), DrawOptions(plays_iterations=True)
-    shown = [hand_at_step(hand, options, (number + 0.5) * STEP_S) for number in range(4)]
+    shown = [drawn(hand, options, (number + 0.5) * STEP_S) for number in range(4)]
     assert [one is other for one, other in zip(shown, (*steps, hand, steps[0]), strict=True)] == [True] * 4
+    assert seconds_to_next_step(0.25 * STEP_S) == pytest.approx(0.75 * STEP_S)
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_wild_maps_are_drawn_without_error(far: bool) -> None:
+    affine = np.array([[1e9, 0, 1e12], [0, 1e9, 1e12]]) if far else np.array([[1.0, 0, 0], [0, 1, 0]])
+    wild = replace(with_peak(8, 20, 30, affine), spread=(1e4, 4.0))
+    shown = image_with_heatmaps(GREY, [replace(made_up_hand(), heatmaps=wild)], "all")
+    assert shown.shape == GREY.shape
 
 
 def test_the_legend_says_which_step_is_drawn() -> None:

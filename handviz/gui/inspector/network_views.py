@@ -80,8 +80,7 @@ class NetworkViews(Feature):
 
     def show_settings(self, settings: ViewSettings) -> None:
         """Show what has an effect on the models that are shown."""
-        models = {settings.pipeline.model, *(settings.draw.compared if settings.draw.compare else ())}
-        provided = frozenset().union(*(self._provides.get(model, frozenset()) for model in models))
+        provided = self._provided(settings)
         rows: dict[QWidget | None, bool] = {
             self._heatmap_row: "heatmaps" in provided,
             self._step_row: "iterations" in provided,
@@ -114,9 +113,14 @@ class NetworkViews(Feature):
                 self.step.setMaximum(steps)
             self._show_step(self._controller.settings)
 
+    def _provided(self, settings: ViewSettings) -> frozenset[str]:
+        """Return what the models that are shown predict."""
+        draw = settings.draw
+        models = {settings.pipeline.model, *(draw.compared if draw.compare else ())}
+        models |= set(draw.difference_pair) if draw.difference else set()
+        return frozenset().union(*(self._provides.get(model, frozenset()) for model in models))
+
     def _tell_if_missing(self, what: str, *, is_wanted: bool) -> None:
-        settings = self._controller.settings
-        models = {settings.pipeline.model, *(settings.draw.compared if settings.draw.compare else ())}
-        if is_wanted and not any(what in self._provides.get(model, ()) for model in models):
+        if is_wanted and what not in self._provided(self._controller.settings):
             known = [spec.label for spec in list_models() if what in spec.provides]
             self._controller.notify(f"The model has no {what}: choose {' or '.join(known) or 'another one'}.")

@@ -30,7 +30,7 @@ class _Step:
     @property
     def is_continuous(self) -> bool:
         """Whether all values are of the kind that a slider or a number box changes, not of a choice."""
-        return all(isinstance(value, float | CameraModel | HandSize) for value in self.after.values())
+        return all(map(_is_continuous, self.after.values()))
 
     def followed_by(self, later: "_Step") -> "_Step | None":
         """Return both steps as one if they belong together."""
@@ -43,6 +43,10 @@ class _Step:
         """Return the step as if these settings had not been changed."""
         before, after = ({k: v for k, v in side.items() if k not in names} for side in (self.before, self.after))
         return _Step(before, after, self.time_s)
+
+
+def _is_continuous(value: object) -> bool:
+    return isinstance(value, int | float | CameraModel | HandSize) and not isinstance(value, bool)
 
 
 class History:

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Protocol
@@ -18,11 +18,12 @@ from PyQt6.QtWidgets import QWidget
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import WINDOW_COMMAND
-from handviz.core.records import FrameResult
+from handviz.core.records import FrameResult, HandMesh
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.hand_notes import has_posterior
 from handviz.rendering.hand_shape import ModelDisplay
 from handviz.rendering.highlight import Highlight, Pick
+from handviz.rendering.iterations import seconds_to_next_step
 from handviz.rendering.offscreen import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 from handviz.rendering.options import DrawOptions, KeyLight
 from handviz.rendering.panes import PanePoint
@@ -275,7 +276,7 @@ class Viewport(QOpenGLWidget):
             return
         self.painted.emit(self._result, (time.perf_counter() - started_s) * 1000)
         if self._is_animated():
-            self._animation.start()
+            self._animation.start(self._milliseconds_to_next_image())
 
     def _draw(self, ctx: moderngl.Context, scene: SplitScene, smooth_target: MultisampleTarget) -> None:
         # The context's own screen is wrong inside a QOpenGLWidget.
@@ -297,13 +298,23 @@ class Viewport(QOpenGLWidget):
             self.image_taker.take_image(screen.read(components=4, alignment=1), screen.size)
 
     def _is_animated(self) -> bool:
-        if self._result is None:
-            return False
-        shown = (self._result.hands, *self._result.others.values())
-        moves_samples = self._options.samples == "animation" and any(map(has_posterior, shown))
-        return moves_samples or (
-            self._options.plays_iterations and any(hand.steps for hands in shown for hand in hands)
-        )
+        return self._moves_samples() or self._plays_steps()
+
+    def _moves_samples(self) -> bool:
+        return self._options.samples == "animation" and any(map(has_posterior, self._all_hands()))
+
+    def _plays_steps(self) -> bool:
+        return self._options.plays_iterations and any(hand.steps for hands in self._all_hands() for hand in hands)
+
+    def _all_hands(self) -> Sequence[Sequence[HandMesh]]:
+        """Return the hands of every model of the result."""
+        return () if self._result is None else (self._result.hands, *self._result.others.values())
+
+    def _milliseconds_to_next_image(self) -> int:
+        """Return when the animation changes: steps of a network stand still in between."""
+        if self._moves_samples():
+            return ANIMATION_PAUSE_MS
+        return max(ANIMATION_PAUSE_MS, round(seconds_to_next_step(self.clock()) * 1000))
 
     def _give_up(self, error: moderngl.Error) -> None:
         """Draw nothing more: the driver cannot compile or draw and would fail at every frame."""

@@ -24,6 +24,7 @@ from handviz.models.onnx_contract import CONSTANT_STD_KEY
 from handviz.models.onnx_file import (
     INPUT_NAME,
     add_metadata,
+    as_bytes,
     as_floats,
     entries_of_model,
     refused,
@@ -159,7 +160,7 @@ def arrays_of(inputs: Inputs, config: ModelConfig) -> dict[str, np.ndarray]:
     """Return a file's inputs for what the network takes in training."""
     if inputs.maps is None:
         assert inputs.image is not None
-        return {INPUT_NAME: inputs.image.numpy()}
+        return {INPUT_NAME: as_bytes(inputs.image).numpy()}
     arrays = {name: part.contiguous().numpy() for name, part in inputs.maps._asdict().items()}
     if config.landmarks:
         landmarks = inputs.landmarks
@@ -182,15 +183,17 @@ def export_onnx(
     """
     exported = export_model(rounded_to_half(without_norms(model)), template).eval()
     (spec,) = FAMILY.models
+    takes_image = model.config.form != "cascade"
     stated = {
-        **entries_of_model(spec, spec.provides),
+        **entries_of_model(spec, spec.provides - {"landmarks"} if takes_image else spec.provides),
         "handviz.variant": spec.id,
         **entries,
         CONSTANT_STD_KEY: f"{constant_std_mm:.4g}",
     }
     make_folder(path.parent)
     with atomic_path(path) as part:
-        write_onnx(exported, part, ExportedHand._fields, input_shapes(model.config))
+        kind = torch.uint8 if takes_image else torch.float32
+        write_onnx(exported, part, ExportedHand._fields, input_shapes(model.config), kind)
         store_as_half(part)
         add_metadata(part, template, stated)
         difference = _difference(exported, part, check)

@@ -17,7 +17,7 @@ from handviz.models.onnx_file import as_bytes
 
 def inputs_of_images(network: LandmarkNetwork, images: NDArray[np.uint8]) -> Inputs:
     """Return the inputs of crops (B, 224, 224, 3) RGB, maps stored channels last."""
-    found = network.arrays_of(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    found = network.arrays_of(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), fine=True)
     maps = (torch.from_numpy(found[name]).contiguous(memory_format=torch.channels_last) for name in Maps._fields)
     keypoints, world = (torch.from_numpy(found[name]).flatten(1) for name in ("keypoints", "world_m"))
     certain = [torch.from_numpy(found[name])[:, None] for name in ("presence", "right_hand")]
