@@ -51,6 +51,8 @@ EXTRA_OF_PART = {
     "handviz.gui": "gui",
     "handviz.hand_models.layer": "train",
     "handviz.models.amvur": "train",
+    "handviz.models.hamr": "train",
+    "handviz.models.memory": "train",
     "handviz.models.backbones": "train",
     "handviz.models.onnx_file": "train",
     "handviz.models.texture": "train",

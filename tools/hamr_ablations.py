@@ -76,6 +76,7 @@ class Arguments:
     limit: Count = 12_800
     """Crops to train on."""
     epochs: Count = 1
+    """Passes over the crops."""
     batch: Count = 64
     """Crops in a step."""
 

@@ -15,6 +15,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore
 from handviz.rendering.options import RESULT_STEP
 
+pytestmark = pytest.mark.display
 STEPS = 3
 
 

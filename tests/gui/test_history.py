@@ -97,9 +97,9 @@ def test_forgotten_settings_have_no_way_back(clock: Clock) -> None:
 def test_the_oldest_steps_are_forgotten(clock: Clock) -> None:
     history = History(clock)
     for number in range(MAX_STEPS + 5):
-        history.add({"loop": number}, {"loop": number + 1})
+        history.add({"colour": f"{number}"}, {"colour": f"{number + 1}"})
     undone = [history.undo() for _ in range(MAX_STEPS + 1)]
-    assert undone[-2:] == [{"loop": 5}, None]
+    assert undone[-2:] == [{"colour": "5"}, None]
 
 
 def test_keys_take_back_and_say_what(window: MainWindow) -> None:
