@@ -296,6 +296,10 @@ def uncertainty_kind(vertex_std_mm: FloatArray | None) -> UncertaintyKind:
     return "constant" if np.ptp(vertex_std_mm) <= SAME_STD * np.max(vertex_std_mm) else "per_vertex"
 
 
+HEATMAP_CUT = 0.25
+"""Fraction of a heatmap's peak under which its pixels count as background where its keypoint is read off."""
+
+
 @dataclass(frozen=True, eq=False)
 class Heatmaps:
     """A model's heatmaps of a hand's keypoints, and where in the image they lie."""

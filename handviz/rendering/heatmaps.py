@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.records import KEYPOINT_COUNT, FloatArray, HandMesh, Heatmaps
+from handviz.core.records import HEATMAP_CUT, KEYPOINT_COUNT, FloatArray, HandMesh, Heatmaps
 from handviz.core.skeleton import KEYPOINT_NAMES
 from handviz.rendering.options import HeatmapMode
 from handviz.rendering.passes import COLOURS
@@ -16,8 +16,6 @@ ALL = "all"
 STRENGTH = 0.85
 """Opacity of a map where it is 1."""
 ELLIPSE_STDS = 2.0
-CUT = 0.25
-"""Fraction of the peak under which pixels of a map count as background."""
 LEAST_PEAK = 0.05
 """Of a map with an ellipse: below, the model sees no keypoint."""
 SHIFT_BITS = 4
@@ -75,10 +73,11 @@ def _covered(heatmaps: Heatmaps, width: int, height: int) -> tuple[int, int, int
 def spread_of(heatmap: FloatArray) -> tuple[FloatArray, FloatArray, float]:
     """Return expectation (2,) and covariance (2, 2) of a map (S, S) in its pixels, and its peak.
 
-    Weights are what rises above a quarter of the peak; without a positive peak all are equal.
+    Weights are what rises above a quarter of the peak, as where the spread was calibrated
+    (``models.hamr.heatmaps.soft_keypoints``, which needs torch); without a positive peak all are equal.
     """
     peak = float(heatmap.max(initial=0.0))
-    weights = np.maximum(heatmap - CUT * peak, 0) if peak > 0 else np.ones_like(heatmap)
+    weights = np.maximum(heatmap - HEATMAP_CUT * peak, 0) if peak > 0 else np.ones_like(heatmap)
     weights = weights / weights.sum()
     rows, columns = np.indices(heatmap.shape)
     points = np.stack([columns, rows], axis=-1).reshape(-1, 2).astype(np.float64)

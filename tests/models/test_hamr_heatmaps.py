@@ -16,6 +16,7 @@ from handviz.models.hamr.heatmaps import (
 )
 from handviz.models.hamr.hourglass import StackedHourglass
 from handviz.models.hamr.model import Inputs, ModelConfig, build_model
+from handviz.rendering.heatmaps import spread_of
 from tests.errors import raises
 
 
@@ -72,6 +73,25 @@ def test_the_covariance_is_that_of_the_weights() -> None:
     np.testing.assert_allclose(found.covariance[0, 0], [[(5 * step) ** 2, 0], [0, 0]], atol=1e-6)
 
 
+def test_what_the_view_draws_is_what_was_calibrated() -> None:
+    """The view has no torch: both read the same expectation, spread and peak off a map."""
+    heatmaps = 0.7 * gaussian_heatmaps(keypoints(1, seed=3)) + 0.02 * torch.rand(1, 21, 56, 56)
+    found = soft_keypoints(heatmaps.double())
+    for number in (0, 7, 20):
+        mean, covariance, peak = spread_of(heatmaps[0, number].double().numpy())
+        np.testing.assert_allclose((mean + 0.5) * 2 / 56 - 1, found.position[0, number], atol=1e-9)
+        np.testing.assert_allclose(covariance * (2 / 56) ** 2, found.covariance[0, number], atol=1e-9)
+        assert peak == pytest.approx(float(found.peak[0, number]))
+
+
+def weights_of(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_the_small_form_has_as_many_weights_as_the_page_says() -> None:
+    assert round(weights_of(CascadeHeatmaps()) / 1e6, 2) == 0.07
+
+
 def test_an_empty_map_is_finite_and_has_no_peak() -> None:
     heatmaps = torch.zeros(1, 21, 56, 56, requires_grad=True)
     found = soft_keypoints(heatmaps)
@@ -101,6 +121,7 @@ def test_the_hourglass_has_the_shapes_of_the_original(template) -> None:
         found = model(Inputs(None, None, torch.rand(1, 3, 224, 224)))
         inside = model.heatmap_net(torch.rand(1, 3, 224, 224))
     assert isinstance(model.heatmap_net, StackedHourglass)
+    assert round(weights_of(model.heatmap_net) / 1e6) == 143
     assert [tuple(stage.shape) for stage in found.heatmaps] == [(1, 21, 64, 64)] * 2
     assert inside.features.shape == (1, 320, 64, 64)
     assert found.hand.pose.shape == (1, 12)

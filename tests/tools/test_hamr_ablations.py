@@ -40,7 +40,8 @@ def test_two_forms_are_trained_tested_and_kept(rendered_hands, tmp_path, capsys,
     words = [*folders, "--forms", "1 iteration", "--seeds", "1", "--limit", "32", "--batch", "16"]
     assert tools.run("hamr_ablations", words) == 0
     printed = capsys.readouterr().out
-    assert printed.splitlines()[-1].startswith("| 1 iteration | ")
+    assert printed.splitlines()[-2].startswith("| 1 iteration | ")
+    assert printed.splitlines()[-1].startswith("12 components explain ")
     monkeypatch.setattr(hamr_ablations, "train_family", None)
     assert tools.run("hamr_ablations", words) == 0, "nothing is trained again"
     assert capsys.readouterr().out == printed

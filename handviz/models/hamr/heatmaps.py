@@ -11,14 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handviz.core.records import KEYPOINT_COUNT
+from handviz.core.records import HEATMAP_CUT, KEYPOINT_COUNT
 
 HEATMAP_SIZE = 56
 """Side of the small network's maps."""
 SIGMA = 2.2 / HEATMAP_SIZE
 """Of the Gaussians, as a fraction of the map's side: 2.5 of 64 pixels in the authors' configuration, 2.2 of 56 here."""
-CUT = 0.25
-"""Fraction of a map's peak under which a pixel counts as background."""
 LEAST_PEAK = 1e-4
 
 
@@ -79,7 +77,7 @@ def soft_keypoints(heatmaps: Tensor) -> SoftKeypoints:
     Weights are what rises above a quarter of the peak, so that a flat background does not pull to the centre.
     """
     peak = heatmaps.amax(dim=(2, 3))
-    weights = functional.relu(heatmaps - CUT * peak.clamp(min=LEAST_PEAK)[..., None, None])
+    weights = functional.relu(heatmaps - HEATMAP_CUT * peak.clamp(min=LEAST_PEAK)[..., None, None])
     weights = weights / weights.sum(dim=(2, 3), keepdim=True).clamp(min=LEAST_PEAK)
     centres = pixel_centres(heatmaps.shape[-1], heatmaps)
     along_x, along_y = weights.sum(dim=2), weights.sum(dim=3)
