@@ -2,7 +2,8 @@
 
 A form leaves out one thing, or changes it. Every hand's error is the mean over the seeds; the difference from the whole
 is paired by hand, and its interval comes from hands drawn anew (bootstrap). Every training lies in a folder of its own
-and resumes there.
+and resumes there. Heatmaps are those of a checkpoint and stay as they are, so that all forms share what is computed of
+the crops before the regressor.
 """
 
 import sys
@@ -43,8 +44,9 @@ FORMS: MappingProxyType[str, tuple[dict[str, Any], dict[str, Any]]] = MappingPro
         "1 iteration": ({"iterations": 1}, {}),
         "2 iterations": ({"iterations": 2}, {}),
         "last iteration supervised": ({}, {"supervised_steps": "last"}),
-        "without heatmaps": ({"heatmap_input": False}, {"heatmaps": 0.0}),
-        "heatmaps not supervised": ({}, {"heatmaps": 0.0}),
+        "without heatmaps": ({"heatmap_input": False}, {}),
+        "without feedback": ({"feedback": False}, {}),
+        "without feedback, 1 iteration": ({"feedback": False, "iterations": 1}, {}),
         "without landmarks": ({"landmarks": False}, {}),
         f"{COMPONENTS} components": ({"pose_numbers": COMPONENTS}, {}),
         "axis-angle": ({"rotation": "axis_angle"}, {}),
@@ -54,6 +56,7 @@ FORMS: MappingProxyType[str, tuple[dict[str, Any], dict[str, Any]]] = MappingPro
         "without geometry": ({}, {"geometry": 0.0}),
         "without prior": ({}, {"prior": 0.0}),
         "without vertices": ({}, {"vertices": 0.0}),
+        "squared distances": ({}, {"distances": "squared", "joints_2d": 50.0}),
         "with silhouette": ({}, {"silhouette": 10.0}),
     }
 )
@@ -71,6 +74,8 @@ class Arguments:
     """Folder of rendered crops to train on."""
     test: Path
     """Folder of rendered crops to test on."""
+    heatmaps: Path
+    """Checkpoint of HAMR whose heatmaps are taken."""
     out: Path
     """Folder of the trainings and their errors; what is finished is not trained again."""
     forms: Annotated[tuple[str, ...], Option(metavar="FORM ...", read=some_words, words="*")] = tuple(FORMS)
@@ -118,7 +123,7 @@ def trial_errors(name: str, seed: int, arguments: Arguments) -> FloatArray:
 
 def settings_text(name: str, seed: int, arguments: Arguments) -> str:
     """Return what a trial's errors depend on, but for the code."""
-    folders = [str(path.resolve()) for path in (arguments.data, arguments.test)]
+    folders = [str(path.resolve()) for path in (arguments.data, arguments.test, arguments.heatmaps)]
     return repr([*folders, name, seed, FORMS[name], arguments.limit, arguments.epochs, arguments.batch])
 
 
@@ -126,7 +131,8 @@ def config_of(name: str, seed: int, arguments: Arguments, folder: Path) -> Train
     """Return the settings of one training."""
     of_model, of_loss = FORMS[name]
     config = TrainConfig((arguments.data,), folder, limit=arguments.limit, epochs=arguments.epochs, seed=seed)
-    config = replace(config, batch_size=arguments.batch)
+    config = replace(config, batch_size=arguments.batch, start_from=(arguments.heatmaps,))
+    config = replace(config, frozen_heatmaps=True, seen_folder=arguments.out / "seen")
     return replace(config, model=replace(ModelConfig(), **of_model), loss=replace(LossConfig(), **of_loss))
 
 

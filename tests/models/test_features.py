@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from handviz.models.amvur.features import JointFeatures, JointLayer, LandmarkHead
+from handviz.models.amvur.features import JointFeatures, LandmarkHead
 from handviz.models.amvur.model import ModelConfig, build_model
-from handviz.models.amvur.network import attention
+from handviz.models.attention import JointLayer, attention
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_hand, load_mediapipe_landmark_net
 from handviz.models.backbones.registry import BACKBONES
 from handviz.models.landmark_numbers import LANDMARK_NUMBERS

@@ -24,7 +24,7 @@ from tests.errors import raises
 from tests.tiny_network import constant_hand
 
 pytestmark = pytest.mark.slow
-SMALL = ModelConfig(feature_size=16, width=16)
+SMALL = ModelConfig(feature_size=16, token_width=8, width=16)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_no_crops_give_no_hands(exported, template) -> None:
 
 
 def test_without_landmarks_the_file_takes_maps_alone(template, inputs, tmp_path) -> None:
-    config = ModelConfig(feature_size=16, width=16, landmarks=False, iterations=1, pose_numbers=12)
+    config = ModelConfig(feature_size=16, token_width=8, width=16, landmarks=False, iterations=1, pose_numbers=12)
     path = tmp_path / "handviz_hamr.onnx"
     export_onnx(build_model(config, template).eval(), template, path, {}, 10.0, inputs)
     names = [item.name for item in onnx.load(path).graph.input]

@@ -11,6 +11,7 @@ from handviz.core.errors import ErrorCode
 from handviz.hand_models.layer import HandLayer, rotation_from_axis_angle
 from handviz.models.hamr.heatmaps import gaussian_heatmaps, soft_keypoints
 from handviz.models.hamr.losses import (
+    DISTANCES,
     FINGERS,
     LossConfig,
     Mesh,
@@ -56,10 +57,17 @@ def mesh(template) -> Mesh:
     return Mesh(regressor, torch.from_numpy(template.faces.astype(np.int64)))
 
 
-def test_terms_are_the_mean_squares_of_numpy(template, mesh) -> None:
+def of_numpy(distances: str, differences: np.ndarray, small: float) -> float:
+    """Return the mean of squared lengths of differences (P, D), or of those that are flat near 0."""
+    lengths = np.linalg.norm(differences, axis=1)
+    return float(np.mean(lengths**2 if distances == "squared" else np.hypot(lengths, small) - small))
+
+
+@pytest.mark.parametrize("distances", DISTANCES)
+def test_terms_are_those_of_numpy(template, mesh, distances: str) -> None:
     step, hand = parameters(template, 1), parameters(template, 2)
     truth = truth_of(hand, mesh)
-    found = step_terms(step, truth, mesh, ONES)
+    found = step_terms(step, truth, mesh, replace(ONES, distances=distances))
     regressor = mesh.regressor.numpy()
     expected: dict[str, list[float]] = {
         name: [] for name in ("joints_3d", "joints_2d", "camera", "vertices", "rotation")
@@ -67,12 +75,12 @@ def test_terms_are_the_mean_squares_of_numpy(template, mesh) -> None:
     for row in range(3):
         mine, true = (regressor @ one.vertices_cm[row].numpy() for one in (step, hand))
         turned = mine @ step.rotation[row].numpy().T
-        expected["joints_3d"].append(np.mean(np.sum((turned - true @ hand.rotation[row].numpy().T) ** 2, axis=1)))
+        expected["joints_3d"].append(of_numpy(distances, turned - true @ hand.rotation[row].numpy().T, 0.1))
         seen = math.exp(step.log_scale[row]) / 10 * turned[:, :2] + step.translation[row].numpy()
-        expected["joints_2d"].append(np.mean(np.sum((seen - truth.keypoints_crop[row].numpy()) ** 2, axis=1)))
+        expected["joints_2d"].append(of_numpy(distances, seen - truth.keypoints_crop[row].numpy(), 0.01))
         off = float(step.log_scale[row] - hand.log_scale[row]), *(step.translation - hand.translation)[row].tolist()
         expected["camera"].append(sum(number**2 for number in off))
-        expected["vertices"].append(np.mean(np.sum((step.vertices_cm - hand.vertices_cm)[row].numpy() ** 2, axis=1)))
+        expected["vertices"].append(of_numpy(distances, (step.vertices_cm - hand.vertices_cm)[row].numpy(), 0.1))
         expected["rotation"].append(np.linalg.norm((step.rotation - hand.rotation)[row].numpy()) ** 2)
     for name, values in expected.items():
         assert float(found[name]) == pytest.approx(np.mean(values), rel=1e-4), name
@@ -179,7 +187,8 @@ def test_later_steps_weigh_more_or_alone() -> None:
 def output_of(template, count: int = 3) -> ModelOutput:
     heatmaps = (torch.rand(count, 21, 56, 56, requires_grad=True),) * 2
     steps = tuple(parameters(template, seed, count) for seed in range(4))
-    return ModelOutput(steps, heatmaps, soft_keypoints(heatmaps[-1]), torch.zeros(count))
+    keypoints = soft_keypoints(heatmaps[-1])
+    return ModelOutput(steps, heatmaps, keypoints, keypoints.position, torch.zeros(count))
 
 
 @pytest.mark.parametrize("steps", ["all", "last"])

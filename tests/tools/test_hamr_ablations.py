@@ -5,7 +5,8 @@ import pytest
 
 import tools
 from handviz.models.hamr.losses import LossConfig
-from handviz.models.hamr.model import ModelConfig
+from handviz.models.hamr.model import ModelConfig, build_model
+from handviz.training.checkpoint import save_checkpoint
 from tools import hamr_ablations
 from tools.hamr_ablations import FORMS, WHOLE, interval_text, table
 
@@ -35,8 +36,19 @@ def test_the_table_has_differences_from_the_whole() -> None:
 
 
 @pytest.mark.slow
-def test_two_forms_are_trained_tested_and_kept(rendered_hands, tmp_path, capsys, monkeypatch) -> None:
-    folders = ["--data", str(rendered_hands), "--test", str(rendered_hands), "--out", str(tmp_path / "out")]
+def test_two_forms_are_trained_tested_and_kept(rendered_hands, template, tmp_path, capsys, monkeypatch) -> None:
+    heatmaps = tmp_path / "heatmaps"
+    save_checkpoint(heatmaps, build_model(ModelConfig(), template), ModelConfig(), {}, template, {}, family="hamr")
+    folders = [
+        "--heatmaps",
+        str(heatmaps),
+        "--data",
+        str(rendered_hands),
+        "--test",
+        str(rendered_hands),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     words = [*folders, "--forms", "1 iteration", "--seeds", "1", "--limit", "32", "--batch", "16"]
     assert tools.run("hamr_ablations", words) == 0
     printed = capsys.readouterr().out
@@ -48,6 +60,6 @@ def test_two_forms_are_trained_tested_and_kept(rendered_hands, tmp_path, capsys,
 
 
 def test_a_form_that_is_none_is_refused(tmp_path, capsys) -> None:
-    words = [word for name in ("data", "test", "out") for word in (f"--{name}", str(tmp_path))]
+    words = [word for name in ("data", "test", "out", "heatmaps") for word in (f"--{name}", str(tmp_path))]
     assert tools.run("hamr_ablations", [*words, "--forms", "no such form"]) == 1
     assert "1 iteration" in capsys.readouterr().err

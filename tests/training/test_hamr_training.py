@@ -10,16 +10,19 @@ from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
 from handviz.models.hamr.heatmaps import Maps
 from handviz.models.hamr.losses import LossConfig
-from handviz.models.hamr.model import Inputs, ModelConfig
+from handviz.models.hamr.model import Inputs, ModelConfig, Seen
+from handviz.models.hamr.samples import inputs_of_batch
+from handviz.models.hamr.seen_cache import seen_samples
 from handviz.models.hamr.training import HamrTask, TrainConfig
 from handviz.models.hamr.training_checkpoint import export, predictor
 from handviz.training.augmentation import LandmarkNoise, StyleNoise
+from handviz.training.dataset_samples import Drawing, load_samples
 from handviz.training.trainer import Run
 from tests.errors import raises
 from tests.small_trainings import run_steps
 
 pytestmark = pytest.mark.slow
-SMALL = ModelConfig(feature_size=16, width=16)
+SMALL = ModelConfig(feature_size=16, token_width=8, width=16)
 
 
 @pytest.fixture
@@ -69,6 +72,57 @@ def test_the_first_stage_trains_heatmaps_alone_and_the_next_takes_them(config, t
     for name, value in first.task.network.heatmap_net.state_dict().items():
         assert torch.equal(after.task.network.heatmap_net.state_dict()[name], value), name
     assert after.crops_seen == 8
+
+
+def test_the_second_stage_computes_once_what_it_reads_and_leaves_the_heatmaps(config, template, monkeypatch) -> None:
+    config = replace(config, frozen_heatmaps=True, seen_folder=config.run.parent / "seen", style_noise=StyleNoise(0.0))
+    run = run_of(config, template)
+    before = {name: value.clone() for name, value in run.task.network.state_dict().items()}
+    task = run.task
+    images, _ = load_samples(config.data, template, 8, Drawing(joints_suffice=True)).batch(torch.arange(8))
+    task.network.eval()
+    expected, _, _ = task.network.seen(inputs_of_batch(task.landmark_network, images))
+    found, _ = task.samples.batch(torch.arange(8))
+    for name in Seen._fields:
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=2e-2, rtol=2e-3)
+    losses = run_steps(run)
+    for name, value in run.task.network.state_dict().items():
+        if name.startswith("heatmap_net.") and not name.endswith("num_batches_tracked"):
+            assert torch.equal(value, before[name]), name
+    assert not torch.equal(run.task.network.state_dict()["regressor.change.weight"], before["regressor.change.weight"])
+    monkeypatch.setattr("handviz.models.hamr.training.inputs_of_batch", None)
+    again = run_of(replace(config, run=config.run / "again"), template)
+    assert run_steps(again) == losses, "from the files, to the bit"
+
+
+def test_a_stopped_computation_goes_on(config, template, tmp_path) -> None:
+    samples = load_samples(config.data, template, 8, Drawing(joints_suffice=True))
+    asked: list[int] = []
+
+    def see(ids: torch.Tensor, images: torch.Tensor) -> Seen:
+        asked.extend(ids.tolist())
+        of = ids.float()[:, None]
+        return Seen(of[:, None, None].expand(-1, 2, 3, 3), of[..., None].expand(-1, 21, 1), of[..., None], of, of)
+
+    first = seen_samples(samples, lambda: see, tmp_path, "key")
+    (tmp_path / "key_done.txt").write_text("6")
+    second = seen_samples(samples, lambda: see, tmp_path, "key")
+    assert asked == [*range(8), 6, 7]
+    for mine, other in zip(first.batch(torch.arange(8))[0], second.batch(torch.arange(8))[0], strict=True):
+        assert torch.equal(mine, other)
+    with raises(ErrorCode.WRONG_SHAPE, match="8 crops"):
+        seen_samples(load_samples(config.data, template, 7, Drawing(joints_suffice=True)), lambda: see, tmp_path, "key")
+    (tmp_path / "key_peak.npy").write_bytes(b"no array")
+    with raises(ErrorCode.FILE_DAMAGED, match="key_peak"):
+        seen_samples(samples, lambda: see, tmp_path, "key")
+    (tmp_path / "key_done.txt").write_text("many")
+    with raises(ErrorCode.FILE_DAMAGED, match="key_done"):
+        seen_samples(samples, lambda: see, tmp_path, "key")
+
+
+def test_stages_that_exclude_each_other_are_refused(config) -> None:
+    with raises(ErrorCode.OPTION_CONFLICT, match="frozen_heatmaps"):
+        replace(config, heatmaps_only=True, frozen_heatmaps=True)
 
 
 def test_noise_moves_landmarks_and_styles_alone(config, template) -> None:

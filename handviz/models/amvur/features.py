@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE
-from handviz.models.amvur.network import attention
+from handviz.models.attention import JointLayer
 from handviz.models.backbones.mediapipe_hand import MediaPipeHand, load_mediapipe_landmark_net
 from handviz.models.landmark_numbers import LANDMARK_NUMBERS
 
@@ -128,26 +128,3 @@ class JointFeatures(nn.Module):
         own = torch.cat([screen, world, at.squeeze(3).transpose(1, 2)], dim=2)
         joints = functional.pad(self.of_landmark(own), (0, 0, 1, 0))
         return joints + self.of_landmarks(landmarks)[:, None]
-
-
-class JointLayer(nn.Module):
-    """Tokens (B, 22, W): self-attention, cross-attention to the maps' positions (B, P, W), MLP; all residual."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.before_self, self.before_cross, self.before_mlp = (nn.LayerNorm(width) for _ in range(3))
-        self.before_places = nn.LayerNorm(width)
-        self.self_query_key_value = nn.Linear(width, 3 * width)
-        self.cross_query = nn.Linear(width, width)
-        self.cross_key_value = nn.Linear(width, 2 * width)
-        self.after_self, self.after_cross = nn.Linear(width, width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-
-    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        query, key, value = self.self_query_key_value(self.before_self(tokens)).chunk(3, dim=2)
-        tokens = tokens + self.after_self(attention(query, key, value, self.heads))
-        key, value = self.cross_key_value(self.before_places(positions)).chunk(2, dim=2)
-        query = self.cross_query(self.before_cross(tokens))
-        tokens = tokens + self.after_cross(attention(query, key, value, self.heads))
-        return tokens + self.mlp(self.before_mlp(tokens))

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from handviz.core.gaussian import rotation_from_6d, six_d_from_rotation
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE, CENTIMETRES_PER_METRE
@@ -13,6 +12,7 @@ from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
 from handviz.models.amvur.joint_covariance import JointCovariance, LowRank
+from handviz.models.attention import attention
 
 MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -9.0, 4.0
 INDEX_WAVES = 8
@@ -20,12 +20,6 @@ INDEX_WAVES = 8
 CAMERA_SIZE = 9
 NEAR_CM = 1.0
 """Distance in the rest pose within which a token takes the residual of a joint: about half a phalanx."""
-
-
-def attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Return softmax(Q K^T / sqrt(d)) V (eqs. 9, 10) in ``heads`` groups: query (B, T, W), key and value (B, S, W)."""
-    split = [part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (query, key, value)]
-    return functional.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
 
 
 # AMVUR: attention between joints and vertices gives every vertex a mean and a variance (paper, section 3.3). Tokens are

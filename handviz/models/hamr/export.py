@@ -17,7 +17,7 @@ from handviz.core.records import KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.hamr.family import FAMILY
-from handviz.models.hamr.heatmaps import MAP_CHANNELS, Maps
+from handviz.models.hamr.heatmaps import MAP_SHAPES, Maps
 from handviz.models.hamr.model import Hamr, Inputs, ModelConfig, ModelOutput
 from handviz.models.landmark_numbers import LANDMARK_NUMBERS, PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS
 from handviz.models.onnx_contract import CONSTANT_STD_KEY
@@ -35,10 +35,6 @@ from handviz.models.onnx_file import (
 
 MAX_DIFFERENCE = 1e-4
 """Of any output: metres, rotations, half-sides, heights of heatmaps."""
-MAP_SIDES = (56, 28, 14)
-MAP_INPUTS: dict[str, tuple[int, ...]] = {
-    name: (channels, side, side) for name, channels, side in zip(Maps._fields, MAP_CHANNELS, MAP_SIDES, strict=True)
-}
 LANDMARK_INPUTS: dict[str, tuple[int, ...]] = {
     "keypoints": (KEYPOINT_COUNT, 3),
     "world_m": (KEYPOINT_COUNT, 3),
@@ -153,7 +149,7 @@ def input_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the inputs of a file of this form by name, with their shapes without the batch."""
     if config.form != "cascade":
         return {INPUT_NAME: (3, 224, 224)}
-    return MAP_INPUTS | (LANDMARK_INPUTS if config.landmarks else {})
+    return MAP_SHAPES | (LANDMARK_INPUTS if config.landmarks else {})
 
 
 def arrays_of(inputs: Inputs, config: ModelConfig) -> dict[str, np.ndarray]:

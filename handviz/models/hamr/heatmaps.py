@@ -31,7 +31,11 @@ class Maps(NamedTuple):
     """(B, 112, 14, 14)"""
 
 
-MAP_CHANNELS = (24, 40, 112)
+MAP_CHANNELS, MAP_SIDES = (24, 40, 112), (56, 28, 14)
+MAP_SHAPES: dict[str, tuple[int, ...]] = {
+    name: (channels, side, side) for name, channels, side in zip(Maps._fields, MAP_CHANNELS, MAP_SIDES, strict=True)
+}
+"""By name, without the batch."""
 
 
 class HeatmapOutput(NamedTuple):

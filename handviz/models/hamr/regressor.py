@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from handviz.core.gaussian import rotation_from_6d
+from handviz.core.records import KEYPOINT_COUNT
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE, CENTIMETRES_PER_METRE
 from handviz.hand_models.layer import HandLayer, rotation_from_axis_angle
 from handviz.hand_models.template import SHAPE_SIZE, HandTemplate
+from handviz.models.attention import JointLayer
+from handviz.models.truth import in_crop
 
 ROTATION_SIZES = {"six_d": 6, "axis_angle": 3}
 """Numbers of the global rotation: axis-angle, the paper's, jumps at 180 degrees; six do not (Zhou et al. 2019)."""
@@ -21,6 +23,8 @@ CAMERA_START = (-0.4, 0.0, 0.4)
 """ln of the scale in half-sides a decimetre, and the wrist's place, of the mean hand; the authors start at 1."""
 ORIGINAL_WIDTHS = (320, 320, 320, 640, 1280, 2048)
 """Channels of the original's six convolutions of stride 2."""
+MAX_RESIDUAL = 2.0
+"""Half-sides or decimetres, beyond which a hand so far is just wrong."""
 
 
 class HandParameters(NamedTuple):
@@ -46,27 +50,39 @@ class HandParameters(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Features (B, C, F, F), heatmaps (B, 21, S, S) and MediaPipe's middle map -> a vector (B, D).
+    """Maps (B, C, 14, 14), heatmaps among them, and numbers of every joint (B, 21, J) -> a vector (B, ``size``).
 
-    Heatmaps are averaged to the features' size and stand beside them, as in the paper; convolutions of stride 2 follow,
-    and a mean. Ours: the middle map joins at its own size, and the vector also has the heatmaps' keypoints.
+    Convolutions of stride 2 and a mean, as in the paper. Ours: one token a joint begins with what is known at its
+    keypoint, attends to the other joints and to the positions of the first convolution's map, and its summary joins
+    the vector: an average over the map forgets where things are.
     """
 
-    WIDTHS = (128, 192)
+    WIDTH = 160
+    """Channels of the first convolution."""
+    LAYERS, HEADS, SUMMARY = 2, 4, 32
+    """Layers and heads of the tokens, and the numbers in which each is told to the regressor."""
 
-    def __init__(self, channels: int, maps: int, middle_channels: int, size: int) -> None:
+    def __init__(self, channels: int, joint_numbers: int, *, feature_size: int, token_width: int) -> None:
         super().__init__()
-        first, second = self.WIDTHS
-        self.first = _halving(channels + maps, first)
-        self.second = _halving(first + middle_channels, second)
-        self.third = _halving(second, size)
+        self.first = _halving(channels, self.WIDTH)
+        self.second = _halving(self.WIDTH, feature_size)
+        self.of_place = nn.Linear(self.WIDTH, token_width)
+        self.place = nn.Parameter(torch.randn(1, 7 * 7, token_width) * 0.02)
+        self.of_joint = nn.Linear(joint_numbers, token_width) if joint_numbers else None
+        self.query = nn.Parameter(torch.randn(1, KEYPOINT_COUNT, token_width) * 0.02)
+        self.layers = nn.ModuleList(JointLayer(token_width, self.HEADS) for _ in range(self.LAYERS))
+        self.summary = nn.Linear(token_width, self.SUMMARY)
+        self.size = feature_size + KEYPOINT_COUNT * self.SUMMARY
 
-    def forward(self, features: Tensor, heatmaps: Tensor | None, middle_map: Tensor) -> Tensor:
-        if heatmaps is not None:
-            smaller = functional.avg_pool2d(heatmaps, heatmaps.shape[-1] // features.shape[-1])
-            features = torch.cat([features, smaller], dim=1)
-        at_14 = torch.cat([self.first(features), middle_map], dim=1)
-        return self.third(self.second(at_14)).mean((2, 3))
+    def forward(self, maps: Tensor, joints: Tensor) -> Tensor:
+        at_7 = self.first(maps)
+        places = self.of_place(at_7.flatten(2).transpose(1, 2)) + self.place
+        tokens = self.query.expand(maps.shape[0], -1, -1)
+        if self.of_joint is not None:
+            tokens = tokens + self.of_joint(joints)
+        for layer in self.layers:
+            tokens = layer(tokens, places)
+        return torch.cat([self.second(at_7).mean((2, 3)), self.summary(tokens).flatten(1)], dim=1)
 
 
 class OriginalEncoder(nn.Module):
@@ -89,26 +105,42 @@ def _halving(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
+class Anchors(NamedTuple):
+    """Where the joints were seen: every step of the regressor reads how far its hand lies from there."""
+
+    heatmaps: Tensor | None
+    """(B, 21, 2) keypoints of the heatmaps, crop half-sides"""
+    landmarks: Tensor | None
+    """(B, 128) as ``models.landmark_numbers``"""
+
+
 class IterativeRegressor(nn.Module):
-    """Vector (B, D) -> ``HandParameters`` before the first step and after each; all steps share their weights."""
+    """Vector (B, D) -> ``HandParameters`` before the first step and after each; all steps share their weights.
+
+    With ``feedback`` (ours) a step also reads how far the joints of the hand so far lie from ``Anchors``: else it would
+    know of its own errors only what it can work out of the parameters.
+    """
 
     pose_components: Tensor
     start: Tensor
+    keypoint_regressor: Tensor
 
     def __init__(
         self, inputs: int, template: HandTemplate, *, width: int, iterations: int, pose_numbers: int, rotation: str,
-        dropout: float,
+        dropout: float, feedback: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.iterations, self.rotation = iterations, rotation
+        self.iterations, self.rotation, self.feedback = iterations, rotation, feedback
         self.layer = HandLayer(template)
         components = torch.tensor(template.pose_components[:pose_numbers], dtype=torch.float32)
         self.register_buffer("pose_components", components, persistent=False)
+        keypoint_regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
+        self.register_buffer("keypoint_regressor", keypoint_regressor, persistent=False)
         self.sizes = (ROTATION_SIZES[rotation], 1, 2, pose_numbers, SHAPE_SIZE)
         self.register_buffer("start", self._start(), persistent=False)
         count = sum(self.sizes)
         self.layers = nn.Sequential(
-            nn.Linear(inputs + count, width), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(inputs + count + feedback, width), nn.ReLU(), nn.Dropout(dropout),
             nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout),
         )  # fmt: skip
         self.change = nn.Linear(width, count)
@@ -119,13 +151,17 @@ class IterativeRegressor(nn.Module):
         rotation = torch.tensor([1.0, 0, 0, 0, 1, 0]) if self.rotation == "six_d" else torch.zeros(3)
         return torch.cat([rotation, torch.tensor(CAMERA_START), torch.zeros(sum(self.sizes[3:]))])
 
-    def forward(self, vector: Tensor) -> tuple[HandParameters, ...]:
+    def forward(self, vector: Tensor, anchors: Anchors | None = None) -> tuple[HandParameters, ...]:
         theta = self.start.expand(vector.shape[0], -1)
-        steps = [theta]
+        steps = [self.decoded(theta.float())]
         for _ in range(self.iterations):
-            theta = theta + self.change(self.layers(torch.cat([vector, theta], dim=1)))
-            steps.append(theta)
-        return tuple(self.decoded(step.float()) for step in steps)
+            inputs = [vector, theta]
+            if self.feedback:
+                assert anchors is not None
+                inputs.append(residuals(steps[-1], self.keypoint_regressor, anchors))
+            theta = theta + self.change(self.layers(torch.cat(inputs, dim=1)))
+            steps.append(self.decoded(theta.float()))
+        return tuple(steps)
 
     def decoded(self, theta: Tensor) -> HandParameters:
         """Return the parameters of numbers (B, N), and their hand."""
@@ -133,6 +169,38 @@ class IterativeRegressor(nn.Module):
         turn = rotation_from_6d(rotation) if self.rotation == "six_d" else rotation_from_axis_angle(rotation)
         vertices_cm = self.layer(pose @ self.pose_components, shape).vertices_m * CENTIMETRES_PER_METRE
         return HandParameters(turn, log_scale.squeeze(1), translation, pose, shape, vertices_cm)
+
+
+def residuals(hand: HandParameters, keypoint_regressor: Tensor, anchors: Anchors) -> Tensor:
+    """Return how far the joints of a hand lie from where they were seen, (B, ``residual_numbers``).
+
+    In the crop from the heatmaps' keypoints and from MediaPipe's (half-sides), and in its axes from MediaPipe's in
+    space, wrists at 0 (decimetres). MediaPipe marks some joints elsewhere; that is learnt.
+    """
+    keypoints_cm = keypoint_regressor @ hand.vertices_cm
+    seen = in_crop(keypoints_cm, hand.rotation, hand.scale_per_cm, hand.translation)[..., :2]
+    parts = [] if anchors.heatmaps is None else [seen - anchors.heatmaps]
+    if anchors.landmarks is not None:
+        screen, world = joints_of(anchors.landmarks).split(3, dim=2)
+        turned = keypoints_cm @ hand.rotation.transpose(1, 2) / CENTIMETRES_PER_DECIMETRE
+        parts += [seen - screen[..., :2], from_wrist(turned) - from_wrist(world)]
+    return torch.cat([part.flatten(1) for part in parts], dim=1).clamp(-MAX_RESIDUAL, MAX_RESIDUAL)
+
+
+def residual_numbers(*, heatmaps: bool, landmarks: bool) -> int:
+    """Return the numbers of ``residuals``."""
+    return KEYPOINT_COUNT * (2 * heatmaps + 5 * landmarks)
+
+
+def joints_of(landmarks: Tensor) -> Tensor:
+    """Return what landmarks (B, 128) say of every joint: (B, 21, 6), screen and world."""
+    by_kind = landmarks[:, : 6 * KEYPOINT_COUNT].unflatten(1, (2, KEYPOINT_COUNT, 3))
+    return by_kind.transpose(1, 2).flatten(2)
+
+
+def from_wrist(joints: Tensor) -> Tensor:
+    """Return joints (B, 21, 3) with the wrist at 0."""
+    return joints - joints[:, :1]
 
 
 def explained_variance(template: HandTemplate, poses: Tensor, count: int) -> float:

@@ -1,10 +1,10 @@
 """Training of HAMR on rendered hands or datasets: heatmaps, regressor and presence; MediaPipe's blocks stay frozen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from handviz.detection.landmark_network import LandmarkNetwork
 from handviz.hand_models.template import HandTemplate
 from handviz.models.hamr.heatmaps import Maps
 from handviz.models.hamr.losses import LossConfig, Mesh, heatmap_error, loss_terms, true_joints
-from handviz.models.hamr.model import Hamr, Inputs, ModelConfig, ModelOutput, build_model
+from handviz.models.hamr.model import Hamr, Inputs, ModelConfig, ModelOutput, Seen, build_model
 from handviz.models.hamr.samples import inputs_of_batch
+from handviz.models.hamr.seen_cache import SeenSamples, cache_key, fast_heatmaps, seen_samples
 from handviz.models.hamr.training_checkpoint import ARCHITECTURE, calibrated_spread, export, predictor
 from handviz.models.memory import channels_last
 from handviz.models.truth import Truth, in_crop
@@ -40,8 +41,9 @@ from handviz.training.families import TrainingFamily
 from handviz.training.samples import Samples, to_device
 from handviz.training.trainer import RunTask, parameter_group
 
+AnyInputs = TypeVar("AnyInputs", Inputs, Seen)
 MAX_VALIDATION_SAMPLES, STYLE_SAMPLES, CHUNK = 1024, 256, 64
-MODEL_OPTIONS = ("form", "stages", "iterations", "pose_numbers", "rotation", "heatmap_input", "landmarks")
+MODEL_OPTIONS = ("form", "stages", "iterations", "pose_numbers", "rotation", "heatmap_input", "landmarks", "feedback")
 LOSS_OPTIONS = tuple(item.name for item in fields(LossConfig))
 
 
@@ -58,6 +60,10 @@ class TrainConfig(RunConfig):
     """Learning rate of all layers (AdamW, warm-up, cosine to zero)."""
     heatmaps_only: bool = False
     """Train the heatmaps alone, as the first stage."""
+    frozen_heatmaps: bool = False
+    """Train all but the heatmaps, as the second stage; what comes before the regressor is computed once."""
+    seen_folder: Path | None = None
+    """Folder for what is computed once, 55 kB a crop, to share it between runs; the run's own unless given."""
     landmark_noise: LandmarkNoise = field(default_factory=LandmarkNoise)
     """How much of MediaPipe's landmarks is made as accurate as on photographs (training/augmentation.py)."""
     style_noise: StyleNoise = field(default_factory=StyleNoise)
@@ -72,6 +78,10 @@ class TrainConfig(RunConfig):
         super().__post_init__()
         if not 0 < self.rate < float("inf"):
             raise HandvizError(f"training: rate is {self.rate}, it must be a number above 0", ErrorCode.BAD_VALUE)
+        if self.frozen_heatmaps and (self.heatmaps_only or self.model.form != "cascade"):
+            raise HandvizError(
+                'training: frozen_heatmaps needs the form "cascade", and not heatmaps_only', ErrorCode.OPTION_CONFLICT
+            )
 
 
 class HamrTask(RunTask):
@@ -99,6 +109,8 @@ class HamrTask(RunTask):
         faces = torch.from_numpy(template.faces.astype(np.int64))
         self.mesh = Mesh(regressor.to(processes.device), faces.to(processes.device))
         self.style_spread = self._style_spread()
+        if config.frozen_heatmaps:
+            self.samples = self._seen_samples()
         self.validation = None
         if config.validation is not None and processes.first:
             self.validation = load_samples(
@@ -114,7 +126,30 @@ class HamrTask(RunTask):
         trained = self.network.heatmap_net if self.config.heatmaps_only else self.network
         self.network.requires_grad_(False)
         trained.requires_grad_(True)
-        return [parameter_group(list(trained.parameters()), self.config.rate)]
+        if self.config.frozen_heatmaps:
+            self.network.heatmap_net.requires_grad_(False)
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        return [parameter_group(parameters, self.config.rate)]
+
+    def _seen_samples(self) -> SeenSamples:
+        """Return the samples as the regressor reads them, part of their maps in other styles."""
+        if not self.processes.count == 1:
+            raise HandvizError("training: frozen_heatmaps is for one process", ErrorCode.OPTION_CONFLICT)
+        config = self.config
+        folder = config.run / "seen" if config.seen_folder is None else config.seen_folder
+        settings = [*(str(Path(source).resolve()) for source in config.data), config.limit, config.style_noise]
+        key = cache_key(self.network.heatmap_net, settings)
+
+        def make_see() -> Callable[[Tensor, Tensor], Seen]:
+            heatmap_net = fast_heatmaps(self.network.eval())
+
+            def see(ids: Tensor, images: Tensor) -> Seen:
+                generator = torch.Generator().manual_seed(int(ids[0]))
+                return heatmap_net(self._in_other_styles(inputs_of_batch(self.landmark_network, images), generator))
+
+            return see
+
+        return seen_samples(self.samples, make_see, folder, key)
 
     def _style_spread(self) -> tuple[Tensor, ...] | None:
         """Return how much the styles of each map vary; None where maps are not changed."""
@@ -133,16 +168,19 @@ class HamrTask(RunTask):
             return {"heatmaps": self.config.loss.heatmaps * heatmap_error(output.heatmaps, truth)}
         return loss_terms(output, truth, self.mesh, self.config.loss)
 
-    def _batch(self, ids: Tensor, step: int) -> tuple[Inputs, Truth]:
+    def _batch(self, ids: Tensor, step: int) -> tuple[Inputs | Seen, Truth]:
         """Return this process's part of a batch; its noise depends on seed, step and process alone."""
-        images, truth = at_step(self.samples, step).batch(self.processes.own_part(ids))
-        inputs = inputs_of_batch(self.landmark_network, images)
+        found, truth = at_step(self.samples, step).batch(self.processes.own_part(ids))
         seed = (self.config.seed * 1_000_003 + step) * self.processes.count + self.processes.rank
         generator = torch.Generator().manual_seed(seed)
-        inputs = self._in_other_styles(self._with_noise(inputs, truth, generator), generator)
+        if isinstance(found, Seen):
+            inputs: Inputs | Seen = self._with_noise(found, truth, generator)
+        else:
+            inputs = inputs_of_batch(self.landmark_network, found)
+            inputs = self._in_other_styles(self._with_noise(inputs, truth, generator), generator)
         return to_device(inputs, self.processes.device), to_device(truth, self.processes.device)
 
-    def _with_noise(self, inputs: Inputs, truth: Truth, generator: torch.Generator) -> Inputs:
+    def _with_noise(self, inputs: AnyInputs, truth: Truth, generator: torch.Generator) -> AnyInputs:
         """Return the inputs with landmarks about as accurate as on photographs."""
         noise = self.config.landmark_noise
         if inputs.landmarks is None or not noise.fraction:
@@ -193,7 +231,7 @@ def errors_of(output: ModelOutput, truth: Truth, mesh: Mesh) -> dict[str, Tensor
         "vertex_error_mm": (hand.vertices_cm - truth.vertices_cm).norm(dim=2).mean(1)[has_mesh]
         * MILLIMETRES_PER_CENTIMETRE,
         "image_error_percent": 50 * (seen[..., :2] - truth.keypoints_crop).norm(dim=2).mean(1)[rows],
-        "heatmap_error_percent": 50 * (output.keypoints.position - truth.keypoints_crop).norm(dim=2).mean(1)[rows],
+        "heatmap_error_percent": 50 * (output.position - truth.keypoints_crop).norm(dim=2).mean(1)[rows],
         "presence_percent": 100 * ((output.hand_logit > 0) == truth.is_hand).float(),
     }
     of_steps = {

@@ -64,7 +64,7 @@ def calibrated_spread(directory: Path, data: Path, count: int | None, template: 
     for ids in torch.arange(len(samples)).split(BATCH):
         images, truth = samples.batch(ids)
         with torch.no_grad():
-            found = model(inputs_of_batch(network, images)).keypoints
+            _, _, found = model.seen(inputs_of_batch(network, images))
         rows = truth.is_hand
         errors.append((found.position - truth.keypoints_crop)[rows].flatten(0, 1).numpy())
         spreads.append(found.covariance[rows].flatten(0, 1).numpy())

@@ -22,7 +22,8 @@ from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.units import DECIMETRES_PER_METRE
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.network import TokenLinear, attention
+from handviz.models.amvur.network import TokenLinear
+from handviz.models.attention import attention
 from handviz.models.backbones.mediapipe_hand import InvertedBottleneck, load_mediapipe_hand
 from handviz.models.backbones.registry import BACKBONES
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from handviz.core.units import DECIMETRES_PER_METRE
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.network import attention
+from handviz.models.attention import attention
 from handviz.models.backbones.registry import BackboneFeatures, make_backbone
 from handviz.models.texture.network import RGB, TextureConfig, TextureNet, TextureOutput, sampled
 
