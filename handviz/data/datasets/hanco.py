@@ -88,6 +88,10 @@ class HanCo:
         image = read_image(self._image(index), IMAGE_SIZE)
         return image if self.own is None else self.own.behind(self.hand(index), image)
 
+    def moments(self) -> NDArray[np.intp]:
+        """Return the number of the moment (N,) of every sample: one for each frame and background."""
+        return np.unique(self.samples[:, :2], axis=0, return_inverse=True)[1].reshape(-1)
+
     def views(self, index: int) -> NDArray[np.intp]:
         """Return the samples (1 to 8,) of the same frame and background, this one among them, by camera."""
         background, row, _ = self.samples[index]
