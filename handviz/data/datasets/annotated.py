@@ -74,3 +74,11 @@ class MultiViewDataset(HandDataset, Protocol):
     def camera_from_world(self, index: int) -> FloatArray:
         """Return the transform (4, 4) to the sample's camera, metres; all cameras of a moment share the world."""
         ...
+
+    def views(self, index: int) -> NDArray[np.intp]:
+        """Return the samples of the same moment, this one among them, by camera."""
+        ...
+
+    def hand_mask(self, index: int) -> NDArray[np.bool_]:
+        """Return where the image shows the hand (H, W); HandvizError if that is missing or damaged."""
+        ...

@@ -113,8 +113,8 @@ class Plan:
 
     @property
     def shard_size(self) -> int:
-        """Samples of a whole shard: as many moments as fit into SHARD_SIZE, one at least."""
-        return max(1, SHARD_SIZE // self.views) * self.views
+        """Samples of a whole shard."""
+        return shard_size(self.views)
 
     @property
     def shard_count(self) -> int:
@@ -134,6 +134,11 @@ class Plan:
             logger.warning("%s", error)
             return False
         return scales.shape == (self.size_of(shard),) and _has_colours(images_file(self.directory, shard))
+
+
+def shard_size(views: int = 1) -> int:
+    """Return the number of samples of a whole shard: as many moments as fit into SHARD_SIZE, one at least."""
+    return max(1, SHARD_SIZE // views) * views
 
 
 def _has_colours(path: Path) -> bool:
