@@ -4,6 +4,9 @@ A hand is occluded if of the pixels that its mesh covers in the image less than 
 al., CVPR 2023, "hand-level visibility"; SiMA-Hand, Table 3). Renders know it by vertices: ``hidden_share``.
 """
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,8 @@ VISIBLE_FRACTION = 0.40
 HIDDEN_SHARE = 1 - VISIBLE_FRACTION
 PIXEL_CENTRE = 0.5
 FRACTION_BITS = 4
+READERS = 8
+"""Threads that read masks."""
 MAX_PX = 1e5
 """Pixels beyond any image: OpenCV's whole numbers end there."""
 
@@ -59,3 +64,15 @@ def dataset_visible_fraction(dataset: MultiViewDataset, index: int, template: Ha
     hand = dataset.hand(index)
     vertices_px = project_points(placed_vertices_m(hand, template), hand.intrinsics)
     return visible_fraction(dataset.hand_mask(index), vertices_px, template.faces)
+
+
+def dataset_visible_fractions(
+    dataset: MultiViewDataset, template: HandTemplate, rows: Sequence[int] | None = None
+) -> FloatArray:
+    """Return the visible fractions (N,) of some samples, or of all: those below VISIBLE_FRACTION are occluded.
+
+    Raises HandvizError for a mask that is missing or damaged.
+    """
+    wanted = range(len(dataset)) if rows is None else rows
+    with ThreadPoolExecutor(READERS) as pool:
+        return np.array(list(pool.map(lambda row: dataset_visible_fraction(dataset, int(row), template), wanted)))

@@ -15,6 +15,7 @@ from handviz.data.datasets.dexycb import open_split as open_dexycb
 from handviz.data.datasets.hanco import open_split as open_hanco
 from handviz.data.occlusion import (
     dataset_visible_fraction,
+    dataset_visible_fractions,
     is_occluded,
     is_occluded_render,
     silhouette,
@@ -85,7 +86,9 @@ def test_hands_of_datasets_are_seen_as_their_masks_say(
     dataset: MultiViewDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     template = stand_in_template()
-    fractions = np.array([dataset_visible_fraction(dataset, row, template) for row in range(len(dataset))])
+    fractions = dataset_visible_fractions(dataset, template)
+    assert fractions.shape == (len(dataset),)
+    np.testing.assert_array_equal(dataset_visible_fractions(dataset, template, [2, 0]), fractions[[2, 0]])
     assert fractions.min() > 0.93
     assert not is_occluded(fractions).any()
     mask = dataset.hand_mask(0)

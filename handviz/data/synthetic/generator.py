@@ -223,7 +223,7 @@ class Manifest:
     hidden: tuple[float, float] | None = None
     hand_model: str | None = None
     no_hand: float = 0.0
-    views: Annotated[int, Within(ge=1)] = 1
+    views: Annotated[int, Within(ge=1, le=MAX_VIEWS)] = 1
     """cameras that see each moment; ``count`` is of crops. Left out where it is 1"""
 
 
