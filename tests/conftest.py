@@ -292,6 +292,24 @@ def rendered_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def rendered_moments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Render six moments of four views, in two shards; nobody changes the folder."""
+    from tests.rendered_moments import render_some
+
+    made = made_once(
+        run_folder(tmp_path_factory) / "made_once" / "moments", lambda folder: render_some(folder / "hands")
+    )
+    # A copy, as caches are written beside the images.
+    return Path(shutil.copytree(made / "hands", tmp_path_factory.mktemp("moments") / "hands"))
+
+
+@pytest.fixture
+def copied_moments(tmp_path: Path, rendered_moments: Path) -> Path:
+    """Copy ``rendered_moments`` for a test that damages them."""
+    return Path(shutil.copytree(rendered_moments, tmp_path / "moments"))
+
+
+@pytest.fixture(scope="session")
 def cached_hands(rendered_hands: Path) -> Path:
     """Return ``rendered_hands`` with the backbone's maps and the landmarks beside the images."""
     from handviz.data.synthetic.dataset import shard_numbers

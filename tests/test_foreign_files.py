@@ -362,6 +362,7 @@ def shard_of(path: Path) -> object:
 
 RESULT = Result(Path("official.json"), "ho3d_v2_final", "x", "ho3d", "test", 5, 9, {"root_f5": 0.5}, "450 steps")
 MANIFEST = {"generator_version": 2, "seed": 7, "count": 8, "shard_size": 4, "hidden": [0.0, 0.5], "hand_model": "ab"}
+MANIFEST |= {"views": 2}
 NOTES = {"samples_seen": 3, "train": {"loss": {"vertex_correlation": 0.5}}, "vertex_variance_scale": 1.25, "x": None}
 DONE = {"images": 3, "hands": 2, "unreadable": 1, "errors": ["b.png: odd"], "sha256": "ab"}
 META = {"is_train": [[1, 0], [1]], "is_valid": [[True, False], [True]], "has_fit": [[True, True], [False]]}

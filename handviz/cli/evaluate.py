@@ -37,7 +37,14 @@ from handviz.evaluation.card import (
     uncertainty_of,
 )
 from handviz.evaluation.evaluate import checkpoint_predictor, collect, mediapipe_by_part
-from handviz.evaluation.held_out import freeze, held_out_file, label_warnings, read_held_out, render_held_out
+from handviz.evaluation.held_out import (
+    freeze,
+    held_out_file,
+    label_warnings,
+    read_held_out,
+    render_held_out,
+    render_held_out_moments,
+)
 from handviz.evaluation.plots import draw_reliability, draw_sparsification
 from handviz.evaluation.predictors import onnx_predictor, spec_predictor
 from handviz.evaluation.presence import PresenceFigures, PresenceScores, presence_table
@@ -129,7 +136,11 @@ def _freeze(directory: Path, count: int | None, version: int) -> None:
     for no_hand in (False, True):
         held_out_crops(directory, count, keep=True, version=version, no_hand=no_hand)
     path = held_out_file(version)
-    freeze(read_held_out(path), directory, path)
+    held_out = read_held_out(path)
+    # Their first shard alone has a fingerprint.
+    for message in label_warnings(held_out, render_held_out_moments(held_out, directory, 1, keep=True), directory):
+        logger.warning("%s", message)
+    freeze(held_out, directory, path)
 
 
 def _template(path: Path, arguments: Arguments) -> HandTemplate:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from handviz.core.arguments import Count, Fraction, Option, Seed, number
+from handviz.core.arguments import Count, Fraction, Option, Seed, number, whole
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path, make_folder
 from handviz.core.output import print_result
@@ -19,6 +19,7 @@ from handviz.core.records import CROP_SIZE, KEYPOINT_PARENTS, FloatArray
 from handviz.data.synthetic.dataset import read_shard
 from handviz.data.synthetic.generator import (
     GENERATOR_VERSION,
+    MAX_VIEWS,
     MODEL_SPACE_VERSION,
     NO_HAND,
     GeneratorVersion,
@@ -45,18 +46,22 @@ def draw_skeleton(image: NDArray[np.uint8], keypoints_px: FloatArray) -> NDArray
 
 
 def write_preview(directory: Path, path: Path) -> None:
-    """Write the sheet of the folder's first shard: rows of images, each followed by a row with keypoints."""
+    """Write the sheet of the folder's first shard: rows of images, each followed by a row with keypoints.
+
+    Of moments that several cameras see, a row is a moment and a column a view.
+    """
     shard = read_shard(directory, 0)
+    columns = 1 + int(shard.labels["view"].max()) if "view" in shard.labels else COLUMNS
     rows = []
     for row in range(ROWS):
-        chosen = range(row * COLUMNS, min((row + 1) * COLUMNS, len(shard.images)))
+        chosen = range(row * columns, min((row + 1) * columns, len(shard.images)))
         if not len(chosen):
             break
         plain = [shard.images[i] for i in chosen]
         marked = [
             draw_skeleton(shard.images[i], (shard.labels["keypoints_crop"][i] + 1) * CROP_SIZE / 2) for i in chosen
         ]
-        empty = [np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)] * (COLUMNS - len(plain))
+        empty = [np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)] * (columns - len(plain))
         rows += [np.hstack(plain + empty), np.hstack(marked + empty)]
     make_folder(path.parent)
     with atomic_path(path) as part:
@@ -76,7 +81,7 @@ class Arguments:
     """Count, seed and folder."""
 
     count: Count = 1024
-    """Samples in the folder when done."""
+    """Samples in the folder when done; with --views, moments."""
     seed: Seed = 0
     out: Path
     """Folder of shards; started work is continued."""
@@ -88,12 +93,16 @@ class Arguments:
     """Fraction of crops without a hand, 0 to 1; without it a tenth, none by version 2."""
     generator: GeneratorVersion = GENERATOR_VERSION
     """Version of the generator; version 2 renders hands of the open hand's space alone, and no crops without a hand."""
+    views: Annotated[int, whole(1, MAX_VIEWS)] = 1
+    """Cameras around each hand at one moment; of some of them things hide the hand."""
     preview: Path | None = None
     """Also write a contact sheet (PNG) of the first samples."""
 
 
 def _no_hand(arguments: Arguments) -> float:
     """Return the fraction of crops without a hand; HandvizError if version 2 of the generator is asked for some."""
+    if arguments.views > 1:
+        return arguments.no_hand or 0.0
     if arguments.generator != MODEL_SPACE_VERSION:
         return NO_HAND if arguments.no_hand is None else arguments.no_hand
     if arguments.no_hand:
@@ -115,11 +124,15 @@ def run(arguments: Arguments) -> int:
             ErrorCode.OPTION_CONFLICT,
         )
     no_hand, version = _no_hand(arguments), arguments.generator
-    plan = Plan(arguments.out, arguments.seed, arguments.count, arguments.hidden, no_hand, version)
+    views, crops = arguments.views, arguments.count * arguments.views
+    plan = Plan(arguments.out, arguments.seed, crops, arguments.hidden, no_hand, version, views)
     with tqdm(total=plan.count, unit="hand", smoothing=0.1) as bar:
         for done in render(plan, arguments.workers):
             bar.update(done)
-    print_result("%d hands in %s", plan.count, plan.directory)
+    if views == 1:
+        print_result("%d hands in %s", plan.count, plan.directory)
+    else:
+        print_result("%d moments of %d views in %s", arguments.count, views, plan.directory)
     if arguments.preview:
         write_preview(plan.directory, arguments.preview)
         print_result("contact sheet: %s", arguments.preview)

@@ -50,6 +50,8 @@ class Part:
     """labels ``scale`` of its first crops, half-sides per metre"""
     no_hand: float = 0.0
     """fraction of crops without a hand: 0, or 1 for a part that counts in no error"""
+    views: int = 1
+    """of a moment; above 1 ``count`` is of the crops of all views, ``hidden`` is the generator's rule of moments"""
 
     def __post_init__(self) -> None:
         low, high = self.hidden
@@ -57,6 +59,8 @@ class Part:
             raise ValueError("its count, hidden fraction or name is out of range")
         if self.no_hand not in (0, 1):
             raise ValueError("some of its crops show a hand and some do not")
+        if not 1 <= self.views <= generator.MAX_VIEWS or self.count % self.views or (self.views > 1 and self.no_hand):
+            raise ValueError("its crops are no whole moments of hands")
 
     def folder(self, directory: Path) -> Path:
         """Return the folder of its crops below the held-out folder."""
@@ -78,12 +82,17 @@ class HeldOut:
             raise ValueError("no part shows hands")
 
     def of(self, *, no_hand: bool) -> tuple[Part, ...]:
-        """Return the parts that show hands, or those that show none."""
-        return tuple(part for part in self.parts if bool(part.no_hand) == no_hand)
+        """Return the parts of single crops that show hands, or those that show none."""
+        return tuple(part for part in self.parts if bool(part.no_hand) == no_hand and part.views == 1)
+
+    @property
+    def of_moments(self) -> tuple[Part, ...]:
+        """Parts of moments that several cameras see: they count in no figure of single crops."""
+        return tuple(part for part in self.parts if part.views > 1)
 
     @property
     def count(self) -> int:
-        """Number of crops with a hand."""
+        """Number of single crops with a hand."""
         return sum(part.count for part in self.of(no_hand=False))
 
 
@@ -127,6 +136,8 @@ def fractions_without_hand(held_out: HeldOut, count: int) -> list[int]:
 
 def plan(part: Part, directory: Path, count: int, version: int) -> generator.Plan:
     """Return the config of a generator's version for a part's first ``count`` crops."""
+    if part.views > 1:
+        return generator.Plan(part.folder(directory), part.seed, count, version=version, views=part.views)
     return generator.Plan(
         part.folder(directory), part.seed, count, hidden=part.hidden, no_hand=part.no_hand, version=version
     )
@@ -141,6 +152,37 @@ def render_held_out(
     so that a smaller count never spoils those of a larger one. HandvizError if the generator is of another version,
     which renders other hands.
     """
+    version = _version(held_out)
+    sizes = fractions_without_hand(held_out, count) if no_hand else fractions(held_out, count)
+    jobs = []
+    for part, size in zip(held_out.of(no_hand=no_hand), sizes, strict=True):
+        whole = min(part.count, -(-size // generator.SHARD_SIZE) * generator.SHARD_SIZE)
+        jobs += [(plan(part, directory, whole if keep else size, version), size)] if size else []
+    return _render(jobs)
+
+
+def render_held_out_moments(
+    held_out: HeldOut, directory: Path, count: int | None = None, *, keep: bool = False
+) -> list[Crops]:
+    """Render what is missing of the first ``count`` moments of every part of several views, or of all.
+
+    A folder that is kept gets whole shards. HandvizError if a part has fewer moments, or the generator is of another
+    version.
+    """
+    version, jobs = _version(held_out), []
+    for part in held_out.of_moments:
+        moments = part.count // part.views
+        if count is not None and not 1 <= count <= moments:
+            raise HandvizError(f"{part.name} are {moments}: ask for 1 to {moments} of them", ErrorCode.BAD_VALUE)
+        size, shard = (count or moments) * part.views, generator.shard_size(part.views)
+        jobs.append(
+            (plan(part, directory, min(part.count, -(-size // shard) * shard) if keep else size, version), size)
+        )
+    return _render(jobs)
+
+
+def _version(held_out: HeldOut) -> int:
+    """Return the version of the generator that renders the set; HandvizError if this one cannot."""
     version = held_out.generator_version
     if version not in (generator.GENERATOR_VERSION, generator.MODEL_SPACE_VERSION):
         raise HandvizError(
@@ -148,11 +190,11 @@ def render_held_out(
             f"{generator.GENERATOR_VERSION}: its crops cannot be rendered",
             ErrorCode.VERSION_MISMATCH,
         )
-    sizes = fractions_without_hand(held_out, count) if no_hand else fractions(held_out, count)
-    jobs = []
-    for part, size in zip(held_out.of(no_hand=no_hand), sizes, strict=True):
-        whole = min(part.count, -(-size // generator.SHARD_SIZE) * generator.SHARD_SIZE)
-        jobs += [(plan(part, directory, whole if keep else size, version), size)] if size else []
+    return version
+
+
+def _render(jobs: Sequence[tuple[generator.Plan, int]]) -> list[Crops]:
+    """Render what plans lack, and return the first crops of each."""
     with tqdm(total=sum(job.count for job, _ in jobs), desc="rendering held-out hands", leave=False) as bar:
         for job, _ in jobs:
             for done in generator.render(job, usable_cores()):
@@ -174,7 +216,7 @@ def _first_labels(part: Part, directory: Path) -> dict[str, FloatArray] | None:
     """Return the labels of the first shard; None if a small ``count`` cut it short (a shard's hands depend on its
     size)."""
     labels = read_labels(part.folder(directory), 0)
-    return labels if len(labels["scale"]) == min(part.count, generator.SHARD_SIZE) else None
+    return labels if len(labels["scale"]) == min(part.count, generator.shard_size(part.views)) else None
 
 
 def label_warnings(held_out: HeldOut, crops: Sequence[Crops], directory: Path) -> list[str]:

@@ -175,6 +175,7 @@ class HandStudio:
         self._write("light_colour", lights.colours)
         self._set("ambient_above", tuple(lights.ambient_above))
         self._set("ambient_below", tuple(lights.ambient_below))
+        self._set("above", tuple(lights.above))
         self._set("shadow_strength", lights.shadow_strength)
         self._set("shadow_softness", lights.shadow_softness_m / (2 * SHADOW_HALF_M))
 

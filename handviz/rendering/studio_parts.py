@@ -73,6 +73,8 @@ class Lights:
     """fraction of the first light that shadows remove"""
     shadow_softness_m: float = 0.002
     shadow_centre_m: tuple[float, ...] = (0.0, 0.0, 0.5)
+    above: tuple[float, ...] = (0.0, -1.0, 0.0)
+    """unit, camera axes: where ``ambient_above`` comes from"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,7 +80,7 @@ class DatasetSamples:
         """Truth of all samples in the crops of their annotated keypoints; ``batch`` has that of the jittered ones."""
         still = replace(self, drawing=replace(self.drawing, seed=None))
         chunks = [self.rows[start : start + LABEL_CHUNK] for start in range(0, len(self), LABEL_CHUNK)]
-        return joined_truths([still.truth_of(*still._hands(chunk)) for chunk in chunks])
+        return joined_truths([still.truth_of(*still.hands(chunk)) for chunk in chunks])
 
     def at_step(self, step: int) -> "DatasetSamples":
         """Return the same samples with the crops of a training step."""
@@ -113,7 +113,8 @@ class DatasetSamples:
         seed, step = self.drawing.seed, self.drawing.step
         return crop_affine(hand, None if seed is None else sample_jitter(np.random.default_rng([seed, step, row])))
 
-    def _hands(self, rows: NDArray[np.intp]) -> tuple[list[AnnotatedHand], list[FloatArray]]:
+    def hands(self, rows: NDArray[np.intp]) -> tuple[list[AnnotatedHand], list[FloatArray]]:
+        """Return annotation and affine (2, 3) of the crop of these hands of the split."""
         hands = [self.dataset.hand(int(row)) for row in rows]
         return hands, [self._affine(int(row), hand) for row, hand in zip(rows, hands, strict=True)]
 

@@ -277,3 +277,127 @@ def test_hostile_yaml_is_refused_at_once(tmp_path: Path, text: str) -> None:
     with raises(ErrorCode.FILE_DAMAGED) as refused:
         numbers_in(read_yaml(path, "the hand's shape"), path, 10, "betas")
     assert len(str(refused.value)) < 300 + len(str(path))
+
+
+# Cameras of a sequence, and what they see of the hand.
+
+
+@pytest.fixture(scope="module")
+def moments_root(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tiny.SeenHand]]:
+    """Write two moments, and return them."""
+    folder = tmp_path_factory.mktemp("dex-ycb-moments")
+    return folder, tiny.write_moments(folder, 2, seed=3)
+
+
+def test_views_of_a_moment_are_its_cameras(moments_root: tuple[Path, list[tiny.SeenHand]]) -> None:
+    hands = open_split("dexycb", moments_root[0], "s0_train")
+    numbers = hands.moments()
+    assert np.bincount(numbers).tolist() == [8, 7]
+    for index in range(len(hands)):
+        views = hands.views(index)
+        np.testing.assert_array_equal(views, np.flatnonzero(numbers == numbers[index]))
+        assert index in views
+        cameras = [hands.camera(int(view)) for view in views]
+        assert cameras == sorted(set(cameras))
+        assert len({hands.hand(int(view)).name.rpartition("/")[0].rpartition("/")[0] for view in views}) == 1
+
+
+def test_extrinsics_place_the_hand_before_every_camera(moments_root: tuple[Path, list[tiny.SeenHand]]) -> None:
+    root, written = moments_root
+    hands = open_split("dexycb", root, "s0_train")
+    for number, seen in zip(hands.moments()[[0, 8]], written, strict=True):
+        for index in np.flatnonzero(hands.moments() == number):
+            transform = hands.camera_from_world(int(index))
+            np.testing.assert_allclose(transform, seen.camera_from_world[hands.camera(int(index))], atol=1e-9)
+            wrist_m = transform[:3, :3] @ seen.hand.wrist_m + transform[:3, 3]
+            keypoints_m = hands.hand(int(index)).keypoints_m
+            assert keypoints_m is not None
+            np.testing.assert_allclose(keypoints_m[0], wrist_m, atol=1e-4)
+
+
+def test_masks_show_the_hand_as_it_was_drawn(moments_root: tuple[Path, list[tiny.SeenHand]]) -> None:
+    hands = open_split("dexycb", moments_root[0], "s0_train")
+    seen = moments_root[1][0]
+    for index in (0, 5):
+        mask = hands.hand_mask(index)
+        assert mask.dtype == bool
+        np.testing.assert_array_equal(mask, seen.by(hands.camera(index)).mask > 127)
+
+
+@pytest.mark.parametrize("seg", [np.zeros((480, 640)), np.zeros((10, 10), np.uint8), None])
+def test_masks_of_another_kind_are_named(subject: Path, seg: np.ndarray | None) -> None:
+    hands = open_split("dexycb", subject, "s0_val")
+    path = label_files(hands)[0]
+    change_labels(path, lambda labels: labels.update(seg=seg) if seg is not None else labels.pop("seg"))
+    with raises(ErrorCode.WRONG_SHAPE, ErrorCode.FILE_DAMAGED, match=path.name):
+        hands.hand_mask(0)
+
+
+@pytest.fixture
+def moved(moments_root: tuple[Path, list[tiny.SeenHand]], tmp_path: Path) -> tuple[Path, DexYcb]:
+    """Copy a download of moments; return the first sequence's extrinsics and the split."""
+    root = shutil.copytree(moments_root[0], tmp_path / "own")
+    return root / "calibration" / "extrinsics_2020_0" / "extrinsics.yml", open_split("dexycb", root, "s0_train")
+
+
+def of_first(hands: DexYcb) -> int:
+    """Return a sample of the sequence whose extrinsics are damaged."""
+    named = [index for index in range(len(hands)) if "2020_0" in _meta_of(hands, index).read_text()]
+    return named[0]
+
+
+def _meta_of(hands: DexYcb, index: int) -> Path:
+    return hands.hand(index).image.parents[1] / "meta.yml"
+
+
+def numbers_of_a_camera(numbers: object) -> str:
+    return yaml.dump({"master": "836212060125", "extrinsics": {"836212060125": numbers}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "extrinsics: 7",
+        "extrinsics: {}",
+        LAUGHS,
+        "[" * 200_000,
+        "extrinsics: !!python/object/apply:os.system [true]",
+        numbers_of_a_camera([1.0] * 11),
+        numbers_of_a_camera([float("nan")] * 12),
+        numbers_of_a_camera([1.0] * 12),
+        numbers_of_a_camera((np.eye(3, 4) * 2).ravel().tolist()),
+        numbers_of_a_camera((np.eye(3, 4) * [[1], [1], [-1]]).ravel().tolist()),
+        numbers_of_a_camera(np.column_stack([np.eye(3), [0, 0, 1e4]]).ravel().tolist()),
+    ],
+    ids=["empty", "number", "none", "laughs", "brackets", "object", "few", "nan", "ones", "twice", "mirror", "far"],
+)
+def test_extrinsics_of_another_kind_are_refused(moved: tuple[Path, DexYcb], text: str) -> None:
+    path, hands = moved
+    path.write_text(text)
+    with raises(ErrorCode.FILE_DAMAGED, match="extrinsics.yml"):
+        hands.camera_from_world(of_first(hands))
+
+
+def test_missing_extrinsics_are_named_and_needed_by_nothing_else(moved: tuple[Path, DexYcb]) -> None:
+    path, hands = moved
+    path.unlink()
+    index = of_first(hands)
+    assert hands.image(index).shape == (480, 640, 3)
+    with raises(ErrorCode.FILE_MISSING, match="extrinsics.yml is missing"):
+        hands.camera_from_world(index)
+
+
+@pytest.mark.parametrize("name", [None, 7, ["a"], "", "../../elsewhere/2020_0"])
+def test_a_name_of_extrinsics_is_no_path(moved: tuple[Path, DexYcb], name: object) -> None:
+    path, hands = moved
+    index = of_first(hands)
+    meta = _meta_of(hands, index)
+    meta.write_text(yaml.dump({**yaml.safe_load(meta.read_text()), "extrinsics": name}))
+    if isinstance(name, str) and name:
+        # Its last part is a name in calibration.
+        assert np.isfinite(hands.camera_from_world(index)).all()
+        assert path.is_file()
+        return
+    with raises(ErrorCode.FILE_DAMAGED, match="names no extrinsics"):
+        hands.camera_from_world(index)

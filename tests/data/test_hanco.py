@@ -333,3 +333,10 @@ def test_without_a_mask_no_background_is_replaced(own: Path) -> None:
     assert open_split("hanco", own, "train").hand(0).mask is None
     with raises(ErrorCode.FILE_MISSING, match="mask_hand is missing"):
         open_split("hanco", own, "train_own")
+
+
+def test_moments_are_frames_before_a_background(train: HanCo) -> None:
+    numbers = train.moments()
+    assert np.bincount(numbers).tolist() == [8] * 2 * COUNT
+    for index in (0, 9, len(train) - 1):
+        np.testing.assert_array_equal(train.views(index), np.flatnonzero(numbers == numbers[index]))

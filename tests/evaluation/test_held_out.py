@@ -24,6 +24,7 @@ from handviz.evaluation.held_out import (
     labels_digest,
     read_held_out,
     render_held_out,
+    render_held_out_moments,
 )
 from tests.errors import raises, wrong_usage
 
@@ -43,6 +44,7 @@ class FakePlan:
     hidden: tuple[float, float] | None = None
     version: int = 3
     no_hand: float = 0.0
+    views: int = 1
 
 
 @pytest.fixture
@@ -61,13 +63,14 @@ def rendered(monkeypatch):
 
 def test_the_list_is_the_issues(held_out):
     assert held_out.count == 8000
-    assert [(part.name, part.seed, part.count, part.hidden, part.no_hand) for part in held_out.parts] == [
-        ("visible hands", 990011, 6000, (0.0, 0.5), 0),
-        ("heavily hidden", 990013, 2000, (0.5, 0.9), 0),
-        ("no hand", 990015, 512, (0.0, 1.0), 1),
+    assert [(part.name, part.seed, part.count, part.hidden, part.no_hand, part.views) for part in held_out.parts] == [
+        ("visible hands", 990011, 6000, (0.0, 0.5), 0, 1),
+        ("heavily hidden", 990013, 2000, (0.5, 0.9), 0, 1),
+        ("no hand", 990015, 512, (0.0, 1.0), 1, 1),
+        ("moments", 990017, 4000, (0.0, 0.9), 0, 8),
     ]
     assert all(part.labels_sha256 for part in held_out.parts), "every part is frozen"
-    assert 990015 in held_out_seeds(), "nothing is trained on it"
+    assert {990015, 990017} <= held_out_seeds().keys(), "nothing is trained on them"
 
 
 @pytest.mark.parametrize(("count", "expected"), [(8000, 512), (800, 52), (8, 1), (1, 1)])
@@ -104,6 +107,40 @@ def test_crops_without_a_hand_are_rendered_by_themselves(held_out, rendered, tmp
     render_held_out(held_out, tmp_path, 400, keep=True, no_hand=True)
     assert rendered[1].count == 256
     assert render_held_out(read_held_out(held_out_file(2)), tmp_path, 400, no_hand=True) == []
+
+
+def test_moments_are_rendered_by_themselves(held_out, rendered, tmp_path):
+    assert [part.name for part in held_out.of_moments] == ["moments"]
+    assert render_held_out_moments(held_out, tmp_path, 30) == [Crops(tmp_path / "moments", 240)]
+    assert render_held_out_moments(held_out, tmp_path, 30, keep=True) == [Crops(tmp_path / "moments", 240)]
+    assert render_held_out_moments(held_out, tmp_path, keep=True) == [Crops(tmp_path / "moments", 4000)]
+    assert [(plan.seed, plan.count, plan.hidden, plan.views) for plan in rendered] == [
+        (990017, 240, None, 8),
+        (990017, 256, None, 8),
+        (990017, 4000, None, 8),
+    ]
+    assert render_held_out_moments(read_held_out(held_out_file(2)), tmp_path) == []
+
+
+@pytest.mark.parametrize("count", [0, -1, 501])
+def test_other_numbers_of_moments_are_said(held_out, rendered, tmp_path, count):
+    with raises(ErrorCode.BAD_VALUE, match="moments are 500"):
+        render_held_out_moments(held_out, tmp_path, count)
+    assert not rendered
+
+
+def test_another_generator_renders_no_moments(held_out, rendered, tmp_path):
+    with raises(ErrorCode.VERSION_MISMATCH, match="99"):
+        render_held_out_moments(replace(held_out, generator_version=99), tmp_path, 1)
+
+
+def test_the_frozen_moments_keep_to_the_rule(held_out, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "usable_cores", lambda: 1)
+    (moments,) = render_held_out_moments(held_out, tmp_path, 2)
+    labels = read_labels(moments.directory, 0)
+    assert labels["moment"].tolist() == [0] * 8 + [1] * 8
+    heavy = (labels["hidden_share"].reshape(2, 8) >= 0.4).sum(1)
+    assert ((heavy >= 1) & (heavy <= 3)).all()
 
 
 def test_no_crop_of_that_part_shows_a_hand(held_out, tmp_path, monkeypatch):
@@ -171,6 +208,11 @@ def changed(change):
         changed(lambda entries: entries["parts"][0].update(first_scales="x")),
         changed(lambda entries: entries["parts"][0].update(no_hand=0.5)),
         changed(lambda entries: [part.update(no_hand=1.0) for part in entries["parts"]]),
+        changed(lambda entries: entries["parts"][0].update(views=0)),
+        changed(lambda entries: entries["parts"][0].update(views=7)),
+        changed(lambda entries: entries["parts"][0].update(views=17, count=17)),
+        changed(lambda entries: entries["parts"][2].update(views=2)),
+        changed(lambda entries: [part.update(views=2) for part in entries["parts"]]),
     ],
 )
 def test_a_damaged_list_is_said(tmp_path, text):
@@ -295,12 +337,14 @@ def test_a_folder_keeps_the_held_out_set(small_model, known_crops, tmp_path, cap
 
 
 def test_freezing_evaluates_nothing(known_crops, tmp_path, monkeypatch, capsys):
-    frozen = []
+    frozen, moments = [], []
+    monkeypatch.setattr(command, "render_held_out_moments", lambda *of, keep: moments.append((of[1:], keep)) or [])
     monkeypatch.setattr(command, "freeze", lambda held_out, directory, path: frozen.append((directory, path.name)))
     assert main(["evaluate", "nowhere.onnx", "--held-out", str(tmp_path), "--freeze"]) == 0
     assert main(["evaluate", "nowhere.onnx", "--held-out", str(tmp_path), "--freeze", "--generator", "2"]) == 0
     assert frozen == [(tmp_path, "held_out.json"), (tmp_path, "held_out_2.json")]
     assert known_crops[:2] == [(tmp_path, 8000, True, False), (tmp_path, 8000, True, True)]
+    assert moments == [((tmp_path, 1), True)] * 2
     assert capsys.readouterr().out == ""
 
 

@@ -1,7 +1,8 @@
 """A few rendered hands as a download of DexYCB: all subjects with their hundred sequences, most of which are empty.
 
-Each hand has a sequence of one frame, which one camera sees; in the seven others nothing is labelled. Not written, for
-nobody reads them here: depth, object models, extrinsics.
+Each hand has a sequence of one frame, which one camera sees; in the seven others nothing is labelled. ``write_moments``
+writes sequences of one frame that several cameras see, with their extrinsics. Not written, for nobody reads them here:
+depth and object models.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 import yaml
 
-from handviz.core.geometry import project_points, rotation_from_axis_angle
+from handviz.core.geometry import axis_angle_from_rotation, project_points, rotation_from_axis_angle
 from handviz.core.records import FloatArray, Handedness, Intrinsics
 from handviz.data.datasets.dexycb_sequences import SEQUENCES, SERIALS, SUBJECTS
 from handviz.hand_models.mano.parameters import MIRROR, ROTATION_MIRROR, posed
@@ -22,7 +23,7 @@ from handviz.hand_models.skinning import joint_transforms
 from handviz.hand_models.template import HandTemplate
 from tests.fake_datasets.cameras import seen_by
 from tests.fake_datasets.hands import TinyHand, tiny_hands
-from tests.fake_datasets.shapes import keypoints_from_joints
+from tests.fake_datasets.shapes import drawn, keypoints_from_joints
 from tests.fake_datasets.stand_in_mano import left_arrays, right_arrays, stand_in_template
 
 SIZE = (640, 480)
@@ -35,7 +36,7 @@ TEST_SUBJECTS = (7, 8, 6, 9, 2, 3, 4, 5)
 VAL_SUBJECTS = (0, 1)
 TIPS: dict[Handedness, tuple[int, ...]] = {"right": (745, 317, 444, 556, 673), "left": (745, 317, 445, 556, 673)}
 HAND_LABEL, HALF_PX = 255, 0.5
-NOBODY = "nobody"
+NOBODY, EXTRINSICS = "nobody", "20200702_151821"
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 QUALITY = 95
 
@@ -54,17 +55,79 @@ def write(name: str, root: Path, count: int, seed: int = 0) -> None:
         *_slots(count, TEST_SUBJECTS, TEST_SEQUENCES, 7),
     ]
     slots += _slots(4, VAL_SUBJECTS, VAL_SEQUENCES, 3)
-    filled = {(slot.subject, slot.sequence) for slot in slots}
-    for subject in range(len(SUBJECTS)):
-        for sequence in set(range(SEQUENCES)) - {number for other, number in filled if other == subject}:
-            _write_meta(root, _Slot(subject, sequence, 0), "right", NOBODY, frames=0)
-    _write_shape(root, NOBODY, np.zeros(10))
-    _write_cameras(root)
+    _write_empty(root, slots)
     rng = np.random.default_rng(seed)
     hands = tiny_hands(len(slots), seed=seed, size=SIZE, sides=("right", "left"))
     for slot, hand in zip(slots, hands, strict=True):
         towards = np.array(SIZE) * rng.uniform(0.4, 0.6, 2)
-        _write_sequence(root, slot, seen_by(hand, camera(slot.serial), towards))
+        _write_views(root, slot, {slot.serial: seen_by(hand, camera(slot.serial), towards)})
+
+
+@dataclass(frozen=True, eq=False)
+class SeenHand:
+    """A hand in the world, and eight cameras around it."""
+
+    hand: TinyHand
+    """its camera's frame is the world"""
+    camera_from_world: FloatArray
+    """(8, 4, 4)"""
+
+    def by(self, serial: int) -> TinyHand:
+        """Return the hand as a camera sees it, drawn without shading of things or room."""
+        rotation, position = self.camera_from_world[serial, :3, :3], self.camera_from_world[serial, :3, 3]
+        vertices_m = self.hand.vertices_m @ rotation.T + position
+        matrix = camera(serial).matrix.copy()
+        matrix[:2, 2] -= HALF_PX
+        image = drawn(vertices_m, matrix, SIZE, np.array([230.0, 180.0, 150.0]))
+        turned = rotation @ rotation_from_axis_angle(self.hand.global_rotation)
+        return replace(
+            self.hand,
+            image=image,
+            mask=np.asarray(255 * image.any(axis=2), np.uint8),
+            intrinsics=camera(serial),
+            global_rotation=axis_angle_from_rotation(turned),
+            wrist_m=rotation @ self.hand.wrist_m + position,
+            vertices_m=vertices_m,
+            joints_m=self.hand.joints_m @ rotation.T + position,
+        )
+
+
+def write_moments(root: Path, count: int, seed: int = 0) -> list[SeenHand]:
+    """Write ``count`` moments, alternately of right and left hands, for s0_train, and return them.
+
+    Eight cameras see the first hands, one fewer the last: its camera 3 has no label.
+    """
+    slots = list(_slots(count, TRAINING_SUBJECTS, TRAINING_SEQUENCES, 0))
+    _write_empty(root, slots)
+    rng = np.random.default_rng(seed)
+    hands = tiny_hands(count, seed=seed, size=SIZE, sides=("right", "left"))
+    written = []
+    for number, (slot, hand) in enumerate(zip(slots, hands, strict=True)):
+        seen = SeenHand(hand, np.stack([_camera_around(rng, hand, serial) for serial in range(len(SERIALS))]))
+        blind = (3,) if number == count - 1 else ()
+        views = {serial: seen.by(serial) for serial in range(len(SERIALS)) if serial not in blind}
+        _write_views(root, slot, views, extrinsics=f"2020_{number}")
+        _write_extrinsics(root, f"2020_{number}", seen.camera_from_world)
+        written.append(seen)
+    return written
+
+
+def _camera_around(rng: np.random.Generator, hand: TinyHand, number: int) -> FloatArray:
+    """Return camera from world (4, 4) of a camera that looks at the hand from 0.7 m."""
+    transform = np.eye(4)
+    around = rotation_from_axis_angle(np.array([0, 2 * np.pi * number / len(SERIALS), 0]))
+    transform[:3, :3] = rotation_from_axis_angle(rng.normal(0, 0.3, 3)) @ around
+    transform[:3, 3] = [*rng.uniform(-0.03, 0.03, 2), 0.7] - transform[:3, :3] @ hand.vertices_m.mean(0)
+    return transform
+
+
+def _write_extrinsics(root: Path, name: str, camera_from_world: FloatArray) -> None:
+    world_from_camera = np.linalg.inv(camera_from_world)[:, :3]
+    numbers = {serial: matrix.ravel().tolist() for serial, matrix in zip(SERIALS, world_from_camera, strict=True)} | {
+        "apriltag": np.eye(3, 4).ravel().tolist()
+    }
+    path = root / "calibration" / f"extrinsics_{name}" / "extrinsics.yml"
+    _write_yaml(path, {"master": SERIALS[0], "extrinsics": numbers})
 
 
 def camera(serial: int) -> Intrinsics:
@@ -88,21 +151,35 @@ def _folder(root: Path, slot: _Slot) -> Path:
     return root / subject / f"{subject[:8]}_{140000 + slot.sequence}"
 
 
-def _write_sequence(root: Path, slot: _Slot, hand: TinyHand) -> None:
-    labels = labels_of(hand)
-    calibration = f"{SUBJECTS[slot.subject]}_{slot.sequence:02d}_{hand.handedness}"
-    _write_shape(root, calibration, labels.pop("betas"))
-    _write_meta(root, slot, hand.handedness, calibration, frames=1)
+def _write_empty(root: Path, slots: Sequence[_Slot]) -> None:
+    """Write the cameras, and all sequences but these, without a frame."""
+    filled = {(slot.subject, slot.sequence) for slot in slots}
+    for subject in range(len(SUBJECTS)):
+        for sequence in set(range(SEQUENCES)) - {number for other, number in filled if other == subject}:
+            _write_meta(root, _Slot(subject, sequence, 0), "right", NOBODY, frames=0)
+    _write_shape(root, NOBODY, np.zeros(10))
+    _write_cameras(root)
+
+
+def _write_views(root: Path, slot: _Slot, views: dict[int, TinyHand], *, extrinsics: str = EXTRINSICS) -> None:
+    """Write a sequence of one frame that these cameras see."""
+    labels_by = {serial: labels_of(hand) for serial, hand in views.items()}
+    # The same of all views.
+    betas = [labels.pop("betas") for labels in labels_by.values()]
+    side = next(iter(views.values())).handedness
+    calibration = f"{SUBJECTS[slot.subject]}_{slot.sequence:02d}_{side}"
+    _write_shape(root, calibration, betas[0])
+    _write_meta(root, slot, side, calibration, frames=1, extrinsics=extrinsics)
     empty = {"pose_m": np.zeros((1, 51)), "joint_3d": -np.ones((1, 21, 3)), "joint_2d": -np.ones((1, 21, 2))}
     for number, serial in enumerate(SERIALS):
-        mine = number == slot.serial
-        image = hand.image if mine else np.full((*SIZE[::-1], 3), 90, np.uint8)
-        seg = np.where(hand.mask > 127, HAND_LABEL, 0) if mine else np.zeros(SIZE[::-1])
+        hand = views.get(number)
+        image = np.full((*SIZE[::-1], 3), 90, np.uint8) if hand is None else hand.image
+        seg = np.zeros(SIZE[::-1]) if hand is None else np.where(hand.mask > 127, HAND_LABEL, 0)
         folder = _folder(root, slot) / serial
         folder.mkdir(parents=True, exist_ok=True)
         coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
         (folder / "color_000000.jpg").write_bytes(coded.tobytes())
-        arrays = {key: value.astype(np.float32) for key, value in (labels if mine else empty).items()}
+        arrays = {key: value.astype(np.float32) for key, value in labels_by.get(number, empty).items()}
         objects = np.zeros((1, 3, 4), np.float32)
         np.savez_compressed(folder / "labels_000000.npz", seg=seg.astype(np.uint8), pose_y=objects, **arrays)  # type: ignore[arg-type]
 
@@ -175,11 +252,13 @@ def _write_shape(root: Path, calibration: str, betas: FloatArray) -> None:
     _write_yaml(root / "calibration" / f"mano_{calibration}" / "mano.yml", {"betas": betas.tolist()})
 
 
-def _write_meta(root: Path, slot: _Slot, side: Handedness, calibration: str, *, frames: int) -> None:
+def _write_meta(
+    root: Path, slot: _Slot, side: Handedness, calibration: str, *, frames: int, extrinsics: str = EXTRINSICS
+) -> None:
     content = {
         "serials": list(SERIALS),
         "num_frames": frames,
-        "extrinsics": "20200702_151821",
+        "extrinsics": extrinsics,
         "ycb_ids": [1 + slot.sequence // 5],
         "ycb_grasp_ind": 0,
         "mano_sides": [side],

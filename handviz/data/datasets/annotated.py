@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,4 +56,29 @@ class HandDataset(Protocol):
     @property
     def warnings(self) -> Sequence[str]:
         """Messages on what was left out and why, with counts; empty if nothing was."""
+        ...
+
+
+@runtime_checkable
+class MultiViewDataset(HandDataset, Protocol):
+    """A split whose moments several calibrated cameras saw at once."""
+
+    def moments(self) -> NDArray[np.intp]:
+        """Return the number of the moment (N,) of every sample; those of one moment stand in the cameras' order."""
+        ...
+
+    def camera(self, index: int) -> int:
+        """Return the number of the camera that took the image."""
+        ...
+
+    def camera_from_world(self, index: int) -> FloatArray:
+        """Return the transform (4, 4) to the sample's camera, metres; all cameras of a moment share the world."""
+        ...
+
+    def views(self, index: int) -> NDArray[np.intp]:
+        """Return the samples of the same moment, this one among them, by camera."""
+        ...
+
+    def hand_mask(self, index: int) -> NDArray[np.bool_]:
+        """Return where the image shows the hand (H, W); HandvizError if that is missing or damaged."""
         ...

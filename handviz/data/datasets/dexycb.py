@@ -7,12 +7,14 @@ Facts and where they come from (``NVlabs/dex-ycb-toolkit`` on GitHub unless said
 - 45 components relative to the mean pose (``flat_hand_mean=False``), side from ``mano_sides``, shape from
   ``calibration/mano_*``: ``dex_ycb_toolkit/layers/mano_layer.py``;
 - fingertips are manopth's vertices (``hassony2/manopth``, ``manolayer.py``; its left hand has 445 for 444);
+- cameras of a sequence: ``meta.yml`` names a folder ``calibration/extrinsics_*``, whose file has 3 x 4 numbers, world
+  from camera, for each serial; the world is the master camera's: ``dex_ycb_toolkit/sequence_loader.py``;
 - left hands are posed with the published MANO_LEFT, whose shape directions are the right hand's (issue 28);
 - pixel centres at whole numbers: RealSense's intrinsics, and ``sequence_loader.py`` lays rays through whole pixels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,8 @@ from handviz.data.datasets.dexycb_sequences import (
     Recording,
     numbers_in,
     part_of,
+    read_cameras,
+    read_hand_mask,
     read_yaml,
     sequences_of,
 )
@@ -66,6 +70,8 @@ class DexYcb:
     warnings: Sequence[str]
     name: str = NAME
     tip_vertices: tuple[int, int, int, int, int] = TIP_VERTICES
+    _cameras_from_world: dict[int, FloatArray] = field(default_factory=dict, repr=False)
+    """(8, 4, 4) of the sequences that were asked for so far"""
 
     def __len__(self) -> int:
         return len(self.rows["camera"])
@@ -99,6 +105,35 @@ class DexYcb:
     def image(self, index: int) -> NDArray[np.uint8]:
         """Return RGB (480, 640, 3); HandvizError names a file that is missing or damaged."""
         return read_image(self._path(index), SIZE)
+
+    def moments(self) -> NDArray[np.intp]:
+        """Return the number of the moment (N,) of every sample: one for each frame of a sequence."""
+        frames = np.stack([self.rows["sequence"], self.rows["frame"]], axis=1)
+        return np.unique(frames, axis=0, return_inverse=True)[1].reshape(-1)
+
+    def views(self, index: int) -> NDArray[np.intp]:
+        """Return the samples (1 to 8,) of the same moment, this one among them, by camera."""
+        same = [self.rows[key] == self.rows[key][index] for key in ("sequence", "frame")]
+        return np.flatnonzero(same[0] & same[1])
+
+    def camera(self, index: int) -> int:
+        """Return the number of the camera, of SERIALS, that took the image."""
+        return int(self.rows["camera"][index])
+
+    def camera_from_world(self, index: int) -> FloatArray:
+        """Return the transform (4, 4) from the master camera's frame to the sample's camera, metres.
+
+        Raises HandvizError if the sequence's extrinsics are missing or damaged, which nothing else needs.
+        """
+        sequence = int(self.rows["sequence"][index])
+        if sequence not in self._cameras_from_world:
+            self._cameras_from_world[sequence] = read_cameras(self.sequences[sequence])
+        return np.asarray(self._cameras_from_world[sequence][self.camera(index)])
+
+    def hand_mask(self, index: int) -> NDArray[np.bool_]:
+        """Return where the image shows the hand (480, 640); HandvizError names a label that is missing or damaged."""
+        path = self._path(index).with_suffix(".npz")
+        return read_hand_mask(path.with_name(path.name.replace("color", "labels")), SIZE)
 
     def _path(self, index: int) -> Path:
         folder = self.sequences[int(self.rows["sequence"][index])].folder / SERIALS[int(self.rows["camera"][index])]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays
@@ -53,6 +54,9 @@ PROBLEMS = (
 USABLE, UNLABELLED, NO_IMAGE, NO_LABEL, DAMAGED, NO_NUMBERS = range(len(PROBLEMS))
 LABEL_SHAPES = {"pose_m": (1, 51), "joint_3d": (1, 21, 3), "joint_2d": (1, 21, 2)}
 MAX_FRAMES = 100_000
+HAND_LABEL = 255
+"""Of the pixels of ``seg`` that show the hand; objects have numbers up to 21."""
+MAX_DISTANCE_M, ROTATION_TOLERANCE = 100.0, 1e-3
 MAX_YAML_BYTES, MAX_YAML_DEPTH, MAX_YAML_TEXT = 1_000_000, 50, 1000
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -252,3 +256,45 @@ def _read_label(path: Path) -> tuple[int, dict[str, FloatArray] | None]:
     if not all((np.abs(array) < MAX_PARAMETER).all() for key, array in label.items() if key != "joint_2d"):
         return NO_NUMBERS, None
     return USABLE, label
+
+
+def read_cameras(sequence: Recording) -> FloatArray:
+    """Return the transforms (8, 4, 4), of SERIALS, from the master camera's frame to each camera's, metres.
+
+    Raises HandvizError for a file that is missing, or holds no rigid transforms.
+    """
+    meta = sequence.folder / "meta.yml"
+    content = read_yaml(meta, "the name of the cameras' calibration")
+    name = content.get("extrinsics") if isinstance(content, dict) else None
+    if not isinstance(name, str) or not name:
+        raise HandvizError(f"{meta} names no extrinsics: it is not DexYCB's.", ErrorCode.FILE_DAMAGED)
+    # A foreign file's text is a name here, never a path.
+    path = sequence.root / "calibration" / f"extrinsics_{Path(name).name}" / "extrinsics.yml"
+    cameras = read_yaml(path, "the cameras' positions")
+    return np.stack([_camera_from_world(cameras, path, serial) for serial in SERIALS])
+
+
+def _camera_from_world(content: Any, path: Path, serial: str) -> FloatArray:
+    """Invert a camera's 3 x 4 numbers, world from camera."""
+    world_from_camera = numbers_in(content, path, 12, "extrinsics", serial).reshape(3, 4)
+    rotation, position = world_from_camera[:, :3], world_from_camera[:, 3]
+    is_rotation = np.allclose(rotation @ rotation.T, np.eye(3), atol=ROTATION_TOLERANCE) and np.linalg.det(rotation) > 0
+    if not is_rotation or not (np.abs(position) < MAX_DISTANCE_M).all():
+        raise HandvizError(
+            f"{path}: the numbers of {serial} are no rotation and position in metres: it is not DexYCB's.",
+            ErrorCode.FILE_DAMAGED,
+        )
+    transform = np.eye(4)
+    transform[:3, :3], transform[:3, 3] = rotation.T, -rotation.T @ position
+    return transform
+
+
+def read_hand_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return where a label file's segmentation shows the hand (H, W); HandvizError if it is not of ``size`` (W, H)."""
+    labels = read_arrays(path, "unpack DexYCB again", ("seg",))["seg"]
+    if labels.shape != size[::-1] or labels.dtype != np.uint8:
+        raise HandvizError(
+            f"{path}: seg is {labels.dtype} of {labels.shape}, not uint8 of {size[::-1]}: unpack DexYCB again",
+            ErrorCode.WRONG_SHAPE,
+        )
+    return np.asarray(labels == HAND_LABEL)

@@ -22,7 +22,7 @@ from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.backgrounds import Backgrounds, find_backgrounds
 from handviz.data.datasets.freiburg import intrinsics_from, mano_from
 from handviz.data.datasets.hanco_files import CAMERAS, PAGE, Folders, FrameAnnotations, found_folders, read_annotations
-from handviz.data.datasets.images import file_names, messages_on, read_image
+from handviz.data.datasets.images import file_names, messages_on, read_image, read_mask
 from handviz.hand_models.mano.parameters import ManoParameters
 
 IMAGE_FOLDERS = {
@@ -47,6 +47,8 @@ SPLITS = {
 }
 TIP_VERTICES = (745, 317, 444, 556, 673)
 IMAGE_SIZE = (224, 224)
+MASK_THRESHOLD = 127
+"""Masks are JPEG files of black and white."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,10 @@ class HanCo:
         image = read_image(self._image(index), IMAGE_SIZE)
         return image if self.own is None else self.own.behind(self.hand(index), image)
 
+    def moments(self) -> NDArray[np.intp]:
+        """Return the number of the moment (N,) of every sample: one for each frame and background."""
+        return np.unique(self.samples[:, :2], axis=0, return_inverse=True)[1].reshape(-1)
+
     def views(self, index: int) -> NDArray[np.intp]:
         """Return the samples (1 to 8,) of the same frame and background, this one among them, by camera."""
         background, row, _ = self.samples[index]
@@ -102,6 +108,11 @@ class HanCo:
     def camera_from_world(self, index: int) -> FloatArray:
         """Return the transform (4, 4) to the sample's camera, metres; with ``views``, of all a frame's cameras."""
         return np.asarray(self.annotations.camera_from_world[self.samples[index, 1], self.camera(index)])
+
+    def hand_mask(self, index: int) -> NDArray[np.bool_]:
+        """Return where the image shows the hand (224, 224); HandvizError for a mask that is missing or damaged."""
+        _, row, camera = self.samples[index]
+        return np.asarray(read_mask(self.folders.masks / self._file(row, camera), IMAGE_SIZE) > MASK_THRESHOLD)
 
     def _background(self, index: int) -> str:
         return self.backgrounds[self.samples[index, 0]]

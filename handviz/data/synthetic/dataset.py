@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays
 from handviz.core.records import CROP_SIZE, FloatArray
-from handviz.data.synthetic.generator import LABELS, RIG_LABELS, images_file, labels_file, read_manifest
+from handviz.data.synthetic.generator import (
+    LABELS,
+    MOMENT_LABELS,
+    RIG_LABELS,
+    images_file,
+    labels_file,
+    read_manifest,
+)
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
 
@@ -36,7 +43,7 @@ class Shard:
     images: NDArray[np.uint8]
     """(N, 224, 224, 3) RGB"""
     labels: dict[str, FloatArray]
-    """arrays named in generator.LABELS, from version 3 on in RIG_LABELS too"""
+    """arrays named in generator.LABELS, from version 3 on in RIG_LABELS, of moments in MOMENT_LABELS too"""
     visible: NDArray[np.bool_]
     """(N, V)"""
     visible_alone: NDArray[np.bool_]
@@ -108,18 +115,20 @@ def _shard_number(path: Path) -> int:
 def read_labels(directory: Path, shard: int) -> dict[str, FloatArray]:
     """Return all label arrays of a shard, equally long; raises HandvizError if one is missing or damaged.
 
-    Folders of version 2 of the generator lack those of RIG_LABELS.
+    Folders of version 2 of the generator lack those of RIG_LABELS, those of single crops those of MOMENT_LABELS.
     """
     path = labels_file(directory, shard)
     found = read_arrays(path, REMEDY)
-    of_rig = RIG_LABELS.keys() & found.keys()
-    wanted = LABELS | RIG_LABELS if of_rig else LABELS
+    wanted = dict(LABELS)
     _check_not_older(path, LABELS.keys() - found.keys())
-    if lacking := wanted.keys() - found.keys():
-        raise HandvizError(
-            f"{path} holds {', '.join(sorted(of_rig))} without {', '.join(sorted(lacking))}: {REMEDY}",
-            ErrorCode.FILE_DAMAGED,
-        )
+    for more in (RIG_LABELS, MOMENT_LABELS):
+        there = more.keys() & found.keys()
+        wanted |= more if there else {}
+        if there and (lacking := more.keys() - there):
+            raise HandvizError(
+                f"{path} holds {', '.join(sorted(there))} without {', '.join(sorted(lacking))}: {REMEDY}",
+                ErrorCode.FILE_DAMAGED,
+            )
     count = len(np.atleast_1d(found["scale"]))
     for name, shape in wanted.items():
         values = found[name]

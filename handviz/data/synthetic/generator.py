@@ -1,9 +1,10 @@
 """Training samples in shards, so that an interrupted rendering continues where it stopped.
 
-Every shard depends on the seed, its own number, its size, the bounds of the hidden fraction, the fraction of crops
-without a hand and the generator's version alone.
+Every shard depends on the seed, its own number, its size, the number of views of a moment, the bounds of the hidden
+fraction, the fraction of crops without a hand and the generator's version alone.
 
-``shard_00000_labels.npz`` holds the arrays of LABELS and, from version 3 on, of RIG_LABELS;
+``shard_00000_labels.npz`` holds the arrays of LABELS and, from version 3 on, of RIG_LABELS, of moments of several views
+those of MOMENT_LABELS too: the views of a moment are adjacent, in order, and in one shard;
 ``shard_00000_pictures.npz`` JPEG bytes, masks, visibility and vertex colours (COLOURS). A shard is done when its images
 file exists; both files are written atomically.
 """
@@ -16,6 +17,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +31,8 @@ from handviz.core.files import UNFINISHED, make_folder, read_arrays, write_array
 from handviz.core.json_files import Within, read_json
 from handviz.core.termination import follow_parent
 from handviz.data.synthetic.arm import Truth
-from handviz.data.synthetic.sample import render_samples
+from handviz.data.synthetic.moments import render_moments
+from handviz.data.synthetic.sample import Sample, render_samples
 from handviz.hand_models.open_hand import load_open_hand
 
 logger = logging.getLogger(__name__)
@@ -61,6 +64,12 @@ RIG_LABELS: dict[str, tuple[int, ...]] = {
     "is_hand": (),  # 0 where the crop shows none; its other labels mean nothing then
 }
 """The same for what hands of the full rig need, from version 3 on."""
+MOMENT_LABELS: dict[str, tuple[int, ...]] = {
+    "moment": (),  # number of the moment in the folder
+    "view": (),  # number of the camera in the moment
+}
+"""The same, as int32, of moments that several cameras see: ``camera_from_wrist`` of all is from one wrist frame."""
+MAX_VIEWS = 16
 COLOURS = (("vertex_lit", "lit"), ("vertex_even", "even"))
 """Arrays (N, V, 3) uint8 beside the images, and the field of VertexColours that each holds."""
 
@@ -78,19 +87,42 @@ class Plan:
     """fraction of crops without a hand"""
     version: int = GENERATOR_VERSION
     """of the generator: GENERATOR_VERSION or MODEL_SPACE_VERSION"""
+    views: int = 1
+    """cameras that see each moment; ``count`` is of their crops, and so a multiple of it"""
+
+    def __post_init__(self) -> None:
+        """Raise HandvizError for moments of several views with options that are for single crops."""
+        if not 1 <= self.views <= MAX_VIEWS or self.count % self.views:
+            raise HandvizError(
+                f"{self.count} crops are no moments of {self.views} views: choose a multiple, of {MAX_VIEWS} views "
+                "at most",
+                ErrorCode.BAD_VALUE,
+            )
+        if self.views > 1 and (self.hidden or self.no_hand or self.version != GENERATOR_VERSION):
+            raise HandvizError(
+                "moments of several views have their own rule of what is hidden, always a hand, and the generator's "
+                "latest version: leave out --hidden, --no-hand and --generator",
+                ErrorCode.OPTION_CONFLICT,
+            )
 
     @property
     def labels(self) -> dict[str, tuple[int, ...]]:
         """Arrays of a shard's labels and the shape of one sample."""
-        return LABELS if self.version == MODEL_SPACE_VERSION else LABELS | RIG_LABELS
+        single = LABELS if self.version == MODEL_SPACE_VERSION else LABELS | RIG_LABELS
+        return single | MOMENT_LABELS if self.views > 1 else single
+
+    @property
+    def shard_size(self) -> int:
+        """Samples of a whole shard."""
+        return shard_size(self.views)
 
     @property
     def shard_count(self) -> int:
-        return -(-self.count // SHARD_SIZE)
+        return -(-self.count // self.shard_size)
 
     def size_of(self, shard: int) -> int:
         """Return the number of samples in a shard; the last one may be smaller."""
-        return min(SHARD_SIZE, self.count - shard * SHARD_SIZE)
+        return min(self.shard_size, self.count - shard * self.shard_size)
 
     def is_done(self, shard: int) -> bool:
         """Return whether the shard's files exist with the planned number of samples."""
@@ -102,6 +134,11 @@ class Plan:
             logger.warning("%s", error)
             return False
         return scales.shape == (self.size_of(shard),) and _has_colours(images_file(self.directory, shard))
+
+
+def shard_size(views: int = 1) -> int:
+    """Return the number of samples of a whole shard: as many moments as fit into SHARD_SIZE, one at least."""
+    return max(1, SHARD_SIZE // views) * views
 
 
 def _has_colours(path: Path) -> bool:
@@ -134,11 +171,15 @@ def render_shard(plan: Plan, shard: int) -> int:
     """Render one shard and return its number of samples."""
     rng = np.random.default_rng([plan.seed, shard])
     samples, jpegs = [], []
-    truth: Truth = "model" if plan.version == MODEL_SPACE_VERSION else "rig"
-    for sample in render_samples(rng, plan.size_of(shard), plan.hidden, truth=truth, no_hand=plan.no_hand):
+    for sample in _samples(rng, plan, shard):
         jpegs.append(encode(sample.image, int(rng.integers(55, 96))))
         samples.append(sample._replace(image=sample.image[:0], mask=np.packbits(sample.mask)))
-    columns = {name: np.stack([sample.labels[name] for sample in samples]).astype(np.float32) for name in plan.labels}
+    columns = {
+        name: np.stack([sample.labels[name] for sample in samples]).astype(
+            np.int32 if name in MOMENT_LABELS else np.float32
+        )
+        for name in plan.labels
+    }
     write_arrays(labels_file(plan.directory, shard), columns)
     ends = np.cumsum([len(data) for data in jpegs])
     write_arrays(
@@ -155,6 +196,22 @@ def render_shard(plan: Plan, shard: int) -> int:
     return len(samples)
 
 
+def _samples(rng: np.random.Generator, plan: Plan, shard: int) -> Iterator[Sample]:
+    """Yield the samples of a shard, those of moments with the numbers of moment and view."""
+    count = plan.size_of(shard)
+    if plan.views == 1:
+        truth: Truth = "model" if plan.version == MODEL_SPACE_VERSION else "rig"
+        return render_samples(rng, count, plan.hidden, truth=truth, no_hand=plan.no_hand)
+    first = shard * plan.shard_size // plan.views
+    moments = enumerate(render_moments(rng, count // plan.views, plan.views), first)
+    return chain.from_iterable(_numbered(moment, samples) for moment, samples in moments)
+
+
+def _numbered(moment: int, samples: list[Sample]) -> Iterator[Sample]:
+    for view, sample in enumerate(samples):
+        yield sample._replace(labels=sample.labels | {"moment": np.array(moment), "view": np.array(view)})
+
+
 @dataclass(frozen=True)
 class Manifest:
     """A folder's ``manifest.json``; files of older versions lack some fields."""
@@ -166,6 +223,8 @@ class Manifest:
     hidden: tuple[float, float] | None = None
     hand_model: str | None = None
     no_hand: float = 0.0
+    views: Annotated[int, Within(ge=1, le=MAX_VIEWS)] = 1
+    """cameras that see each moment; ``count`` is of crops. Left out where it is 1"""
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -177,10 +236,12 @@ def _check_manifest(plan: Plan) -> None:
     """Write the manifest, with the latest count; HandvizError if the folder holds another seed or generator."""
     path = plan.directory / MANIFEST
     hand_model = load_open_hand().fingerprint
-    manifest = Manifest(plan.version, plan.seed, plan.count, SHARD_SIZE, plan.hidden, hand_model, plan.no_hand)
+    manifest = Manifest(
+        plan.version, plan.seed, plan.count, plan.shard_size, plan.hidden, hand_model, plan.no_hand, plan.views
+    )
     if path.is_file():
         found = read_manifest(path)
-        for key in ("generator_version", "seed", "hidden", "hand_model", "no_hand"):
+        for key in ("generator_version", "seed", "hidden", "hand_model", "no_hand", "views"):
             there, here = getattr(found, key), getattr(manifest, key)
             if there != here:
                 raise HandvizError(
@@ -193,7 +254,10 @@ def _check_manifest(plan: Plan) -> None:
             ErrorCode.FOLDER_TAKEN,
         )
     make_folder(plan.directory)
-    write_files({path: (json.dumps(asdict(manifest), indent=2) + "\n").encode()})
+    entries = asdict(manifest)
+    if plan.views == 1:
+        del entries["views"]
+    write_files({path: (json.dumps(entries, indent=2) + "\n").encode()})
 
 
 def _holds_others(directory: Path) -> bool:

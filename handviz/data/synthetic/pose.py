@@ -115,7 +115,8 @@ def sample_wrist(rng: np.random.Generator) -> FloatArray:
     )
 
 
-def _uniform_rotation(rng: np.random.Generator) -> FloatArray:
+def sample_any_view(rng: np.random.Generator) -> FloatArray:
+    """Draw a rotation (3, 3) of the hand relative to the ray to it, all alike."""
     w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
     return np.array(
         [
@@ -128,8 +129,11 @@ def _uniform_rotation(rng: np.random.Generator) -> FloatArray:
 
 def sample_view(rng: np.random.Generator) -> FloatArray:
     """Draw a rotation (3, 3) of the hand relative to the ray to it: mostly palms and backs, but every direction."""
-    if rng.random() < UNIFORM_VIEW_FRACTION:
-        return _uniform_rotation(rng)
+    return sample_any_view(rng) if rng.random() < UNIFORM_VIEW_FRACTION else sample_usual_view(rng)
+
+
+def sample_usual_view(rng: np.random.Generator) -> FloatArray:
+    """Draw a rotation (3, 3) as most of ``sample_view``: a palm or a back, as a detector mostly finds them."""
     yaw = math.radians(rng.normal(0, YAW_SD_DEG)) + (math.pi if rng.random() < 0.5 else 0.0)
     pitch = math.radians(rng.normal(0, PITCH_SD_DEG))
     tilt = rotation_from_axis_angle(np.array([pitch, 0, 0])) @ rotation_from_axis_angle(np.array([0, yaw, 0]))

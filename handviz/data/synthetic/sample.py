@@ -100,10 +100,11 @@ class _Drawn(NamedTuple):
     curve: Curve
 
 
-class _Scene(NamedTuple):
-    """A hand with objects that hide the wanted fraction of it."""
+class Scene(NamedTuple):
+    """A hand with objects that hide the wanted fraction of it, before one camera."""
 
     surfaces: list[Surface]
+    """in the camera's axes, the hand first"""
     points_camera_m: NDArray[np.floating]
     """(V, 3) the hand's vertices"""
     visible: NDArray[np.bool_] | None
@@ -111,6 +112,16 @@ class _Scene(NamedTuple):
     visible_alone: NDArray[np.bool_] | None
     """(V,) without the objects; None in the same case"""
     hidden_fraction: float
+
+
+class Shot(NamedTuple):
+    """What one image is taken of."""
+
+    camera: Camera
+    inside: NDArray[np.float32] | None
+    """(224, 224) from ``shown_part``"""
+    scene: Scene
+    lights: Lights
 
 
 def scene_maker(truth: Truth = "model") -> SceneMaker:
@@ -144,7 +155,7 @@ def _scene(
     camera: Camera,
     inside: NDArray[np.float32] | None,
     bounds: tuple[float, float] | None,
-) -> _Scene | None:
+) -> Scene | None:
     """Return surfaces within the bounds of hidden_fraction, or None if no attempt met them."""
     arm = maker.hand_surface(rng, hand, camera)
     points = hand.vertices_m[maker.poser.arm.hand_ids] @ camera.camera_from_wrist.T + camera.wrist_camera_m
@@ -159,7 +170,7 @@ def _scene(
             visible = alone & visible_vertices(maker.depth_m([arm, *before], camera), points, camera, inside)
             fraction = hidden_fraction(visible, alone)
         if within(fraction, bounds):
-            return _Scene([arm, *things], points, visible, alone if before else None, fraction)
+            return Scene([arm, *things], points, visible, alone if before else None, fraction)
     return None
 
 
@@ -168,23 +179,24 @@ def _image(
     maker: SceneMaker,
     surfaces: list[Surface],
     camera: Camera,
-    centre_m: NDArray[np.floating],
+    lights: Lights,
     bank: BackgroundBank,
     *,
     is_hand: bool = True,
 ) -> _Drawn:
     """Draw a scene and develop it over a background."""
-    lights = look.sample_lights(rng, centre_m)
     drawn = maker.draw(surfaces, lights, camera)
     light = bake(maker.studio, surfaces[0], lights, maker.poser.arm.hand_ids) if is_hand else None
-    px_per_m = camera.intrinsics.focal_px / centre_m[2] * np.sqrt(np.linalg.det(camera.crop_from_image[:, :2]))
+    px_per_m = (
+        camera.intrinsics.focal_px / lights.shadow_centre_m[2] * np.sqrt(np.linalg.det(camera.crop_from_image[:, :2]))
+    )
     fraction = crevices(drawn, float(px_per_m), float(rng.uniform(0.35, 0.8)))
     behind, gain = bank.take(rng), exposure(drawn, rng)
     curve = sample_curve(rng, gain)
     return _Drawn(drawn, develop(drawn, behind, curve, fraction), light, curve)
 
 
-def _centre_m(hand: PosedArm, camera: Camera) -> FloatArray:
+def centre_m(hand: PosedArm, camera: Camera) -> FloatArray:
     """Return the centre (3,) of a hand in camera axes, metres, at which lights are directed."""
     return np.asarray(camera.camera_from_wrist @ hand.keypoints_m[9] * 0.9 + camera.wrist_camera_m)
 
@@ -208,7 +220,16 @@ def _sample(
     scene = _scene(rng, maker, hand, camera, inside, bounds)
     if scene is None:
         return None
-    drawn = _image(rng, maker, scene.surfaces, camera, _centre_m(hand, camera), bank)
+    lights = look.sample_lights(rng, centre_m(hand, camera))
+    return photographed(rng, maker, hand, Shot(camera, inside, scene, lights), bank)
+
+
+def photographed(
+    rng: np.random.Generator, maker: SceneMaker, hand: PosedArm, shot: Shot, bank: BackgroundBank
+) -> Sample:
+    """Take the image of a scene with a hand: over any background, with any camera's response and faults."""
+    camera, inside, scene, lights = shot
+    drawn = _image(rng, maker, scene.surfaces, camera, lights, bank)
     image, tone = camera_faults(drawn.image, rng)
     mask = _hand_mask(drawn.studio)
     if inside is not None:
@@ -226,7 +247,8 @@ def _sample(
 def _sample_without_hand(rng: np.random.Generator, maker: SceneMaker, hand: PosedArm, bank: BackgroundBank) -> Sample:
     """Return one crop without a hand; ``hand`` is where one would be."""
     surfaces, camera = surfaces_without_hand(rng, maker, hand, sample_camera(rng, hand.keypoints_m))
-    drawn = _image(rng, maker, surfaces, camera, _centre_m(hand, camera), bank, is_hand=False)
+    lights = look.sample_lights(rng, centre_m(hand, camera))
+    drawn = _image(rng, maker, surfaces, camera, lights, bank, is_hand=False)
     image, _ = camera_faults(drawn.image, rng)
     ids = maker.poser.arm.hand_ids
     nothing, black = np.zeros(len(ids), bool), np.zeros((len(ids), 3), np.uint8)

@@ -1,5 +1,8 @@
 """One training sample: a posed arm before a pinhole camera, objects around it, and its labels."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -53,12 +56,11 @@ class SceneMaker:
 
     def hand_surface(self, rng: np.random.Generator, hand: PosedArm, camera: Camera) -> Surface:
         """Return the labelled hand."""
-        to_camera = object_transform(camera.camera_from_wrist, np.ones(3), camera.wrist_camera_m)
-        return self.arm_surface(hand, rng, TARGET, to_camera)
+        return self.arm_surface(hand, rng, TARGET, camera_from_wrist(camera))
 
     def things(self, rng: np.random.Generator, hand: PosedArm, camera: Camera, *, cover: bool = False) -> list[Surface]:
         """Return everything but the hand; with ``cover`` something large is always in front of it."""
-        to_camera = object_transform(camera.camera_from_wrist, np.ones(3), camera.wrist_camera_m)
+        to_camera = camera_from_wrist(camera)
         make, found = self._things, []
         if rng.random() < HELD:
             found.append(make.held(rng, hand, camera))
@@ -73,6 +75,26 @@ class SceneMaker:
         if rng.random() < CLUTTER:
             found += make.clutter(rng, camera)
         return found
+
+    def room(self, rng: np.random.Generator, hand: PosedArm, cameras: Sequence[Camera]) -> list[Surface]:
+        """Return the hand and what is around it for all cameras of a rig, in the wrist frame."""
+        at_wrist = replace(cameras[0], camera_from_wrist=np.eye(3), wrist_camera_m=np.zeros(3))
+        make, found = self._things, [self.hand_surface(rng, hand, at_wrist)]
+        if rng.random() < HELD:
+            found.append(make.held(rng, hand, at_wrist))
+        if rng.random() < OTHER_HAND:
+            found.append(self._other_hand(rng, hand, at_wrist))
+        if rng.random() < RING:
+            found += make.rings(rng, hand, np.eye(4))
+        if rng.random() < WATCH:
+            found += make.watch(rng, hand, np.eye(4))
+        if rng.random() < CLUTTER:
+            found += make.clutter_around(rng, hand, cameras)
+        return found
+
+    def passing(self, rng: np.random.Generator, hand: PosedArm, camera: Camera, *, large: bool) -> Surface:
+        """Return a body that covers a part of the hand for one camera, in the wrist frame."""
+        return seen_from(np.linalg.inv(camera_from_wrist(camera)), self._things.passing(rng, hand, camera, large=large))
 
     def body(
         self, rng: np.random.Generator, position: FloatArray, size_m: tuple[float, float], label: float
@@ -91,6 +113,16 @@ class SceneMaker:
     def depth_m(self, surfaces: list[Surface], camera: Camera) -> NDArray[np.float32]:
         """Return the depth map (224, 224) alone."""
         return self.studio.depth(surfaces, clip_from_camera(camera.crop_from_image, camera.matrix))
+
+
+def camera_from_wrist(camera: Camera) -> FloatArray:
+    """Return the transform (4, 4) from the wrist frame to the camera's."""
+    return object_transform(camera.camera_from_wrist, np.ones(3), camera.wrist_camera_m)
+
+
+def seen_from(transform: FloatArray, surface: Surface) -> Surface:
+    """Return a surface in other axes, into which ``transform`` (4, 4) takes those that it has."""
+    return replace(surface, camera_from_object=transform @ surface.camera_from_object)
 
 
 def inside_image(camera: Camera) -> NDArray[np.float32] | None:

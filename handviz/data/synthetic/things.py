@@ -1,6 +1,7 @@
 """Objects that hide parts of the hand: grasped, worn, in front of it; and bodies behind it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from handviz.core.geometry import rotation_about_z, rotation_from_axis_angle
 from handviz.core.records import FloatArray
 from handviz.data.synthetic import look, pose
 from handviz.data.synthetic.arm import ArmPoser, PosedArm, object_transform
-from handviz.data.synthetic.viewpoint import Camera
+from handviz.data.synthetic.viewpoint import CENTRE, Camera, position_of
 from handviz.hand_models.open_hand import ArmMesh
 from handviz.rendering.hand_shape import unique_edges
 from handviz.rendering.studio_parts import BEHIND, OCCLUDER, Mesh, Surface
@@ -18,6 +19,8 @@ from handviz.rendering.studio_parts import BEHIND, OCCLUDER, Mesh, Surface
 AROUND = 32
 FOREARM = 16
 GRIP_TRIES = 8
+AROUND_M, BESIDE_M = (0.4, 1.7), 0.15
+"""Distance of clutter from the hand of a rig, and of its surface from every line of sight to it."""
 FLESH_M = 0.011
 """Half of the thickness of the palm in front of the bones' centre lines."""
 
@@ -325,3 +328,23 @@ class ThingMaker:
             position = camera.wrist_camera_m / depth * away + np.array([*sideways, 0])
             surfaces.append(self.body(rng, position, (0.1, 0.5), BEHIND))
         return surfaces
+
+    def clutter_around(self, rng: np.random.Generator, hand: PosedArm, cameras: Sequence[Camera]) -> list[Surface]:
+        """Return bodies all around a hand, in the wrist frame, none of them between it and a camera."""
+        surfaces = []
+        centre = hand.keypoints_m[9] * CENTRE
+        sights = np.stack([position_of(camera) - centre for camera in cameras])
+        for _ in range(rng.integers(2, 9)):
+            direction = rng.normal(size=3)
+            away = direction / np.linalg.norm(direction) * rng.uniform(*AROUND_M)
+            body = self.body(rng, centre + away, (0.1, 0.5), BEHIND)
+            radius = float(np.linalg.norm(body.camera_from_object[:3, :3], axis=0).max()) * math.sqrt(3) / 2
+            if _distance_of_rays(away, sights) > radius + BESIDE_M:
+                surfaces.append(body)
+        return surfaces
+
+
+def _distance_of_rays(point: FloatArray, ends: FloatArray) -> float:
+    """Return the least distance of a point (3,) from the lines between the origin and the ends (N, 3)."""
+    along = np.clip(ends @ point / (ends**2).sum(axis=1), 0, 1)
+    return float(np.linalg.norm(along[:, None] * ends - point, axis=1).min())

@@ -29,6 +29,7 @@ uniform vec3 light_direction[2];
 uniform vec3 light_colour[2];
 uniform vec3 ambient_above;
 uniform vec3 ambient_below;
+uniform vec3 above;
 uniform float label;
 // Above 0: colours of vertices, independent of the view: no gloss, no rim, no grain finer than the mesh.
 uniform float baked_count;
@@ -96,7 +97,7 @@ void main() {
     float fine = baked_count > 0.0 ? 0.5 : grain(55.0);
     float bump = (fine - 0.5) * 0.2 * mottle;
     n = normalize(n + bump * vec3(0.6, 0.5, 0.0));
-    vec3 lit = mix(ambient_below, ambient_above, 0.5 - 0.5 * n.y);
+    vec3 lit = mix(ambient_below, ambient_above, 0.5 + 0.5 * dot(n, above));
     vec3 shine = vec3(0.0);
     for (int i = 0; i < 2; i++) {
         float facing = dot(n, light_direction[i]);
