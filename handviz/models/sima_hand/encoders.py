@@ -56,7 +56,7 @@ class ShapeEncoder(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.at_14 = Bottleneck(inputs, 2 * inputs, inputs)
+        self.at_14 = Bottleneck(inputs, 3 * inputs // 2, inputs)
         self.at_7 = nn.Sequential(
             Bottleneck(inputs, 3 * inputs, outputs, stride=2), Bottleneck(outputs, outputs, outputs), nn.ReLU()
         )
@@ -72,7 +72,7 @@ class OrientationEncoder(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            Bottleneck(inputs, 2 * inputs, inputs, stride=2), Bottleneck(inputs, inputs, outputs)
+            Bottleneck(inputs, 3 * inputs // 2, inputs, stride=2), Bottleneck(inputs, inputs, outputs)
         )
 
     def forward(self, image_features: Tensor) -> Tensor:
