@@ -251,6 +251,7 @@ class SimaTask(RunTask):
             for part in self.network.shape_modules:
                 part.eval()
         inputs, truth = self._batch(ids, step)
+        torch.manual_seed(self._seed(step))  # the dropout's, so that a resumed run drops the same
         output: ModelOutput = self.parallel(inputs)
         views = len(truth.is_hand) // len(ids)
         terms = loss_terms(output, truth, self.mesh, self.config.loss, views=views)
@@ -260,10 +261,12 @@ class SimaTask(RunTask):
         wanted_terms = {"all": terms.keys(), "shape": set(SHAPE_TERMS), "orientation": terms.keys() - set(SHAPE_TERMS)}
         return {name: value for name, value in terms.items() if name in wanted_terms[self.config.stage]}
 
+    def _seed(self, step: int) -> int:
+        return (self.config.seed * 1_000_003 + step) * self.processes.count + self.processes.rank
+
     def _batch(self, ids: Tensor, step: int) -> tuple[Inputs, Truth]:
         """Return some samples; the noise of their inputs depends on seed, step and process alone."""
-        seed = (self.config.seed * 1_000_003 + step) * self.processes.count + self.processes.rank
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(self._seed(step))
         inputs, truth = self.samples.batch(ids, step)
         inputs, truth = self._some_views(inputs, truth, generator)
         if inputs.landmarks is not None:
@@ -301,7 +304,7 @@ class SimaTask(RunTask):
         columns: dict[str, list[Tensor]] = {}
         chunk = CHUNK // self.validation.views if self.validation.takes_moments else CHUNK
         for ids in torch.arange(len(self.validation)).split(max(chunk, 1)):
-            inputs, truth = to_device(self.validation.batch(ids), self.processes.device)
+            inputs, truth = (to_device(part, self.processes.device) for part in self.validation.batch(ids))
             for name, values in errors_of(self.network(inputs), truth, self.mesh).items():
                 columns.setdefault(name, []).append(values.cpu())
         return {name: float(torch.cat(parts).mean()) for name, parts in columns.items()}

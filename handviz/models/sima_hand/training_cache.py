@@ -6,7 +6,7 @@ They are computed once, beside the data and beside the teacher, so that a step o
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from handviz.models.landmark_numbers import LANDMARK_NUMBERS
 from handviz.models.sima_hand.model import Features, Inputs, SimaHand
 from handviz.models.sima_hand.samples import Moments, inputs_of_batch, of_views
 from handviz.models.truth import Truth
-from handviz.training.samples import ImageSamples, load_images, take, to_device
+from handviz.training.samples import ImageSamples, load_images, to_device
 
 CACHED_CROPS = 64
 """Computed at once."""
@@ -76,15 +76,16 @@ class CachedFolder:
     """(M N, 128) float32"""
     vertices_cm: Tensor
     """(M, V, 3) canonical"""
-    truth: Truth
-    """Of M N rows; its vertices are empty"""
+    labels: dict[str, Tensor]
+    """Fields of ``Truth`` but the vertices, of M N rows"""
     views: int
 
     def rows(self, ids: Tensor) -> tuple[Inputs, Truth]:
         """Return the inputs of crops (K,), maps channels last, and their truth."""
         maps = torch.from_numpy(self.middle_maps[ids.numpy()]).float().contiguous(memory_format=torch.channels_last)
         inputs = Inputs(maps, torch.from_numpy(self.landmarks[ids.numpy()]))
-        return inputs, replace(take(self.truth, ids), vertices_cm=self.vertices_cm[ids // self.views])
+        known = {name: value[ids] for name, value in self.labels.items()}
+        return inputs, Truth(self.vertices_cm[ids // self.views], **known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +172,7 @@ def _folder(directory: Path, template: HandTemplate, source: Moments, network: L
         raise _stale(maps_file, labels_file)
     known = {name: torch.from_numpy(columns[name]) for name in names}
     vertices = torch.from_numpy(columns["vertices_cm"])
-    found = CachedFolder(directory, maps, columns["landmarks"], vertices, Truth(vertices[:0], **known), source.views)
+    found = CachedFolder(directory, maps, columns["landmarks"], vertices, known, source.views)
     _check_fresh(found, source, (maps_file, labels_file))
     return found
 
