@@ -1,5 +1,6 @@
 """Moments made up of ordinary rendered crops, for tests of SiMA-Hand: each crop, darkened differently in every view."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -23,6 +24,10 @@ class FakeMoments:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def hidden_share(self, ids: Tensor) -> Tensor:
+        """Return fractions (B, N): nothing is hidden in the first view, most in the last."""
+        return torch.linspace(0.0, 0.9, self.views).expand(len(ids), -1)
+
     def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
         """Return images (B, N, 3, 224, 224) and the truth of B N rows."""
         self.asked += ids.tolist()
@@ -32,6 +37,6 @@ class FakeMoments:
         return images[:, None] * light, Truth(*(getattr(truth, item.name)[rows] for item in fields(Truth)))
 
 
-def load_fake_moments(folders: tuple[Path, ...], template: HandTemplate, limit: int | None) -> FakeMoments:
+def load_fake_moments(folders: Sequence[Path], template: HandTemplate, limit: int | None = None) -> FakeMoments:
     """Return moments of three views of rendered folders."""
     return FakeMoments(load_images(folders, template, limit))

@@ -27,12 +27,10 @@ from handviz.core.files import make_folder, write_arrays
 from handviz.core.output import print_text
 from handviz.core.records import FloatArray
 from handviz.core.units import METRES_PER_CENTIMETRE, MILLIMETRES_PER_CENTIMETRE
-from handviz.data.synthetic.dataset import read_labels, shard_numbers
 from handviz.detection.landmark_network import LandmarkNetwork
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.sima_hand.losses import LossConfig
 from handviz.models.sima_hand.model import ModelConfig, ModelOutput
-from handviz.models.sima_hand.samples import Moments
 from handviz.models.sima_hand.training import TRAINING, TrainConfig, load_source
 from handviz.models.sima_hand.training_cache import load_moments
 from handviz.models.sima_hand.training_checkpoint import load_checkpoint
@@ -130,14 +128,11 @@ def run(arguments: Arguments) -> int:
             raise HandvizError(f"there is no form {name!r}: choose of {', '.join(FORMS)}", ErrorCode.UNKNOWN_NAME)
     names = with_wholes(arguments.forms)
     trials = [(name, seed) for name in names for seed in range(arguments.seeds)]
-    found = {trial: trial_errors(*trial, arguments) for trial in tqdm(trials, unit="training")}
+    found = {(name, seed): trial_errors(name, seed, arguments) for name, seed in tqdm(trials, unit="training")}
     of_forms = {name: np.mean([found[name, seed] for seed in range(arguments.seeds)], axis=0) for name in names}
-    fractions = hidden_fractions(arguments.test)
-    count = next(iter(of_forms.values())).shape[1]
-    if len(fractions) != count:
-        raise HandvizError(f"{arguments.test} has {len(fractions)} labels, but {count} views", ErrorCode.WRONG_SHAPE)
-    views = count // len(moments_of(arguments.test))
-    parts = {"all views": fractions >= 0, "hidden views": fractions >= arguments.hidden}
+    moments = load_moments((arguments.test,), load_open_hand())
+    views, fractions = moments.views, moments.hidden_share(torch.arange(len(moments))).flatten().numpy()
+    parts = {"all views": np.ones(len(fractions), bool), "hidden views": fractions >= arguments.hidden}
     print_text("\n".join(line for title, rows in parts.items() for line in table(title, of_forms, rows, views)))
     return 0
 
@@ -194,7 +189,7 @@ def _text(name: str) -> str:
 
 def config_of(name: str, seed: int, arguments: Arguments, folder: Path, teacher: Path | None) -> TrainConfig:
     """Return the settings of one training."""
-    form, views = FORMS[name], moments_of(arguments.data).views
+    form, views = FORMS[name], load_moments((arguments.data,), load_open_hand(), 1).views
     is_multi = form.network == "mvr"
     return TrainConfig(
         (arguments.data,),
@@ -209,16 +204,6 @@ def config_of(name: str, seed: int, arguments: Arguments, folder: Path, teacher:
         teacher=teacher,
         checkpoint_every=None,
     )
-
-
-def moments_of(folder: Path) -> Moments:
-    """Return the moments of a folder."""
-    return load_moments((folder,), load_open_hand(), None)
-
-
-def hidden_fractions(folder: Path) -> NDArray[np.floating]:
-    """Return how much of the hand of every crop (N,) things hide, moment by moment."""
-    return np.concatenate([read_labels(folder, shard)["hidden_share"] for shard in shard_numbers(folder)])
 
 
 @torch.no_grad()

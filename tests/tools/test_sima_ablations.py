@@ -78,8 +78,6 @@ def test_errors_are_those_of_turned_hands(template) -> None:
 def words(rendered_hands, tmp_path, monkeypatch) -> list[str]:
     for module, name in ((training, "load_moments"), (sima_ablations, "load_moments")):
         monkeypatch.setattr(module, name, load_fake_moments)
-    fractions = sima_ablations.hidden_fractions
-    monkeypatch.setattr(sima_ablations, "hidden_fractions", lambda folder: np.repeat(fractions(folder), 3))
     folders = ["--data", str(rendered_hands), "--test", str(rendered_hands), "--out", str(tmp_path / "out")]
     lengths = ["--limit", "8", "--batch", "12", "--multi-epochs", "1", "--single-epochs", "1", "--seeds", "1"]
     return [*folders, *lengths]
@@ -87,12 +85,13 @@ def words(rendered_hands, tmp_path, monkeypatch) -> list[str]:
 
 @pytest.mark.slow
 def test_forms_are_trained_tested_and_kept(words, capsys, monkeypatch) -> None:
-    words = [*words, "--hidden", "0.1", "--forms", "SiMA", "MVR, vertex fusion by concatenation"]
+    words = [*words, "--forms", "SiMA", "MVR, vertex fusion by concatenation"]
     assert tools.run("sima_ablations", words) == 0
     printed = capsys.readouterr().out
     for name in (MVR, SVR, "SiMA", "MVR, vertex fusion by concatenation"):
         assert printed.count(f"| {name} |") == 2
     assert "all views: 96;" in printed
+    assert "hidden views: 32;" in printed
     monkeypatch.setattr(sima_ablations, "train_family", None)
     assert tools.run("sima_ablations", words) == 0, "nothing is trained again"
     assert capsys.readouterr().out == printed

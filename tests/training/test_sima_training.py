@@ -313,7 +313,8 @@ def test_wrong_values_are_refused(config) -> None:
     with raises(ErrorCode.UNKNOWN_NAME):
         replace(config, stage="third")
     with raises(ErrorCode.OPTION_CONFLICT, match="datasets"):
-        training.load_source(replace(config, moments=True), ("hanco/train:there",), None, None, None, None)
+        learning = replace(config, moments=True, teacher=config.run)
+        training.load_source(learning, ("hanco/train:there",), None, None, None, None)
 
 
 def test_the_paper_s_form_takes_steps_on_images(of_views, config, template) -> None:

@@ -14,8 +14,8 @@ from handviz.models.sima_hand.model import Inputs
 from handviz.models.truth import Truth
 
 
-class Moments(Protocol):
-    """Hands seen by several cameras at once, as ``data.moments.load_moments`` gives them."""
+class Views(Protocol):
+    """Crops in groups of N, each of one hand in one pose."""
 
     @property
     def views(self) -> int:
@@ -26,6 +26,14 @@ class Moments(Protocol):
 
     def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
         """Return images (B, N, 3, 224, 224) in [0, 1] of moments, and the truth of B N rows, moment by moment."""
+        ...
+
+
+class Moments(Views, Protocol):
+    """Hands seen by several cameras at once, as ``training.moments.load_moments`` gives them."""
+
+    def hidden_share(self, ids: Tensor) -> Tensor:
+        """Return the fraction (B, N) of the hand that things hide from each view; nan where it is unknown."""
         ...
 
 

@@ -142,6 +142,8 @@ class Source:
             images, truth = at_step(samples, step).batch(ids)  # type: ignore[arg-type]
             return inputs_of_batch(self.network, images), truth
         moments = ids if self.takes_moments else ids // self.views
+        if hasattr(samples, "at_step"):  # those of a dataset
+            samples = samples.at_step(step)
         images, truth = samples.batch(moments)
         inputs = inputs_of_batch(self.network, images)
         if self.takes_moments:
@@ -161,14 +163,17 @@ def load_source(
     """Return the crops of folders and datasets; those of folders are cached for the small form."""
     takes_moments = config.model.network == "mvr"
     folders = tuple(Path(item) for item in data if not is_dataset_spec(item))
-    if config.moments and len(folders) < len(data):
-        raise HandvizError("datasets are no moments: give folders alone", ErrorCode.OPTION_CONFLICT)
+    if config.teacher is not None and len(folders) < len(data):
+        raise HandvizError(
+            "a teacher's features are those of rendered folders: leave --teacher or the datasets out",
+            ErrorCode.OPTION_CONFLICT,
+        )
     if network is not None and len(folders) == len(data):
-        load = load_moments if config.moments else load_single_views
-        cached = load_cached(folders, template, limit, load, network)
+        cached = load_cached(folders, template, limit, load_moments if config.moments else load_single_views, network)
         return Source(cached, network, takes_moments, has_views=True)
     if config.moments:
-        return Source(load_moments(folders, template, limit), network, takes_moments, has_views=True)
+        options = {"drawing": drawing} if len(folders) < len(data) else {}
+        return Source(load_moments(data, template, limit, **options), network, takes_moments, has_views=True)
     samples = load_samples(data, template, limit, drawing, bad_images=config.bad_images)
     return Source(samples, network, False, has_views=False)
 

@@ -21,7 +21,7 @@ from handviz.detection.landmark_network import MIDDLE_MAP_SHAPE, LandmarkNetwork
 from handviz.hand_models.template import HandTemplate
 from handviz.models.landmark_numbers import LANDMARK_NUMBERS
 from handviz.models.sima_hand.model import Features, Inputs, SimaHand
-from handviz.models.sima_hand.samples import Moments, inputs_of_batch, of_views
+from handviz.models.sima_hand.samples import Moments, Views, inputs_of_batch, of_views
 from handviz.models.truth import Truth
 from handviz.training.samples import ImageSamples, load_images, to_device
 
@@ -29,7 +29,7 @@ CACHED_CROPS = 64
 """Computed at once."""
 OF_MOMENTS = ("vertex", "last_vertex")
 """Features of a hand, of which its views have one; all others are of a crop."""
-Loader = Callable[[tuple[Path, ...], HandTemplate, int | None], Moments]
+Loader = Callable[[tuple[Path, ...], HandTemplate, int | None], Views]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,20 +48,25 @@ class SingleViews:
         return images[:, None], truth
 
 
-def load_single_views(folders: tuple[Path, ...], template: HandTemplate, limit: int | None) -> Moments:
+def load_single_views(folders: tuple[Path, ...], template: HandTemplate, limit: int | None) -> Views:
     """Return rendered crops as moments of one view."""
     return SingleViews(load_images(folders, template, limit))
 
 
-def load_moments(folders: tuple[Path, ...], template: HandTemplate, limit: int | None) -> Moments:
-    """Return rendered moments; HandvizError if this version of handviz has no reader of them."""
+def load_moments(
+    sources: Sequence[Path | str], template: HandTemplate, limit: int | None = None, **options: Any
+) -> Moments:
+    """Return the moments of rendered folders or of a dataset; HandvizError if nothing here reads them.
+
+    ``options`` as of ``training.moments.load_moments``.
+    """
     from importlib import import_module
 
     try:
-        found = import_module("handviz.data.moments")
+        found = import_module("handviz.training.moments")
     except ModuleNotFoundError as error:
         raise HandvizError("this version of handviz reads no moments: update it", ErrorCode.NOT_PROVIDED) from error
-    moments: Moments = found.load_moments(folders, template, limit)
+    moments: Moments = found.load_moments(sources, template, limit, **options)
     return moments
 
 
@@ -159,7 +164,7 @@ def _files(directory: Path, views: int) -> tuple[Path, Path]:
     return directory / f"sima_maps_{views}.npy", directory / f"sima_labels_{views}.npz"
 
 
-def _folder(directory: Path, template: HandTemplate, source: Moments, network: LandmarkNetwork) -> CachedFolder:
+def _folder(directory: Path, template: HandTemplate, source: Views, network: LandmarkNetwork) -> CachedFolder:
     maps_file, labels_file = _files(directory, source.views)
     if not (maps_file.is_file() and labels_file.is_file()):
         _write(directory, source, network)
@@ -177,7 +182,7 @@ def _folder(directory: Path, template: HandTemplate, source: Moments, network: L
     return found
 
 
-def _check_fresh(found: CachedFolder, source: Moments, files: tuple[Path, Path]) -> None:
+def _check_fresh(found: CachedFolder, source: Views, files: tuple[Path, Path]) -> None:
     """Raise HandvizError if the first and last moment are others than those that were cached."""
     ids = torch.tensor([0, len(source) - 1])
     _, truth = source.batch(ids)
@@ -202,7 +207,7 @@ def _mapped(path: Path) -> np.ndarray:
         ) from error
 
 
-def _write(directory: Path, source: Moments, network: LandmarkNetwork) -> None:
+def _write(directory: Path, source: Views, network: LandmarkNetwork) -> None:
     """Compute maps and landmarks of a folder's crops, and write them with the truth."""
     maps_file, labels_file = _files(directory, source.views)
     shape = (len(source) * source.views, *MIDDLE_MAP_SHAPE)
