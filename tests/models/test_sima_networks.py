@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
+from scipy.spatial.transform import Rotation
 from torch import nn
 
 from handviz.core.errors import ErrorCode
@@ -22,6 +23,7 @@ from handviz.models.sima_hand.model import (
     build_model,
     config_from_saved,
     least_squares_camera,
+    palm_frame,
 )
 from handviz.models.sima_hand.samples import of_crops, of_views
 from tests.errors import raises
@@ -311,3 +313,30 @@ def test_views_and_crops_are_the_same_rows() -> None:
     assert inputs.middle_map is not None
     assert torch.equal(again.middle_map, inputs.middle_map)
     assert again.image is None
+
+
+def test_landmarks_give_the_palm_s_rotation(template) -> None:
+    """Those of a turned hand at rest give its rotation, whatever its size and place."""
+    turns = Rotation.random(4, random_state=3).as_matrix()
+    keypoints = template.keypoint_regressor @ template.vertices_m
+    found = palm_frame(torch.tensor(2.0 * keypoints @ turns.transpose(0, 2, 1) + 0.3))
+    found = found @ palm_frame(torch.tensor(keypoints)).transpose(-1, -2).double()
+    np.testing.assert_allclose(found.numpy(), turns, atol=1e-5)
+
+
+def test_rotation_and_2d_joints_start_at_the_landmarks(template) -> None:
+    torch.manual_seed(0)
+    network = build_model(ModelConfig(), template).eval()
+    turns = Rotation.random(3, random_state=4).as_matrix()
+    world = (template.keypoint_regressor @ template.vertices_m) @ turns.transpose(0, 2, 1) * 10
+    screen = drawn(3, 21, 3) * 0.3
+    landmarks = torch.cat([screen.flatten(1), torch.tensor(world).float().flatten(1), torch.ones(3, 2)], dim=1)
+    found = network(Inputs(drawn(3, 112, 14, 14), landmarks))
+    angles = Rotation.from_matrix(found.rotation.detach().double().numpy().transpose(0, 2, 1) @ turns).magnitude()
+    assert np.rad2deg(angles).max() < 5
+    assert float((found.joints_crop - screen[..., :2]).abs().max().detach()) < 0.1
+
+
+def test_landmarks_of_nothing_give_finite_numbers(single) -> None:
+    found = single(Inputs(torch.zeros(1, 112, 14, 14), torch.zeros(1, 128)))
+    assert all(torch.isfinite(part).all() for part in found[:-1])

@@ -109,6 +109,15 @@ def test_the_stages_train_one_branch_each(config, template) -> None:
     assert not torch.equal(after["rotation.narrow.weight"], changed["rotation.narrow.weight"])
 
 
+def test_the_presence_is_trained_alone_on_ordinary_crops(config, template, of_views) -> None:
+    run = run_of(replace(config, stage="presence"), template)
+    before = {name: value.clone() for name, value in run.task.network.state_dict().items()}
+    assert run.task.loss_terms(torch.arange(4), 0).keys() == {"presence"}
+    run_steps(run, 2)
+    for name, value in run.task.network.state_dict().items():
+        assert torch.equal(value, before[name]) != name.startswith("presence."), name
+
+
 def test_some_views_are_drawn_by_seed_and_step_alone(of_views, template) -> None:
     task = SimaTask(replace(of_views, fewest_views=1, **NO_NOISE), template)
     ids, numbers = torch.arange(2), set()

@@ -23,7 +23,7 @@ ORIENTATION_PLACES: dict[str, tuple[str, str]] = {
     "none": ("", ""),
 }  # fmt: skip
 """Features of the student, and those of the teacher that they are to equal (table 6)."""
-STAGES = ("all", "shape", "orientation")
+STAGES = ("all", "shape", "orientation", "presence")
 SHAPE_TERMS = ("mesh", "joints", "joints_2d", "normals", "edges", "shape_features")
 """Terms of the first stage; the second one has all others."""
 SHORTEST_EDGE_CM = 1e-6

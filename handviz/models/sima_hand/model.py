@@ -38,10 +38,12 @@ from handviz.models.sima_hand.fusion import (
 NETWORKS, FORMS = ("svr", "mvr"), ("small", "paper")
 MAX_VIEWS = 32
 JOINT_NUMBERS = 6
-"""Of MediaPipe's landmarks of a joint: screen and world."""
+"""Of MediaPipe's landmarks of a joint: screen, and world in the palm's frame."""
+WRIST, INDEX, MIDDLE, LITTLE = 0, 5, 9, 17
+"""Keypoints that span the palm."""
 HEAD_WIDTH = 32
-LEAST_SCALE = 0.05
-"""Of the least squares' camera, half-sides a decimetre: a hand of which little is known may face anywhere."""
+SCALES = (0.3, 3.0)
+"""Of the least squares' camera, half-sides a decimetre: a wrong rotation makes it anything, and a crop shows a hand."""
 LEAST_SPREAD = 1e-4
 
 
@@ -88,7 +90,7 @@ class ModelConfig:
     form: Annotated[str, Option(choices=FORMS)] = "small"
     """"small": on MediaPipe's frozen middle map; "paper": the original's, on the image."""
     landmarks: bool = True
-    """Whether MediaPipe's landmarks are read: the 2D joints start there (ours; form "small" alone)."""
+    """Whether MediaPipe's landmarks are read: 2D joints and rotation start there (ours; form "small" alone)."""
     image_fusion: Annotated[str, Option(choices=IMAGE_FUSIONS)] = "shared"
     """Eq. 1: "concat" as printed, for a fixed number of views; "shared": for any number; "none"."""
     joint_fusion: Annotated[str, Option(choices=JOINT_FUSIONS)] = "statistics"
@@ -215,9 +217,12 @@ class PaperOrientationEncoder(nn.Module):
 
 
 class RotationRegressor(nn.Module):
-    """Enhanced f_o (B, T, C), and MediaPipe's landmarks -> rotation (B, 3, 3), by six numbers."""
+    """Enhanced f_o (B, T, C), and MediaPipe's landmarks -> rotation (B, 3, 3), by six numbers.
 
-    start: Tensor
+    With landmarks, which give the palm's rotation, it is what follows that one.
+    """
+
+    identity: Tensor
 
     def __init__(self, sizes: FormSizes, numbers: int) -> None:
         super().__init__()
@@ -229,11 +234,12 @@ class RotationRegressor(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(narrow * sizes.side**2 + numbers, width), nn.ReLU(), nn.Linear(width, HEAD_WIDTH), nn.ReLU(), last
         )
-        self.register_buffer("start", torch.tensor([1.0, 0, 0, 0, 1, 0]), persistent=False)
+        self.register_buffer("identity", torch.tensor([1.0, 0, 0, 0, 1, 0]), persistent=False)
 
-    def forward(self, enhanced: Tensor, numbers: list[Tensor]) -> Tensor:
+    def forward(self, enhanced: Tensor, numbers: list[Tensor], start: Tensor | None) -> Tensor:
         vector = torch.cat([torch.relu(self.narrow(enhanced)).flatten(1), *numbers], dim=1)
-        return rotation_from_6d(self.start + self.layers(vector).float())
+        rotation = rotation_from_6d(self.identity + self.layers(vector).float())
+        return rotation if start is None else start @ rotation
 
 
 class CameraHead(nn.Module):
@@ -267,7 +273,7 @@ def least_squares_camera(turned: Tensor, joints_crop: Tensor) -> tuple[Tensor, T
     flat_mean, crop_mean = flat.mean(1), joints_crop.mean(1)
     centred = flat - flat_mean[:, None]
     covariance = (centred * (joints_crop - crop_mean[:, None])).sum((1, 2))
-    scale = (covariance / centred.square().sum((1, 2)).clamp(min=LEAST_SPREAD)).clamp(min=LEAST_SCALE)
+    scale = (covariance / centred.square().sum((1, 2)).clamp(min=LEAST_SPREAD)).clamp(*SCALES)
     return scale, crop_mean - scale[:, None] * flat_mean
 
 
@@ -278,6 +284,7 @@ class SimaHand(nn.Module):
     """
 
     regressor: Tensor
+    palm_at_rest: Tensor
 
     def __init__(self, config: ModelConfig, template: HandTemplate) -> None:
         super().__init__()
@@ -304,6 +311,8 @@ class SimaHand(nn.Module):
         self.vertex_fusion, self.image_fusion, self.joint_fusion = self._fusions(sizes)
         regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
         self.register_buffer("regressor", regressor, persistent=False)
+        at_rest = regressor @ torch.tensor(template.vertices_m, dtype=torch.float32)
+        self.register_buffer("palm_at_rest", palm_frame(at_rest), persistent=False)
 
     def _fusions(self, sizes: FormSizes) -> tuple[VertexFusion | None, ImageFusion | None, JointFusion | None]:
         config = self.config
@@ -331,7 +340,9 @@ class SimaHand(nn.Module):
         joint, fine = self.shape_encoder(image)
         landmarks = flat.landmarks if self.config.landmarks else None
         joints_crop = self.joints(fine, None if landmarks is None else _screen(landmarks))
-        lifted = self.lifting(joint, joints_crop, None if landmarks is None else _of_joints(landmarks))
+        start = None if landmarks is None else palm_frame(_world(landmarks)) @ self.palm_at_rest.T
+        of_joints = None if landmarks is None or start is None else _of_joints(landmarks, start)
+        lifted = self.lifting(joint, joints_crop, of_joints)
         if self.vertex_fusion is not None:
             lifted = self.vertex_fusion(lifted.unflatten(0, (-1, views)))
         last, vertices = self.decoder(lifted)
@@ -339,7 +350,7 @@ class SimaHand(nn.Module):
             vertices = vertices[:, None].expand(-1, views, -1, -1).flatten(0, 1)
         numbers = [] if landmarks is None else [landmarks]
         orientation, enhanced, seen_joint = self._oriented(image, joint, views)
-        rotation = self.rotation(enhanced, numbers)
+        rotation = self.rotation(enhanced, numbers, start)
         turned = (self.regressor @ vertices.detach()) @ rotation.detach().transpose(1, 2)
         turned_dm = turned / CENTIMETRES_PER_DECIMETRE
         joint_detached = joint.detach()
@@ -390,10 +401,22 @@ def _screen(landmarks: Tensor) -> Tensor:
     return landmarks[:, : WORLD_NUMBERS.start].unflatten(1, (KEYPOINT_COUNT, 3))[..., :2]
 
 
-def _of_joints(landmarks: Tensor) -> Tensor:
-    """Return what landmarks (B, 128) say of each joint, (B, 21, 6): screen and world."""
-    parts = landmarks[:, : WORLD_NUMBERS.start], landmarks[:, WORLD_NUMBERS]
-    return torch.cat([part.unflatten(1, (KEYPOINT_COUNT, 3)) for part in parts], dim=2)
+def _world(landmarks: Tensor) -> Tensor:
+    """Return the world positions (B, 21, 3) of landmarks (B, 128), decimetres in the crop's axes."""
+    return landmarks[:, WORLD_NUMBERS].unflatten(1, (KEYPOINT_COUNT, 3))
+
+
+def _of_joints(landmarks: Tensor, palm: Tensor) -> Tensor:
+    """Return what landmarks (B, 128) say of each joint, (B, 21, 6): screen, and world by the palm's rotation."""
+    screen, world = landmarks[:, : WORLD_NUMBERS.start].unflatten(1, (KEYPOINT_COUNT, 3)), _world(landmarks)
+    return torch.cat([screen, (world - world[:, :1]) @ palm], dim=2)
+
+
+def palm_frame(keypoints: Tensor) -> Tensor:
+    """Return the axes (..., 3, 3), columns, of palms of keypoints (..., 21, 3): to the middle finger, and across."""
+    along = keypoints[..., MIDDLE, :] - keypoints[..., WRIST, :]
+    across = keypoints[..., INDEX, :] - keypoints[..., LITTLE, :]
+    return rotation_from_6d(torch.cat([along, across], dim=-1))
 
 
 def build_model(config: ModelConfig, template: HandTemplate) -> SimaHand:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from handviz.core import metrics
 from handviz.core.arguments import Only, Option
@@ -67,7 +67,8 @@ class TrainConfig(RunConfig):
     rate: float = 1e-3
     """Learning rate of all layers (AdamW, warm-up, cosine to zero)."""
     stage: Annotated[str, Option(choices=STAGES)] = "all"
-    """Train the canonical shape alone, the orientation on top of it, or all at once."""
+    """Train the canonical shape alone, the orientation on top of it, or both at once; at last the presence alone, on
+    ordinary crops, since all moments show a hand."""
     moments: bool = False
     """Whether the data are moments, hands seen by several cameras, as the multi-view network needs them."""
     teacher: Path | None = None
@@ -78,7 +79,8 @@ class TrainConfig(RunConfig):
     """How much of MediaPipe's landmarks is made as accurate as on photographs (training/augmentation.py)."""
     style_noise: StyleNoise = field(default_factory=StyleNoise)
     """How many maps get another style (training/augmentation.py)."""
-    gradient_norm: float = 5.0
+    gradient_norm: float = 30.0
+    """Twice the median of the first steps; it catches outliers alone."""
     bad_images: BadImages = "stop"
     """Whether a dataset's image that cannot be read stops the training or is skipped."""
     start_from: tuple[Path, ...] = ()
@@ -233,7 +235,10 @@ class SimaTask(RunTask):
         shape = [parameter for part in self.network.shape_modules for parameter in part.parameters()]
         of_shape = set(map(id, shape))
         others = [parameter for parameter in self.network.parameters() if id(parameter) not in of_shape]
-        trained = {"all": shape + others, "shape": shape, "orientation": others}[self.config.stage]
+        presence = list(self.network.presence.parameters())
+        trained = {"all": shape + others, "shape": shape, "orientation": others, "presence": presence}[
+            self.config.stage
+        ]
         self.network.requires_grad_(False)
         for parameter in trained:
             parameter.requires_grad_(True)
@@ -252,9 +257,8 @@ class SimaTask(RunTask):
     def loss_terms(self, ids: Tensor, step: int) -> dict[str, Tensor]:
         """Return the weighted terms of this process's part of a batch."""
         ids = self.processes.own_part(ids)
-        if self.config.stage == "orientation":  # its statistics stay as they are
-            for part in self.network.shape_modules:
-                part.eval()
+        for part in self._still_parts():  # their statistics stay as they are
+            part.eval()
         inputs, truth = self._batch(ids, step)
         torch.manual_seed(self._seed(step))  # the dropout's, so that a resumed run drops the same
         output: ModelOutput = self.parallel(inputs)
@@ -263,8 +267,19 @@ class SimaTask(RunTask):
         if self.teacher is not None:
             wanted = to_device(self.teacher.of_crops(ids), self.processes.device)
             terms |= adaptation_terms(output.features, wanted, truth.is_hand, self.config.loss)
-        wanted_terms = {"all": terms.keys(), "shape": set(SHAPE_TERMS), "orientation": terms.keys() - set(SHAPE_TERMS)}
+        wanted_terms = {
+            "all": terms.keys(),
+            "shape": set(SHAPE_TERMS),
+            "orientation": terms.keys() - set(SHAPE_TERMS),
+            "presence": {"presence"},
+        }
         return {name: value for name, value in terms.items() if name in wanted_terms[self.config.stage]}
+
+    def _still_parts(self) -> tuple[nn.Module, ...]:
+        """Return the parts that the stage does not train."""
+        if self.config.stage == "presence":
+            return tuple(part for name, part in self.network.named_children() if name != "presence")
+        return self.network.shape_modules if self.config.stage == "orientation" else ()
 
     def _seed(self, step: int) -> int:
         return (self.config.seed * 1_000_003 + step) * self.processes.count + self.processes.rank
