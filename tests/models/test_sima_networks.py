@@ -187,9 +187,13 @@ def test_lifting_mixes_the_joints_features() -> None:
 
 
 def test_2d_joints_start_at_the_landmarks() -> None:
-    joints, start = JointsInImage(4, 14), drawn(2, 21, 2)
-    fine = drawn(2, 4, 14, 14)
-    torch.testing.assert_close(joints(fine, start), start + joints(fine, None))
+    joints, start = JointsInImage(4, 14, has_start=True), drawn(2, 21, 2)
+    fine, row = drawn(2, 4, 14, 14), slice(7, 8)
+    maps = torch.einsum("kc,bcij->bkij", joints.maps.weight[:, :, 0, 0], fine) + joints.maps.bias[:, None, None]
+    known = torch.cat([maps[:, 7].flatten(1), start[:, 7]], dim=1)
+    torch.testing.assert_close(joints(fine, start)[:, row], start[:, row] + joints.layers(known)[:, None])
+    alone = JointsInImage(4, 14, has_start=False)
+    assert alone(fine, None).shape == (2, 21, 2)
 
 
 def test_spirals_and_mixtures_are_slow_loops(template) -> None:

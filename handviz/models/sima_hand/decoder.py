@@ -22,20 +22,24 @@ LIFT_START = 0.01
 class JointsInImage(nn.Module):
     """Fine map (B, F, H, H), and joints (B, 21, 2) to start from -> J2D (B, 21, 2), crop half-sides.
 
-    One map a joint, each read by the same small layers, as in MobRecon.
+    One map a joint, each read by the same small layers, as in MobRecon. They also read where a joint starts, or they
+    could not know how far it is off.
     """
 
-    def __init__(self, channels: int, side: int) -> None:
+    def __init__(self, channels: int, side: int, *, has_start: bool) -> None:
         super().__init__()
+        size = side * side + 2 * has_start
         self.maps = nn.Conv2d(channels, KEYPOINT_COUNT, 1)
         last = nn.Linear(JOINT_HIDDEN, 2)
         nn.init.normal_(last.weight, std=0.01)
         nn.init.zeros_(last.bias)
-        self.layers = nn.Sequential(nn.Linear(side * side, JOINT_HIDDEN), nn.ReLU(), last)
+        self.layers = nn.Sequential(nn.Linear(size, JOINT_HIDDEN), nn.ReLU(), last)
 
     def forward(self, fine: Tensor, start: Tensor | None) -> Tensor:
-        found = self.layers(self.maps(fine).flatten(2))
-        return found if start is None else start + found
+        maps = self.maps(fine).flatten(2)
+        if start is None:
+            return self.layers(maps)
+        return start + self.layers(torch.cat([maps, start], dim=2))
 
 
 def sampled(features: Tensor, points: Tensor) -> Tensor:

@@ -294,7 +294,7 @@ class SimaHand(nn.Module):
         is_small = config.form == "small"
         self.image_encoder = nn.Identity() if is_small else ImageHourglass(sizes.image)
         self.shape_encoder = ShapeEncoder(sizes.image, sizes.joint) if is_small else PaperShapeEncoder(sizes)
-        self.joints = JointsInImage(sizes.fine, sizes.fine_side)
+        self.joints = JointsInImage(sizes.fine, sizes.fine_side, has_start=config.landmarks)
         self.lifting = Lifting(sizes.joint, sizes.lifted, levels.counts[0], JOINT_NUMBERS if config.landmarks else 0)
         self.decoder = SpiralDecoder(template, levels, sizes.lifted, sizes.decoder)
         self.orientation_encoder = (
