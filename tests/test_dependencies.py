@@ -52,6 +52,7 @@ EXTRA_OF_PART = {
     "handviz.hand_models.layer": "train",
     "handviz.models.amvur": "train",
     "handviz.models.hamr": "train",
+    "handviz.models.sima_hand": "train",
     "handviz.models.memory": "train",
     "handviz.models.backbones": "train",
     "handviz.models.onnx_file": "train",

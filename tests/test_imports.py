@@ -39,6 +39,7 @@ HOMES = {
     "torch": (
         "models/amvur/",
         "models/hamr/",
+        "models/sima_hand/",
         "models/memory.py",
         "models/backbones/",
         "models/texture/",

@@ -24,6 +24,7 @@ REPOSITORY_FILES = {
     "research/equations.md": "handviz/models/amvur/README.md",
     "research/hamr_equations.md": "handviz/models/hamr/README.md",
     "research/model_card.md": "models/README.md",
+    "research/sima_hand_equations.md": "handviz/models/sima_hand/README.md",
     "testing.md": "tests/README.md",
     "third_party.md": "THIRD_PARTY.md",
 }

@@ -1,5 +1,6 @@
 """Writes a network of any family as an ONNX file, with its metadata and without the exporter's log output."""
 
+import copy
 import logging
 import os
 import warnings
@@ -14,6 +15,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError
@@ -26,7 +28,7 @@ INPUT_NAME = "image"
 IMAGE_SHAPE = (3, CROP_SIZE, CROP_SIZE)
 MAX_BYTE = 255
 OPSET = 18
-MAX_BATCH = 1024
+MAX_BATCH, MAX_VIEWS = 1024, 64
 MIN_HALVED = 1024
 """Size from which a constant is stored as float16."""
 CHATTY = ("onnx_ir", "onnxscript", "torch.onnx")
@@ -43,7 +45,9 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*treespec, LeafSpec", category=FutureWarning)
             # Of several inputs that share their free dimension.
-            warnings.filterwarnings("ignore", message=r"# The axis name: batch will not be used", category=UserWarning)
+            warnings.filterwarnings(
+                "ignore", message=r"# The axis name: (batch|views) will not be used", category=UserWarning
+            )
             yield
     finally:
         for name, level in levels.items():
@@ -81,20 +85,26 @@ def write_onnx(
     output_names: Sequence[str],
     inputs: Mapping[str, tuple[int, ...]] = MappingProxyType({INPUT_NAME: IMAGE_SHAPE}),
     kind: torch.dtype = torch.float32,
+    *,
+    views: bool = False,
 ) -> None:
     """Write a network of images (B, 3, 224, 224), or of other inputs by name and shape behind B, with B free.
 
-    ``kind``: of all inputs.
+    ``kind``: of all inputs. ``views``: whether a second free axis, of a hand's views, follows B in all inputs.
     """
-    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+    free = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}
+    if views:
+        free[1] = torch.export.Dim("views", min=1, max=MAX_VIEWS)
+    # Two sizes, since the exporter takes equal ones for one.
+    example = (2, 3)[: len(free)]
     with _quiet(), _pairs_of_slices_sought_at_slices():
         torch.onnx.export(
             network.eval(),
-            tuple(torch.zeros(2, *shape, dtype=kind) for shape in inputs.values()),
+            tuple(torch.zeros(*example, *shape, dtype=kind) for shape in inputs.values()),
             str(path),
             input_names=list(inputs),
             output_names=list(output_names),
-            dynamic_shapes=tuple({0: batch} for _ in inputs),
+            dynamic_shapes=tuple(dict(free) for _ in inputs),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
@@ -135,6 +145,23 @@ def rounded_to_half(model: Rounded) -> Rounded:
                 )
             weight.copy_(half)
     return model
+
+
+def without_norms(model: Rounded) -> Rounded:
+    """Return a copy of a network in evaluation in which normalisations are part of the convolutions before them.
+
+    Otherwise the exporter folds them after the rounding, and no weight is a float16 any more.
+    """
+    folded = copy.deepcopy(model).eval()
+    for module in folded.modules():
+        children = dict(module.named_children())
+        before: tuple[str, nn.Module] | None = None
+        for name, child in children.items():
+            if isinstance(child, nn.BatchNorm2d) and before is not None and isinstance(before[1], nn.Conv2d):
+                setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
+                setattr(module, name, nn.Identity())
+            before = name, child
+    return folded
 
 
 def entries_of_model(spec: ModelSpec, provides: Collection[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ BUILT_IN = (
     "handviz.models.amvur.family:FAMILY",
     "handviz.models.mediapipe.family:FAMILY",
     "handviz.models.hamr.family:FAMILY",
+    "handviz.models.sima_hand.family:FAMILY",
 )  # fmt: skip
 """``module:NAME`` of every family of handviz, in the order of the window's keys: a new family is a line here."""
 ENTRY_POINTS = "handviz.models"

@@ -46,3 +46,14 @@ def in_crop(vertices_cm: Tensor, rotation: Tensor, scale_per_cm: Tensor, transla
     """Project canonical points (B, K, 3) to the crop (B, K, 3): half-sides, depth from the wrist."""
     rotated = scale_per_cm[:, None, None] * (vertices_cm @ rotation.transpose(1, 2))
     return rotated + functional.pad(translation, (0, 1))[:, None]
+
+
+def true_joints(truth: Truth, regressor: Tensor) -> Tensor:
+    """Return the true joints (B, 21, 3) in the crop's axes, wrist at 0, cm: of the mesh, or those known without one."""
+    of_mesh = (regressor @ truth.vertices_cm) @ truth.rotation.transpose(1, 2)
+    return torch.where(torch.isfinite(of_mesh), of_mesh, truth.joints_cm)
+
+
+def mean_of(values: Tensor, rows: Tensor) -> Tensor:
+    """Return the mean of the values (B,) of chosen rows (B,); 0 if none is chosen, whatever the others are."""
+    return torch.where(rows, values, 0).sum() / rows.sum().clamp(min=1)

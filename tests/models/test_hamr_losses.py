@@ -18,7 +18,6 @@ from handviz.models.hamr.losses import (
     finger_geometry,
     heatmap_error,
     loss_terms,
-    mean_of,
     silhouette_error,
     step_terms,
     step_weights,
@@ -26,7 +25,7 @@ from handviz.models.hamr.losses import (
 from handviz.models.hamr.model import ModelOutput
 from handviz.models.hamr.regressor import HandParameters
 from handviz.models.hamr.silhouette import SIZE, soft_silhouette, true_silhouette
-from handviz.models.truth import Truth, in_crop
+from handviz.models.truth import Truth, in_crop, mean_of
 from tests.errors import raises
 
 ONES = LossConfig(

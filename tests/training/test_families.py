@@ -148,7 +148,7 @@ def test_a_training_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPa
 
 
 def test_only_families_with_a_training_can_be_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert trainable_families() == ("amvur", "hamr")
+    assert trainable_families() == ("amvur", "hamr", "sima_hand")
     plain = ModelFamily("plain", "Plain", models=())
     monkeypatch.setattr("handviz.training.families.families", lambda: (plain, tiny_family.FAMILY))
     assert trainable_families() == ("tiny",)

@@ -1,6 +1,5 @@
 """Exports HAMR as an ONNX file that goes on where MediaPipe's landmark network ends, and compares it with PyTorch."""
 
-import copy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +7,6 @@ import numpy as np
 import onnxruntime
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path, make_folder
@@ -30,6 +28,7 @@ from handviz.models.onnx_file import (
     refused,
     rounded_to_half,
     store_as_half,
+    without_norms,
     write_onnx,
 )
 
@@ -126,23 +125,6 @@ def export_model(model: Hamr, template: HandTemplate) -> ExportModel:
     if model.config.form != "cascade":
         return FromImage(model, template)
     return (FromLandmarks if model.config.landmarks else FromMaps)(model, template)
-
-
-def without_norms(model: Hamr) -> Hamr:
-    """Return a copy of a network in evaluation in which normalisations are part of the convolutions before them.
-
-    Otherwise the exporter folds them after the rounding, and no weight is a float16 any more.
-    """
-    folded = copy.deepcopy(model).eval()
-    for module in folded.modules():
-        children = dict(module.named_children())
-        before: tuple[str, nn.Module] | None = None
-        for name, child in children.items():
-            if isinstance(child, nn.BatchNorm2d) and before is not None and isinstance(before[1], nn.Conv2d):
-                setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
-                setattr(module, name, nn.Identity())
-            before = name, child
-    return folded
 
 
 def input_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

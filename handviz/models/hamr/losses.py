@@ -19,7 +19,7 @@ from handviz.models.hamr.heatmaps import gaussian_heatmaps
 from handviz.models.hamr.model import ModelOutput
 from handviz.models.hamr.regressor import HandParameters
 from handviz.models.hamr.silhouette import soft_silhouette, true_silhouette
-from handviz.models.truth import Truth, in_crop
+from handviz.models.truth import Truth, in_crop, mean_of, true_joints
 
 FINGERS = ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
 """The keypoints of each finger, base to tip."""
@@ -144,12 +144,6 @@ def step_terms(step: HandParameters, truth: Truth, mesh: Mesh, config: LossConfi
     }
 
 
-def true_joints(truth: Truth, regressor: Tensor) -> Tensor:
-    """Return the true joints (B, 21, 3) in the crop's axes, wrist at 0, cm: of the mesh, or those known without one."""
-    of_mesh = (regressor @ truth.vertices_cm) @ truth.rotation.transpose(1, 2)
-    return torch.where(torch.isfinite(of_mesh), of_mesh, truth.joints_cm)
-
-
 def mean_distance(differences: Tensor, kind: str, small: float) -> Tensor:
     """Return the mean (B,) over points of squared lengths of differences (B, P, D), or of robust ones.
 
@@ -157,11 +151,6 @@ def mean_distance(differences: Tensor, kind: str, small: float) -> Tensor:
     """
     squares = differences.square().sum(dim=2)
     return (squares if kind == "squared" else torch.sqrt(squares + small**2) - small).mean(dim=1)
-
-
-def mean_of(values: Tensor, rows: Tensor) -> Tensor:
-    """Return the mean of the values (B,) of chosen rows (B,); 0 if none is chosen, whatever the others are."""
-    return torch.where(rows, values, 0).sum() / rows.sum().clamp(min=1)
 
 
 def heatmap_error(stages: Sequence[Tensor], truth: Truth) -> Tensor:

@@ -18,13 +18,13 @@ from handviz.data.datasets.images import BadImages
 from handviz.detection.landmark_network import LandmarkNetwork
 from handviz.hand_models.template import HandTemplate
 from handviz.models.hamr.heatmaps import Maps
-from handviz.models.hamr.losses import LossConfig, Mesh, heatmap_error, loss_terms, true_joints
+from handviz.models.hamr.losses import LossConfig, Mesh, heatmap_error, loss_terms
 from handviz.models.hamr.model import Hamr, Inputs, ModelConfig, ModelOutput, Seen, build_model
 from handviz.models.hamr.samples import inputs_of_batch
 from handviz.models.hamr.seen_cache import SeenSamples, cache_key, fast_heatmaps, seen_samples
 from handviz.models.hamr.training_checkpoint import ARCHITECTURE, calibrated_spread, export, predictor
 from handviz.models.memory import channels_last
-from handviz.models.truth import Truth, in_crop
+from handviz.models.truth import Truth, in_crop, true_joints
 from handviz.training.augmentation import (
     LandmarkNoise,
     StyleNoise,
