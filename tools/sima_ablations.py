@@ -32,11 +32,11 @@ from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.sima_hand.losses import LossConfig
 from handviz.models.sima_hand.model import ModelConfig, ModelOutput
 from handviz.models.sima_hand.training import TRAINING, TrainConfig, load_source
-from handviz.models.sima_hand.training_cache import load_moments
 from handviz.models.sima_hand.training_checkpoint import load_checkpoint
 from handviz.models.truth import Truth
 from handviz.training.dataset_samples import Drawing
 from handviz.training.families import train_family
+from handviz.training.moments import load_moments
 
 MVR, SVR, SIMA = "MVR", "SVR", "SiMA"
 

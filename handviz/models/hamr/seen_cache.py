@@ -74,7 +74,7 @@ def fast_heatmaps(model: Hamr) -> Callable[[Inputs], Seen]:
         assert inputs.maps is not None
         assert inputs.landmarks is not None
         arrays = {name: part.contiguous().numpy() for name, part in inputs.maps._asdict().items()}
-        return Seen(*(torch.from_numpy(part) for part in session.run(None, arrays)), landmarks=inputs.landmarks)
+        return Seen(*(torch.from_numpy(part) for part in session.run(None, arrays)), inputs.landmarks)
 
     return see
 

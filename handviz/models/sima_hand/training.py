@@ -174,8 +174,8 @@ def load_source(
         cached = load_cached(folders, template, limit, load_moments if config.moments else load_single_views, network)
         return Source(cached, network, takes_moments, has_views=True)
     if config.moments:
-        options = {"drawing": drawing} if len(folders) < len(data) else {}
-        return Source(load_moments(data, template, limit, **options), network, takes_moments, has_views=True)
+        of_dataset = drawing if len(folders) < len(data) else None
+        return Source(load_moments(data, template, limit, drawing=of_dataset), network, takes_moments, has_views=True)
     samples = load_samples(data, template, limit, drawing, bad_images=config.bad_images)
     return Source(samples, network, False, has_views=False)
 
