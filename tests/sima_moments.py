@@ -37,6 +37,8 @@ class FakeMoments:
         return images[:, None] * light, Truth(*(getattr(truth, item.name)[rows] for item in fields(Truth)))
 
 
-def load_fake_moments(folders: Sequence[Path], template: HandTemplate, limit: int | None = None) -> FakeMoments:
+def load_fake_moments(
+    folders: Sequence[Path], template: HandTemplate, limit: int | None = None, *, drawing: object = None
+) -> FakeMoments:
     """Return moments of three views of rendered folders."""
     return FakeMoments(load_images(folders, template, limit))
