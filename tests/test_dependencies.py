@@ -53,6 +53,7 @@ EXTRA_OF_PART = {
     "handviz.models.amvur": "train",
     "handviz.models.hamr": "train",
     "handviz.models.sima_hand": "train",
+    "handviz.models.attention": "train",
     "handviz.models.memory": "train",
     "handviz.models.backbones": "train",
     "handviz.models.onnx_file": "train",

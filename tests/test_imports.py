@@ -40,6 +40,7 @@ HOMES = {
         "models/amvur/",
         "models/hamr/",
         "models/sima_hand/",
+        "models/attention.py",
         "models/memory.py",
         "models/backbones/",
         "models/texture/",

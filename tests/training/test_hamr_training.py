@@ -12,8 +12,8 @@ from handviz.models.hamr.heatmaps import Maps
 from handviz.models.hamr.losses import LossConfig
 from handviz.models.hamr.model import Inputs, ModelConfig, Seen
 from handviz.models.hamr.samples import inputs_of_batch
-from handviz.models.hamr.seen_cache import seen_samples
 from handviz.models.hamr.training import HamrTask, TrainConfig
+from handviz.models.hamr.training_cache import seen_samples
 from handviz.models.hamr.training_checkpoint import export, predictor
 from handviz.training.augmentation import LandmarkNoise, StyleNoise
 from handviz.training.dataset_samples import Drawing, load_samples

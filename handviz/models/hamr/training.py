@@ -21,7 +21,7 @@ from handviz.models.hamr.heatmaps import Maps
 from handviz.models.hamr.losses import LossConfig, Mesh, heatmap_error, loss_terms
 from handviz.models.hamr.model import Hamr, Inputs, ModelConfig, ModelOutput, Seen, build_model
 from handviz.models.hamr.samples import inputs_of_batch
-from handviz.models.hamr.seen_cache import SeenSamples, cache_key, fast_heatmaps, seen_samples
+from handviz.models.hamr.training_cache import SeenSamples, cache_key, fast_heatmaps, seen_samples
 from handviz.models.hamr.training_checkpoint import ARCHITECTURE, calibrated_spread, export, predictor
 from handviz.models.memory import channels_last
 from handviz.models.truth import Truth, in_crop, true_joints
