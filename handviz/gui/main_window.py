@@ -41,6 +41,7 @@ from handviz.gui.widgets.choices import choices_of
 from handviz.gui.widgets.controls import ElidedLabel, LiveLabel, named_label
 from handviz.gui.widgets.dropping import choose as choose_dropped
 from handviz.gui.widgets.dropping import dropped_paths, welcome
+from handviz.gui.widgets.input_filters import give_keyboard_back, let_wheel_scroll
 from handviz.gui.widgets.log_window import LogBuffer, LogWindow
 from handviz.gui.widgets.shortcuts import Feature, MenuName, Shortcut, ShortcutWindow, focus_by_tab_only, install
 from handviz.gui.widgets.toasts import Toasts
@@ -92,6 +93,8 @@ class MainWindow(QMainWindow):
         self._connect(controller)
         self._apply_settings(controller.settings)
         focus_by_tab_only(self)
+        let_wheel_scroll(self)
+        give_keyboard_back(self)
         # The viewport has the focus first.
         self.viewport.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.viewport.setFocus()

@@ -16,6 +16,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.session.source_memory import OTHER_SOURCES, save_camera_model
 from handviz.gui.widgets.controls import named_label
+from handviz.gui.widgets.input_filters import let_wheel_scroll
 from handviz.sources.images import equivalent_focal_mm
 
 CAMERA_FOLDER = "lens_folder"
@@ -48,6 +49,7 @@ class CameraDialog(QDialog):
         self.pages = QTabWidget()
         self.pages.setDocumentMode(True)
         self._lay_out()
+        let_wheel_scroll(self)
         for page in (self.angle, self.numbers, self.board):
             page.chosen.connect(self._use)
         self.hand.chosen.connect(self._use_size)
