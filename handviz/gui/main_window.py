@@ -135,6 +135,8 @@ class MainWindow(QMainWindow):
         controller.status_changed.connect(self.show_status)
         controller.warned.connect(self.toasts.show_toast)
         self.view_panel.numbers.summarised.connect(self.stages.setText)
+        self.view_panel.range_fit_wanted.connect(self.fit_range)
+        self.view_panel.range_lock_wanted.connect(self.lock_range)
         self.viewport.painted.connect(self._on_painted)
         self.viewport.failed.connect(controller.report_view)
         self.source_panel.clip_wanted.connect(self.open_clip)
@@ -188,6 +190,8 @@ class MainWindow(QMainWindow):
             *choose("model", menu="Model"),
             *choose("colour", "Colour: {}"),
             *self.view_panel.shortcuts,
+            Shortcut((), "Colour scale: fit once", self.fit_range),
+            Shortcut((), "Colour scale: lock", self.lock_range),
             Shortcut(("Ctrl+R",), "Reset texture", controller.forget_texture),
             Shortcut(("Ctrl+Z",), "Undo change of settings", controller.undo),
             Shortcut(("Ctrl+Shift+Z", "Ctrl+Y"), "Redo change of settings", controller.redo),
@@ -245,6 +249,20 @@ class MainWindow(QMainWindow):
         """Open the list of keyboard shortcuts."""
         ShortcutWindow(self.shortcuts, self).show()
 
+    def fit_range(self) -> None:
+        """Give the colour scale ends that fit the hands on the screen."""
+        range_mm = self._in_front()[0].fitted_range_mm()
+        if range_mm is None:
+            self._controller.notify("No hand with an uncertainty is shown to fit the colour scale to.")
+        else:
+            self._controller.set_range(range_mm)
+
+    def lock_range(self) -> None:
+        """Keep the ends that the colour scale has now."""
+        range_mm = self._in_front()[0].range_mm()
+        if range_mm is not None:
+            self._controller.set_range(range_mm)
+
     def save_screenshot(self) -> None:
         """Save the view, legend included, into the chosen folder or the user's folder for images."""
         folder = self._controller.store.text(SCREENSHOT_FOLDER)
@@ -277,7 +295,9 @@ class MainWindow(QMainWindow):
         if chosen:
             store.save_text(MESH_FOLDER, str(Path(chosen).parent))
             suffix = MESH_FORMATS.get(chosen_filter, ".glb")
-            self._controller.save_meshes(MeshRequest(Path(chosen), suffix, result, colour, range_mm))
+            self._controller.save_meshes(
+                MeshRequest(Path(chosen), suffix, result, colour, range_mm, viewport.options.colour_map)
+            )
 
     def open_clip(self) -> None:
         """Ask for a clip."""

@@ -252,7 +252,8 @@ class Scene:
         hands, self._step_note = self._shown_hands, step_note(result.hands, options, time_s)
         attention = [self._attention_of(number) for number in range(len(hands))]
         range_mm = self.range_mm(options)
-        wanted = (options.view, options.colour, options.mark_inferred, options.relight, range_mm, *steps, *attention)
+        colours = options.colour, options.colour_map, options.mark_inferred, options.relight, range_mm
+        wanted = (options.view, *colours, *steps, *attention)
         if wanted != self._shaped_for:
             self._shapes = [self._shape(hand, number, options) for number, hand in enumerate(hands)]
             self._shaped_for, self._drawn_for = wanted, None
@@ -353,7 +354,7 @@ class Scene:
         elif self._highlight is not None and self._highlight.attention is not None:
             parts.append(LegendPart("attention", (0.0, self._highlight.attention.upper)))
         elif options.colour == "uncertainty" and has_uncertainty(hands):
-            parts.append(LegendPart("uncertainty", self.range_mm(options)))
+            parts.append(LegendPart("uncertainty", self.range_mm(options), colour_map=options.colour_map))
         if any(shape.material.marks_inferred for shape in self._shapes):
             parts.append(LegendPart("seen"))
         has_ellipses = any(shape.keypoint_covariance is not None for shape in self._shapes)

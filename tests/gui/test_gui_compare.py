@@ -259,7 +259,7 @@ def test_three_panes_show_three_hands_and_rotate_together(qtbot: QtBot, shown: M
 
 @pytest.mark.display
 def test_one_scale_colours_all_panes(qtbot: QtBot, shown: MainWindow) -> None:
-    shown._controller.change(colour="uncertainty")
+    shown._controller.change(colour="uncertainty", range_is_automatic=True)
     with qtbot.waitSignal(shown.result_painted):
         press_key(shown, "C")
     assert shown.viewport.range_mm() == (1.0, 7.0)
@@ -273,6 +273,7 @@ def test_one_scale_colours_all_panes(qtbot: QtBot, shown: MainWindow) -> None:
 @pytest.mark.display
 def test_distances_appear_and_a_screenshot_has_all_panes(qtbot: QtBot, shown: MainWindow, tmp_path: Path) -> None:
     shown._controller.store.save_text(SCREENSHOT_FOLDER, str(tmp_path))
+    shown._controller.change(range_is_automatic=True)
     with qtbot.waitSignal(shown.result_painted):
         press_key(shown, "D")
     (single,) = pane_pixels(shown)

@@ -208,6 +208,10 @@ class Controller(QObject):
         if altered:
             self._history.add({name: before[name] for name in altered}, {name: changes[name] for name in altered})
 
+    def set_range(self, range_mm: tuple[float, float]) -> None:
+        """Give the colour scale these ends, as one change."""
+        self.change(range_is_automatic=False, range_low_mm=range_mm[0], range_high_mm=range_mm[1])
+
     def change_with_source(self, **changes: Any) -> None:
         """Change and save settings that belong to the source, which has changed: there is no way back to others'."""
         self._history.forget(changes)

@@ -11,6 +11,8 @@ from PyQt6.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QGridLayout,
+    QMenu,
+    QPushButton,
     QSlider,
     QWidget,
 )
@@ -20,8 +22,8 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import LIMITS, ViewSettings
-from handviz.gui.widgets.bind import bind, button_of, radio_group
-from handviz.gui.widgets.choices import choices_of
+from handviz.gui.widgets.bind import bind, button_of, choice_box, radio_group
+from handviz.gui.widgets.choices import COLOUR_MAP_HINT, choices_of
 from handviz.gui.widgets.controls import (
     LiveLabel,
     Panel,
@@ -54,6 +56,9 @@ ROWS = (
     ("networks", "Networks"),
 )
 PERCENT = 100
+PRESETS_MM = (5.0, 10.0, 20.0, 40.0)
+"""Upper ends of usual colour scales, which begin with 0."""
+RANGE_WIDTH_PX = 68
 
 
 class PerformancePanel(QWidget):
@@ -156,6 +161,9 @@ def networks_text(networks: Mapping[NetworkRole, NetworkFile]) -> str:
 class ViewPanel(Panel):
     """Panel that shows and changes the controller's settings."""
 
+    range_fit_wanted = pyqtSignal()
+    range_lock_wanted = pyqtSignal()
+
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._controller = controller
@@ -200,6 +208,7 @@ class ViewPanel(Panel):
             part.setVisible(is_relevant(settings.draw))
         for box in (self.range_low, self.range_high):
             box.setEnabled(not settings.draw.range_is_automatic)
+        self.lock_range.setEnabled(settings.draw.range_is_automatic)
         self.reset_texture.setEnabled(settings.draw.colour == "texture")
 
     def _add_choice(self, name: str) -> None:
@@ -257,19 +266,40 @@ class ViewPanel(Panel):
             self._relevant.append((part, when))
 
     def _add_range(self) -> None:
-        hint = "Fit the colour scale to the data; otherwise it has the two ends below"
+        self.colour_map = choice_box("colour_map", self._controller, COLOUR_MAP_HINT)
+        self.colour_map.setAccessibleName("Colour map")
+        line = self.add_line()
+        line.addWidget(named_label("", "Colour map"), 1)
+        line.addWidget(self.colour_map)
+        hint = "Let the ends of the colour scale follow the data; otherwise it has the two ends below"
         self.range_is_automatic = check_box("Auto range", hint)
         bind(self.range_is_automatic, "range_is_automatic", self._controller)
-        self.column.addWidget(self.range_is_automatic)
+        hint = "Fit the colour scale to the hands on the screen, and keep it"
+        self.fit_range = push_button("Fit once", hint, self.range_fit_wanted.emit)
+        self.lock_range = push_button("Lock", "Keep the colour scale as it is now", self.range_lock_wanted.emit)
+        line = self.add_line()
+        line.addWidget(self.range_is_automatic, 1)
+        line.addWidget(self.fit_range)
+        line.addWidget(self.lock_range)
         self.range_low = self._range_box("range_low_mm", "Lower end of the colour scale")
         self.range_high = self._range_box("range_high_mm", "Upper end of the colour scale")
         line = self.add_line()
-        line.addWidget(self.range_low)
-        line.addWidget(named_label("", "to"))
-        line.addWidget(self.range_high)
+        for part in (self.range_low, named_label("", "to"), self.range_high, self._presets()):
+            line.addWidget(part)
         line.addStretch(1)
-        for part in (self.range_is_automatic, self.range_low.parentWidget()):
-            self._show_when(part, lambda draw: draw.colour == "uncertainty")
+        for control in (self.colour_map, self.range_is_automatic, self.range_low):
+            self._show_when(control.parentWidget(), lambda draw: draw.colour == "uncertainty")
+
+    def _presets(self) -> QPushButton:
+        """Return the button with the menu of usual colour scales."""
+        self.presets = push_button("Preset", "Usual colour scales")
+        menu = QMenu(self.presets)
+        for high_mm in PRESETS_MM:
+            action = menu.addAction(f"0 to {high_mm:g} mm")
+            assert action is not None
+            action.triggered.connect(lambda _=False, high_mm=high_mm: self._controller.set_range((0.0, high_mm)))
+        self.presets.setMenu(menu)
+        return self.presets
 
     def _add_texture_controls(self) -> None:
         hint = "Stripes over regions that no image has shown, whose colours are inferred"
@@ -298,5 +328,7 @@ class ViewPanel(Panel):
     def _range_box(self, name: str, hint: str) -> QDoubleSpinBox:
         box = number_box(LIMITS[name], " mm")
         box.setToolTip(hint)
+        box.setAccessibleName(hint)
+        box.setFixedWidth(RANGE_WIDTH_PX)
         bind(box, name, self._controller)
         return box
