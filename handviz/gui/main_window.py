@@ -1,6 +1,7 @@
 """Main window: viewport, panels at its sides, timeline and status bar below."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from handviz.gui.record.streaming import Streaming
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.mesh_saver import MESH_FORMATS, MeshRequest
 from handviz.gui.session.messages import Answer, Status
-from handviz.gui.session.settings import ViewSettings, value_of
+from handviz.gui.session.settings import ViewSettings, drawn_with, shown_colour, value_of
 from handviz.gui.source.source_panel import SourceFeature, SourcePanel
 from handviz.gui.source.timeline import Timeline
 from handviz.gui.view.view_panel import ViewPanel
@@ -188,7 +189,12 @@ class MainWindow(QMainWindow):
 
         return [
             *choose("model", menu="Model"),
-            *choose("colour", "Colour: {}"),
+            *(
+                replace(shortcut, action=partial(controller.choose_colour, choice.value))
+                for shortcut, choice in zip(
+                    choose("shown_colour", "Colour: {}"), choices_of("shown_colour"), strict=True
+                )
+            ),
             *self.view_panel.shortcuts,
             Shortcut((), "Colour scale: fit once", self.fit_range),
             Shortcut((), "Colour scale: lock", self.lock_range),
@@ -267,7 +273,7 @@ class MainWindow(QMainWindow):
         """Save the view, legend included, into the chosen folder or the user's folder for images."""
         folder = self._controller.store.text(SCREENSHOT_FOLDER)
         settings = self._controller.settings
-        stem = f"handviz_{settings.pipeline.model}_{settings.draw.colour}"
+        stem = f"handviz_{settings.pipeline.model}_{shown_colour(settings)}"
         self._save_view(free_path(Path(folder) if folder else images_folder(), stem, datetime.now()))
 
     def save_screenshot_elsewhere(self) -> None:
@@ -376,7 +382,7 @@ class MainWindow(QMainWindow):
         self._place_labels()
 
     def _apply_settings(self, settings: ViewSettings) -> None:
-        before, options = self.viewport.options, settings.draw
+        before, options = self.viewport.options, drawn_with(settings)
         self.viewport.set_options(options)
         if options.mark_inferred and not before.mark_inferred and options.colour != "texture":
             self._controller.notify("Unobserved regions are hatched in texture colour (T).")

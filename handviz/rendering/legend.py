@@ -251,6 +251,13 @@ def note_lines(text: str) -> tuple[str, ...]:
     return tuple(textwrap.wrap(text[:1].upper() + text[1:], NOTE_LETTERS))
 
 
+def disc_lines(joints: FloatArray | None) -> tuple[str, ...]:
+    """Return lines about the discs at joints, whose areas are fractions of the attention (21,); none without them."""
+    if joints is None:
+        return ()
+    return "Area of discs: attention", f"to the joints, most {joints.max():.0%}"
+
+
 def notes_for(options: DrawOptions, *, fades: bool, ellipses: bool, samples: bool) -> tuple[str, ...]:
     """Return lines about faded or hidden parts, ellipses, and hands drawn from the posterior, where there are any."""
     lines: tuple[str, ...] = ()

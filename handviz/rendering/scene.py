@@ -36,7 +36,7 @@ from handviz.rendering.hand_shape import (
 from handviz.rendering.heatmaps import image_with_heatmaps
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 from handviz.rendering.iterations import hand_at_step, step_at, step_note
-from handviz.rendering.legend import MARGIN_PX, LegendPart, LegendPass, LegendRoom, note_lines, notes_for
+from handviz.rendering.legend import MARGIN_PX, LegendPart, LegendPass, LegendRoom, disc_lines, note_lines, notes_for
 from handviz.rendering.legend import Rectangle as WholeRectangle
 from handviz.rendering.options import DrawOptions, KeyLight, fade_of
 from handviz.rendering.panes import Pane
@@ -364,6 +364,8 @@ class Scene:
             ellipses=options.ellipses and has_ellipses,
             samples=has_posterior(hands),
         )
+        if self._distances is None and self._highlight is not None and self._highlight.attention is not None:
+            lines += disc_lines(self._highlight.attention.joints)
         label = self._display.label(self._result.model)
         lines += note_lines(self._step_note)
         if not beside_label:

@@ -119,7 +119,7 @@ def test_panel_shows_what_is_relevant_for_the_colour(qtbot: QtBot, window: MainW
         return [line.isVisibleTo(panel) for line in lines]
 
     assert shown() == [True, True, False, False, False]
-    panel.choice("colour", "texture").click()
+    panel.choice("shown_colour", "texture").click()
     assert shown() == [False, False, True, True, True]
     panel.mark_inferred.click()
     panel.relight.click()

@@ -24,13 +24,20 @@ class Choice(NamedTuple):
 UNCERTAIN_HINT = "Fade or hide regions that are less certain than the threshold"
 GHOSTS_HINT = "Several faint hands around the mean, drawn from the posterior"
 ANIMATION_HINT = "The hand moves slowly through hands drawn from the posterior"
+DIFFERENCE_HINT = "Distances between corresponding vertices of two models, wrist-aligned"
+ATTENTION_HINT = (
+    "Attention weights with which the network computed the picked point, averaged over its heads. They show what was "
+    "attended to, not what caused the result."
+)
 COLOUR_MAP_HINT = "Colours of the standard deviation, from dark (confident) to light (uncertain)"
 SIDE_HINT = "Override the detected handedness of all hands"
 CHOICES: dict[str, tuple[Choice, ...]] = {
-    "colour": (
+    "shown_colour": (
         Choice("uncertainty", "Uncertainty", "V", "Standard deviation of each vertex, in millimetres"),
         Choice("texture", "Texture", "T", "Skin colours from the image and the texture net"),
         Choice("plain", "Shaded", "P", "The shape only, without colours"),
+        Choice("difference", "Difference map", "D", DIFFERENCE_HINT),
+        Choice("attention", "Attention", "A", ATTENTION_HINT),
     ),
     "view": (
         Choice("overlay", "Overlay", "O", "The mesh drawn over the image"),
