@@ -1,6 +1,7 @@
 """Main window: viewport, panels at its sides, timeline and status bar below."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from handviz.gui.record.streaming import Streaming
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.mesh_saver import MESH_FORMATS, MeshRequest
 from handviz.gui.session.messages import Answer, Status
-from handviz.gui.session.settings import ViewSettings, value_of
+from handviz.gui.session.settings import ViewSettings, drawn_with, shown_colour, value_of
 from handviz.gui.source.source_panel import SourceFeature, SourcePanel
 from handviz.gui.source.timeline import Timeline
 from handviz.gui.view.view_panel import ViewPanel
@@ -41,6 +42,7 @@ from handviz.gui.widgets.choices import choices_of
 from handviz.gui.widgets.controls import ElidedLabel, LiveLabel, named_label
 from handviz.gui.widgets.dropping import choose as choose_dropped
 from handviz.gui.widgets.dropping import dropped_paths, welcome
+from handviz.gui.widgets.input_filters import give_keyboard_back, let_wheel_scroll
 from handviz.gui.widgets.log_window import LogBuffer, LogWindow
 from handviz.gui.widgets.shortcuts import Feature, MenuName, Shortcut, ShortcutWindow, focus_by_tab_only, install
 from handviz.gui.widgets.toasts import Toasts
@@ -92,6 +94,8 @@ class MainWindow(QMainWindow):
         self._connect(controller)
         self._apply_settings(controller.settings)
         focus_by_tab_only(self)
+        let_wheel_scroll(self)
+        give_keyboard_back(self)
         # The viewport has the focus first.
         self.viewport.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.viewport.setFocus()
@@ -132,6 +136,8 @@ class MainWindow(QMainWindow):
         controller.status_changed.connect(self.show_status)
         controller.warned.connect(self.toasts.show_toast)
         self.view_panel.numbers.summarised.connect(self.stages.setText)
+        self.view_panel.range_fit_wanted.connect(self.fit_range)
+        self.view_panel.range_lock_wanted.connect(self.lock_range)
         self.viewport.painted.connect(self._on_painted)
         self.viewport.failed.connect(controller.report_view)
         self.source_panel.clip_wanted.connect(self.open_clip)
@@ -183,8 +189,15 @@ class MainWindow(QMainWindow):
 
         return [
             *choose("model", menu="Model"),
-            *choose("colour", "Colour: {}"),
+            *(
+                replace(shortcut, action=partial(controller.choose_colour, choice.value))
+                for shortcut, choice in zip(
+                    choose("shown_colour", "Colour: {}"), choices_of("shown_colour"), strict=True
+                )
+            ),
             *self.view_panel.shortcuts,
+            Shortcut((), "Colour scale: fit once", self.fit_range),
+            Shortcut((), "Colour scale: lock", self.lock_range),
             Shortcut(("Ctrl+R",), "Reset texture", controller.forget_texture),
             Shortcut(("Ctrl+Z",), "Undo change of settings", controller.undo),
             Shortcut(("Ctrl+Shift+Z", "Ctrl+Y"), "Redo change of settings", controller.redo),
@@ -242,11 +255,25 @@ class MainWindow(QMainWindow):
         """Open the list of keyboard shortcuts."""
         ShortcutWindow(self.shortcuts, self).show()
 
+    def fit_range(self) -> None:
+        """Give the colour scale ends that fit the hands on the screen."""
+        range_mm = self._in_front()[0].fitted_range_mm()
+        if range_mm is None:
+            self._controller.notify("No hand with an uncertainty is shown to fit the colour scale to.")
+        else:
+            self._controller.set_range(range_mm)
+
+    def lock_range(self) -> None:
+        """Keep the ends that the colour scale has now."""
+        range_mm = self._in_front()[0].range_mm()
+        if range_mm is not None:
+            self._controller.set_range(range_mm)
+
     def save_screenshot(self) -> None:
         """Save the view, legend included, into the chosen folder or the user's folder for images."""
         folder = self._controller.store.text(SCREENSHOT_FOLDER)
         settings = self._controller.settings
-        stem = f"handviz_{settings.pipeline.model}_{settings.draw.colour}"
+        stem = f"handviz_{settings.pipeline.model}_{shown_colour(settings)}"
         self._save_view(free_path(Path(folder) if folder else images_folder(), stem, datetime.now()))
 
     def save_screenshot_elsewhere(self) -> None:
@@ -274,7 +301,9 @@ class MainWindow(QMainWindow):
         if chosen:
             store.save_text(MESH_FOLDER, str(Path(chosen).parent))
             suffix = MESH_FORMATS.get(chosen_filter, ".glb")
-            self._controller.save_meshes(MeshRequest(Path(chosen), suffix, result, colour, range_mm))
+            self._controller.save_meshes(
+                MeshRequest(Path(chosen), suffix, result, colour, range_mm, viewport.options.colour_map)
+            )
 
     def open_clip(self) -> None:
         """Ask for a clip."""
@@ -353,7 +382,7 @@ class MainWindow(QMainWindow):
         self._place_labels()
 
     def _apply_settings(self, settings: ViewSettings) -> None:
-        before, options = self.viewport.options, settings.draw
+        before, options = self.viewport.options, drawn_with(settings)
         self.viewport.set_options(options)
         if options.mark_inferred and not before.mark_inferred and options.colour != "texture":
             self._controller.notify("Unobserved regions are hatched in texture colour (T).")

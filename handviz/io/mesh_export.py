@@ -28,7 +28,7 @@ from handviz.io.mesh_io import (
     ply_bytes,
     wrapped_obj_bytes,
 )
-from handviz.rendering.colormap import colours_from_std, fitted_range
+from handviz.rendering.colormap import ColourMap, colours_from_std, fitted_range
 from handviz.rendering.hand_shape import PLAIN_COLOURS, PlainSurface, Surface, VertexNormals
 
 ExportColour = Literal["texture", "uncertainty", "plain"]
@@ -44,15 +44,16 @@ def export_mesh(
     *,
     colour: ExportColour,
     range_mm: tuple[float, float] | None = None,
+    colour_map: ColourMap = "viridis",
     image: NDArray[np.uint8] | None = None,
     vertices: MeshVertices = "display",
 ) -> list[Path]:
     """Write the hand; returns the files, ``path`` first (OBJ with a texture has a material and an image beside it).
 
-    ``range_mm`` are the ends of the uncertainty's colour map (None fits them), ``image`` (H, W, 3) RGB the one that the
-    hand was reconstructed from: its detail goes into the texture. ``vertices``: the dense display mesh, whose texture
-    becomes an image in GLB and OBJ, or the hand model's own vertices with vertex colours. Raises HandvizError if the
-    suffix is unknown, the file cannot be written or the hand is not finite.
+    ``range_mm`` are the ends of the uncertainty's ``colour_map`` (None fits them), ``image`` (H, W, 3) RGB the one that
+    the hand was reconstructed from: its detail goes into the texture. ``vertices``: the dense display mesh, whose
+    texture becomes an image in GLB and OBJ, or the hand model's own vertices with vertex colours. Raises HandvizError
+    if the suffix is unknown, the file cannot be written or the hand is not finite.
     """
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
@@ -60,7 +61,7 @@ def export_mesh(
             f"{path.name}: a mesh is written as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
             ErrorCode.UNSUPPORTED_FORMAT,
         )
-    mesh = _mesh(hand, _surface(hand, vertices), colour, range_mm)
+    mesh = _mesh(hand, _surface(hand, vertices), colour, range_mm, colour_map)
     if colour == "texture" and vertices == "display" and kind in WRAPPED_SUFFIXES:
         mesh = _wrapped(mesh, hand, image)
     files = _files(path, mesh)
@@ -85,7 +86,13 @@ def _surface(hand: HandMesh, vertices: MeshVertices) -> Surface:
     return PlainSurface(template.faces, template.vertex_count)
 
 
-def _mesh(hand: HandMesh, surface: Surface, colour: ExportColour, range_mm: tuple[float, float] | None) -> MeshArrays:
+def _mesh(
+    hand: HandMesh,
+    surface: Surface,
+    colour: ExportColour,
+    range_mm: tuple[float, float] | None,
+    colour_map: ColourMap,
+) -> MeshArrays:
     """Return the hand on that surface with vertex colours."""
     vertices_m = surface.lift(np.asarray(hand.vertices_m, dtype=np.float64))
     if not np.isfinite(vertices_m).all():
@@ -102,7 +109,7 @@ def _mesh(hand: HandMesh, surface: Surface, colour: ExportColour, range_mm: tupl
         vertex_std_mm=vertex_std_mm,
     )
     if colour == "uncertainty" and hand.vertex_std_mm is not None and vertex_std_mm is not None:
-        colours = colours_from_std(vertex_std_mm, range_mm or fitted_range(hand.vertex_std_mm))
+        colours = colours_from_std(vertex_std_mm, range_mm or fitted_range(hand.vertex_std_mm), colour_map)
         return dataclasses.replace(mesh, colours=colours)
     return _textured(mesh, hand, surface) if colour == "texture" else mesh
 

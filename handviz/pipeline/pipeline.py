@@ -215,6 +215,9 @@ class Pipeline:
             self._smoothers.set_strength(self._current.smoothing)
         if self._current.smoothing_kind != before.smoothing_kind:
             self._smoothers.set_kind(self._current.smoothing_kind)
+        if _places(self._current) != _places(before):
+            # Other metres for the same pixels: the old ones are no measurements of them.
+            self._smoothers.reset()
         if requests.reset or (self._video and self._current.max_hands != before.max_hands):
             self._landmarker.close()
             self._landmarker = self._new_landmarker()
@@ -389,6 +392,11 @@ class Pipeline:
             landmarks=self._landmark_network(),
             device=self._cache.device,
         )
+
+
+def _places(settings: PipelineSettings) -> tuple[object, ...]:
+    """Return the settings that say where hands are and how large: smoothing starts anew when one changes."""
+    return settings.camera_model, settings.hand_size, settings.side
 
 
 def _key_of(frame: Frame) -> tuple[int, str, int] | None:

@@ -1,15 +1,18 @@
-"""Colour maps with linear perceived lightness (Oklab): uncertainty has viridis' hues."""
+"""Colour maps with linear perceived lightness (Oklab): uncertainty has viridis' hues, or those that are chosen."""
 
 import math
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.records import FloatArray
 
-# Viridis (van der Walt and Smith, CC0) at eleven uniform steps.
-CONTROL_COLOURS = (
+ColourMap = Literal["viridis", "plasma", "magma", "grey"]
+"""Colour maps of the uncertainty."""
+# Viridis, plasma and magma (van der Walt and Smith, CC0) at eleven uniform steps.
+VIRIDIS = (
     (0x44, 0x01, 0x54),
     (0x48, 0x24, 0x75),
     (0x41, 0x44, 0x87),
@@ -22,6 +25,40 @@ CONTROL_COLOURS = (
     (0xBD, 0xDF, 0x26),
     (0xFD, 0xE7, 0x25),
 )
+PLASMA = (
+    (0x0D, 0x08, 0x87),
+    (0x41, 0x04, 0x9D),
+    (0x6A, 0x00, 0xA8),
+    (0x8F, 0x0D, 0xA4),
+    (0xB1, 0x2A, 0x90),
+    (0xCC, 0x47, 0x78),
+    (0xE1, 0x64, 0x62),
+    (0xF2, 0x84, 0x4B),
+    (0xFC, 0xA6, 0x36),
+    (0xFC, 0xCE, 0x25),
+    (0xF0, 0xF9, 0x21),
+)
+# Without its black end, which would be lost on the dark ground.
+MAGMA = (
+    (0x1A, 0x10, 0x42),
+    (0x3F, 0x0F, 0x72),
+    (0x62, 0x19, 0x80),
+    (0x86, 0x27, 0x81),
+    (0xAA, 0x33, 0x7D),
+    (0xCF, 0x40, 0x70),
+    (0xEC, 0x58, 0x60),
+    (0xFA, 0x81, 0x5F),
+    (0xFE, 0xAA, 0x74),
+    (0xFE, 0xD5, 0x97),
+    (0xFC, 0xFD, 0xBF),
+)
+GREY = ((0x1C, 0x1C, 0x1C), (0xFF, 0xFF, 0xFF))
+UNCERTAINTY_CONTROL_COLOURS: dict[ColourMap, tuple[tuple[int, int, int], ...]] = {
+    "viridis": VIRIDIS,
+    "plasma": PLASMA,
+    "magma": MAGMA,
+    "grey": GREY,
+}
 # Inferno (van der Walt and Smith, CC0), without its black end: other hues than the standard deviations'.
 ATTENTION_CONTROL_COLOURS = (
     (0x24, 0x1A, 0x4A),
@@ -62,7 +99,8 @@ OKLAB_FROM_ROOTS = np.array(
         [0.0259040371, 0.7827717662, -0.8086757660],
     ]
 )
-DEFAULT_RANGE_MM = (0.0, 10.0)
+DEFAULT_RANGE_MM = (0.0, 20.0)
+"""The same for every source, so that colours can be compared; few standard deviations are larger."""
 STEP_MM = 1.0
 LOW_PERCENTILE, HIGH_PERCENTILE = 2.0, 98.0
 MIN_FILL = 0.45
@@ -82,9 +120,9 @@ def srgb_from_oklab(oklab: FloatArray) -> FloatArray:
 
 
 @cache
-def uncertainty_colours() -> NDArray[np.float32]:
+def uncertainty_colours(colour_map: ColourMap = "viridis") -> NDArray[np.float32]:
     """Return (256, 3) sRGB in [0, 1], from the smallest standard deviation (dark) to the largest (light)."""
-    return uniform_ramp(CONTROL_COLOURS)
+    return uniform_ramp(UNCERTAINTY_CONTROL_COLOURS[colour_map])
 
 
 @cache
@@ -105,9 +143,11 @@ def uniform_ramp(control_colours: tuple[tuple[int, int, int], ...]) -> NDArray[n
     return colours
 
 
-def colours_from_std(std_mm: FloatArray, range_mm: tuple[float, float]) -> NDArray[np.float32]:
+def colours_from_std(
+    std_mm: FloatArray, range_mm: tuple[float, float], colour_map: ColourMap = "viridis"
+) -> NDArray[np.float32]:
     """Map standard deviations (N,) to sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
-    return uncertainty_colours()[ramp_indices(std_mm, range_mm)]
+    return uncertainty_colours(colour_map)[ramp_indices(std_mm, range_mm)]
 
 
 def colours_from_attention(attention: FloatArray, upper: float) -> NDArray[np.float32]:

@@ -188,7 +188,7 @@ def vertex_colours(
     painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
     if options.colour == "uncertainty" and hand.vertex_std_mm is not None:
         std_mm = surface.lift(hand.vertex_std_mm.astype(np.float32)[:, None])[:, 0]
-        painted[:, :3] = colours_from_std(std_mm, range_mm)
+        painted[:, :3] = colours_from_std(std_mm, range_mm, options.colour_map)
     else:
         painted[:, :3] = PLAIN_COLOURS[hand.handedness]
     return painted

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from handviz.core.records import FloatArray
 from handviz.rendering.camera import Size
-from handviz.rendering.colormap import attention_colours, distance_colours, uncertainty_colours
+from handviz.rendering.colormap import ColourMap, attention_colours, distance_colours, uncertainty_colours
 from handviz.rendering.ellipses import fraction_inside
 from handviz.rendering.options import DrawOptions, SampleMode, marked, stripe_cover
 from handviz.rendering.passes import ImagePass
@@ -40,6 +40,8 @@ PANEL_COLOUR = (14, 17, 22, 190)
 TEXT_COLOUR = (238, 240, 243)
 TICK_COLOUR = (170, 178, 188)
 TEXT_SIZE_PX, TICK_LENGTH_PX, MAX_TICKS = 13, 4, 6
+END_ROOM = 0.1
+"""Fraction of a bar that the number at its end takes."""
 NICE_STEPS_MM = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 DISTANCE_TITLE = "Distance, mm"
 TWO_TITLES_LEGEND_PX = WIDTH_PX + TWO_TITLES_PX[0], HEIGHT_PX + TWO_TITLES_PX[1]
@@ -65,6 +67,13 @@ def ticks_mm(range_mm: tuple[float, float]) -> list[float]:
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [number * step for number in range(first, last + 1)]
+
+
+def labelled_mm(ends: tuple[float, float]) -> list[float]:
+    """Return both ends of a bar, and the round values between that leave room for the ends' numbers."""
+    low, high = ends
+    room = END_ROOM * (high - low)
+    return [low, *(tick for tick in ticks_mm(ends) if low + room <= tick <= high - room), high]
 
 
 class _Sheet:
@@ -107,9 +116,11 @@ class _Sheet:
 
 
 @lru_cache(maxsize=8)
-def legend_image(range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+def legend_image(
+    range_mm: tuple[float, float], pixel_ratio: float = 1.0, colour_map: ColourMap = "viridis"
+) -> NDArray[np.uint8]:
     """Return (H, W, 4) sRGB with premultiplied opacity, ``pixel_ratio`` times the nominal 108 x 206 pixels."""
-    return bar_legend((TITLE,), range_mm, uncertainty_colours(), pixel_ratio)
+    return bar_legend((TITLE,), range_mm, uncertainty_colours(colour_map), pixel_ratio)
 
 
 @lru_cache(maxsize=8)
@@ -130,11 +141,11 @@ def bar_legend(
     tick_px, (low, high) = sheet.scaled(TICK_LENGTH_PX), ends
     for number, title in enumerate(titles):
         sheet.write(left, sheet.scaled(TITLE_CENTRE_PX + number * TWO_TITLES_PX[1]), title)
-    for tick in ticks_mm(ends):
+    for tick in labelled_mm(ends):
         fraction = (tick - low) / max(high - low, 1e-9)
         row = round(bottom - 1 - fraction * (bottom - 1 - top))
         sheet.tick(right, right + tick_px - 1, row)
-        sheet.write(right + 2 * tick_px, row, f"{tick:g}")
+        sheet.write(right + 2 * tick_px, row, f"{tick:.4g}")
     return sheet.image()
 
 
@@ -206,6 +217,8 @@ class LegendPart:
     kind: Literal["uncertainty", "attention", "distance", "seen", "notes"]
     ends: tuple[float, float] = (0.0, 1.0)
     lines: tuple[str, ...] = ()
+    colour_map: ColourMap = "viridis"
+    """Of the uncertainty."""
 
     @property
     def size(self) -> Size:
@@ -222,7 +235,7 @@ class LegendPart:
         """Return (H, W, 4) sRGB with premultiplied opacity."""
         match self.kind:
             case "uncertainty":
-                return legend_image(self.ends, pixel_ratio)
+                return legend_image(self.ends, pixel_ratio, self.colour_map)
             case "attention":
                 return attention_legend_image(self.ends[1], pixel_ratio)
             case "distance":
@@ -236,6 +249,13 @@ class LegendPart:
 def note_lines(text: str) -> tuple[str, ...]:
     """Return the lines of a note, which begins with a capital letter."""
     return tuple(textwrap.wrap(text[:1].upper() + text[1:], NOTE_LETTERS))
+
+
+def disc_lines(joints: FloatArray | None) -> tuple[str, ...]:
+    """Return lines about the discs at joints, whose areas are fractions of the attention (21,); none without them."""
+    if joints is None:
+        return ()
+    return "Area of discs: attention", f"to the joints, most {joints.max():.0%}"
 
 
 def notes_for(options: DrawOptions, *, fades: bool, ellipses: bool, samples: bool) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from handviz.core.arguments import between
 from handviz.core.records import FloatArray, ModelId
+from handviz.rendering.colormap import DEFAULT_RANGE_MM, ColourMap
 
 ColourMode = Literal["uncertainty", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
@@ -75,10 +76,12 @@ class DrawOptions:
     """Flip the whole image left to right."""
     opacity: Annotated[float, between(0.1, 1.0)] = 0.9
     """Of the mesh over the image, 0 to 1; in the 3D view hands are always opaque."""
-    range_is_automatic: bool = True
-    """Fit the ends of the colour map to the data; otherwise they are the next two."""
-    range_low_mm: Annotated[float, between(0.0, 499.0)] = 0.0
-    range_high_mm: Annotated[float, between(0.5, 500.0)] = 10.0
+    colour_map: ColourMap = "viridis"
+    """Of the uncertainty."""
+    range_is_automatic: bool = False
+    """Let the ends of the colour map follow the data; otherwise they are the next two."""
+    range_low_mm: Annotated[float, between(0.0, 499.0)] = DEFAULT_RANGE_MM[0]
+    range_high_mm: Annotated[float, between(0.5, 500.0)] = DEFAULT_RANGE_MM[1]
     legend: bool = True
     inset: bool = True
     """In the 3D view, the image in a corner."""

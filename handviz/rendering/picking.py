@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from handviz.core.records import FloatArray
 from handviz.rendering.camera import Matrix, Size
-from handviz.rendering.colormap import colours_from_attention
 from handviz.rendering.hand_shape import HandShape, Surface
 from handviz.rendering.highlight import Highlight, Pick
 
 MARK_RADIUS_PX, CORE_RADIUS_PX = 5.0, 3.0
 MARK_COLOUR, CORE_COLOUR = (1.0, 1.0, 1.0), (0.91, 0.13, 0.42)
+DISC_COLOUR = (0.35, 0.80, 1.0)
+"""Of no colour map: a disc states its weight by its area alone."""
 MIN_DISC_PX, MAX_DISC_PX = 2.0, 26.0
 """Radii of joints with none and all of the attention, to which areas are proportional."""
 
@@ -29,7 +30,7 @@ def highlight_strokes(
     if attention is not None and attention.joints is not None:
         fractions = np.clip(attention.joints, 0, 1)
         radii = MIN_DISC_PX + (MAX_DISC_PX - MIN_DISC_PX) * np.sqrt(fractions)
-        colours = colours_from_attention(fractions, float(fractions.max()))
+        colours = np.tile(DISC_COLOUR, (len(fractions), 1))
         order = np.argsort(-fractions)
         rows.append(_discs(joints_px[order], colours[order], radii[order] * pixel_ratio))
     pick = highlight.pick

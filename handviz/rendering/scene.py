@@ -36,7 +36,7 @@ from handviz.rendering.hand_shape import (
 from handviz.rendering.heatmaps import image_with_heatmaps
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 from handviz.rendering.iterations import hand_at_step, step_at, step_note
-from handviz.rendering.legend import MARGIN_PX, LegendPart, LegendPass, LegendRoom, note_lines, notes_for
+from handviz.rendering.legend import MARGIN_PX, LegendPart, LegendPass, LegendRoom, disc_lines, note_lines, notes_for
 from handviz.rendering.legend import Rectangle as WholeRectangle
 from handviz.rendering.options import DrawOptions, KeyLight, fade_of
 from handviz.rendering.panes import Pane
@@ -252,7 +252,8 @@ class Scene:
         hands, self._step_note = self._shown_hands, step_note(result.hands, options, time_s)
         attention = [self._attention_of(number) for number in range(len(hands))]
         range_mm = self.range_mm(options)
-        wanted = (options.view, options.colour, options.mark_inferred, options.relight, range_mm, *steps, *attention)
+        colours = options.colour, options.colour_map, options.mark_inferred, options.relight, range_mm
+        wanted = (options.view, *colours, *steps, *attention)
         if wanted != self._shaped_for:
             self._shapes = [self._shape(hand, number, options) for number, hand in enumerate(hands)]
             self._shaped_for, self._drawn_for = wanted, None
@@ -353,7 +354,7 @@ class Scene:
         elif self._highlight is not None and self._highlight.attention is not None:
             parts.append(LegendPart("attention", (0.0, self._highlight.attention.upper)))
         elif options.colour == "uncertainty" and has_uncertainty(hands):
-            parts.append(LegendPart("uncertainty", self.range_mm(options)))
+            parts.append(LegendPart("uncertainty", self.range_mm(options), colour_map=options.colour_map))
         if any(shape.material.marks_inferred for shape in self._shapes):
             parts.append(LegendPart("seen"))
         has_ellipses = any(shape.keypoint_covariance is not None for shape in self._shapes)
@@ -363,6 +364,8 @@ class Scene:
             ellipses=options.ellipses and has_ellipses,
             samples=has_posterior(hands),
         )
+        if self._distances is None and self._highlight is not None and self._highlight.attention is not None:
+            lines += disc_lines(self._highlight.attention.joints)
         label = self._display.label(self._result.model)
         lines += note_lines(self._step_note)
         if not beside_label:

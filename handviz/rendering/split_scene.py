@@ -9,7 +9,7 @@ import numpy as np
 
 from handviz.core.records import FloatArray, FrameResult, ModelId
 from handviz.rendering.camera import OrbitCamera, Size
-from handviz.rendering.colormap import RangeFollower
+from handviz.rendering.colormap import RangeFollower, fitted_range
 from handviz.rendering.difference import Distances, distances_of, on_mesh_of
 from handviz.rendering.hand_shape import ModelDisplay, all_stds_mm, orbit_centre, orbit_radius
 from handviz.rendering.highlight import Highlight, Pick
@@ -56,10 +56,23 @@ class SplitScene:
         self._result, self._shown_for = result, None
 
     def range_mm(self, options: DrawOptions) -> tuple[float, float]:
-        """Return the ends of the uncertainty's colour map in use."""
-        if options.compare:
-            return options.std_range_mm or self._stds.range_mm
-        return self._scenes[0].range_mm(options)
+        """Return the ends of the colour map in use: of the uncertainty, or of distances."""
+        if options.std_range_mm is not None:
+            return options.std_range_mm
+        if self._distances is not None:
+            return 0.0, self._distances_seen.range_mm[1]
+        return self._stds.range_mm if options.compare else self._scenes[0].range_mm(options)
+
+    def fitted_range_mm(self, options: DrawOptions) -> tuple[float, float] | None:
+        """Return ends of the colour map that fit the result on the screen; None if nothing in it has a number."""
+        self._distribute(options)
+        if self._distances is not None:
+            return 0.0, fitted_range(np.concatenate(self._distances.hands_mm))[1]
+        if self._result is None:
+            return None
+        models = options.compared if options.compare else (self._result.model,)
+        stds_mm = all_stds_mm([hand for model in models for hand in self._result.of_model(model).hands])
+        return fitted_range(stds_mm) if np.isfinite(stds_mm).any() else None
 
     def panes(self, view_size: Size, options: DrawOptions, pixel_ratio: float = 1.0) -> tuple[Pane, ...]:
         """Return the panes of the view; none without a result."""
@@ -242,8 +255,7 @@ class SplitScene:
         if not options.difference:
             return own.with_range(self.range_mm(options))
         if self._is_measured(model):
-            range_mm = options.std_range_mm or (0.0, self._distances_seen.range_mm[1])
-            return replace(own, colour="uncertainty").with_range(range_mm)
+            return replace(own, colour="uncertainty").with_range(self.range_mm(options))
         return replace(own, colour="plain")
 
     def _highlight_of(self, model: ModelId, options: DrawOptions) -> Highlight | None:

@@ -137,14 +137,14 @@ from pathlib import Path
 from handviz.core.camera_model import CameraModel, HandSize
 from handviz.gui import app
 from handviz.gui.session.settings import SettingsStore, ViewSettings, changed
-from handviz.gui.session.source_memory import SourceMemory, save_camera_model
+from handviz.gui.session.source_memory import SourceMemory, owner_of, save_camera_model
 from handviz.sources.camera import CameraInfo
 
 folder, clip = Path(sys.argv[1]), sys.argv[2]
 store = SettingsStore(folder)
 saved = changed(ViewSettings(), camera_model=CameraModel("angle", 70.0), hand_size=HandSize("breadth", 85.0, 2.0))
 store.save(saved)
-save_camera_model(store, "all files", saved.pipeline.camera_model)
+save_camera_model(store, owner_of(clip, ""), saved.pipeline.camera_model)
 memory = SourceMemory(store)
 memory.save_opened(clip, None)
 memory.set_rotation(clip, None, 0)

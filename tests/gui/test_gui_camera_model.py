@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from handviz.core.camera_files import camera_model_text, read_camera_file
 from handviz.core.camera_model import ASSUMED_CAMERA, CameraModel, HandSize, camera_model_of_intrinsics
 from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, PositionUncertainty
-from handviz.gui.calibration.dialog import FOR_FILES, CameraDialog
+from handviz.gui.calibration.dialog import CameraDialog
 from handviz.gui.calibration.feature import CameraFeature
 from handviz.gui.calibration.pages import PRESETS
 from handviz.gui.calibration.panel import position_text, wrist_distance_std_m, wrist_distance_text
@@ -22,6 +22,7 @@ from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.settings import SettingsStore
+from handviz.gui.session.source_memory import SourceMemory, saved_camera_model
 from handviz.sources.checkerboard import Board
 from handviz.sources.source import CameraInfo, text_of_images
 from tests.boards import VIEWS, board_image
@@ -72,7 +73,7 @@ def button(dialog: CameraDialog, text: str) -> QPushButton:
     return next(one for one in dialog.findChildren(QPushButton) if one.text() == text)
 
 
-def test_the_image_states_what_is_assumed_until_it_is_known(window: MainWindow, controller: Controller) -> None:
+def test_the_image_always_states_its_camera_model(window: MainWindow, controller: Controller) -> None:
     note = feature_of(window).note
     controller.answered.emit(answer_of(grey()))
     assert note.text() == "assumed 60° field of view (Ctrl+L)"
@@ -80,8 +81,16 @@ def test_the_image_states_what_is_assumed_until_it_is_known(window: MainWindow, 
     window.viewport.resize(500, 400)
     window.source_panel.camera_model.field_of_view.setValue(72.5)
     assert controller.settings.pipeline.camera_model == CameraModel("angle", 72.5)
-    assert not note.isVisibleTo(window.viewport)
+    assert note.text() == "72.5° over the longer side"
+    assert note.isVisibleTo(window.viewport)
     assert "72.5°" in window.source_panel.camera_model.known.text()
+
+
+def test_the_image_states_the_field_of_view_of_its_exif(window: MainWindow, controller: Controller) -> None:
+    answer = answer_of(grey(), name="photo.jpg")
+    frame = dataclasses.replace(answer.result.frame, exif_focal_px=320.0)
+    controller.answered.emit(dataclasses.replace(answer, result=dataclasses.replace(answer.result, frame=frame)))
+    assert feature_of(window).note.text() == "90° field of view, from EXIF (Ctrl+L)"
 
 
 def test_the_line_is_centred_below_the_image(window: MainWindow, controller: Controller) -> None:
@@ -154,7 +163,7 @@ def test_another_aspect_ratio_is_stated_on_the_screen(window: MainWindow, contro
     controller.change(camera_model=MEASURED)
     dialog = dialog_of(window)
     controller.answered.emit(answer_of(grey(640, 480)))
-    assert feature_of(window).note.text() == ""
+    assert feature_of(window).note.text() == "fx 600 px, measured at 640x480"
     controller.answered.emit(answer_of(grey(1280, 720)))
     assert "images of 640x480" in feature_of(window).note.text()
     assert "640x480" in dialog.caveat.text()
@@ -185,7 +194,7 @@ def test_camera_models_are_saved_and_loaded(
     assert "JSON" in dialog.error.text(), "an angle is no OpenCV calibration"
 
 
-def test_every_camera_keeps_its_own_camera_model(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+def test_every_source_keeps_its_own_camera_model(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
     controller.start("camera:0")
     qtbot.waitUntil(lambda: controller.source is not None)
     qtbot.waitUntil(lambda: bool(controller.cameras))
@@ -197,26 +206,38 @@ def test_every_camera_keeps_its_own_camera_model(qtbot: QtBot, window: MainWindo
     open_and_wait(qtbot, controller, "camera:2")
     assert controller.settings.pipeline.camera_model == CameraModel("angle", 90.0)
     open_and_wait(qtbot, controller, "other.mp4")
-    assert controller.settings.pipeline.camera_model == MEASURED, "clips and images share one"
-    assert SettingsStore().load().pipeline.camera_model == MEASURED, "and the next run begins with it"
+    assert controller.settings.pipeline.camera_model == ASSUMED_CAMERA, "nothing was stated for this one"
+    open_and_wait(qtbot, controller, str(Path("clip.mp4").absolute()))
+    assert controller.settings.pipeline.camera_model == MEASURED
+    controller.change(camera_model=ASSUMED_CAMERA)
+    open_and_wait(qtbot, controller, "other.mp4")
+    open_and_wait(qtbot, controller, "clip.mp4")
+    assert controller.settings.pipeline.camera_model == ASSUMED_CAMERA
+    assert SettingsStore().load().pipeline.camera_model == ASSUMED_CAMERA
 
 
-def test_a_camera_s_camera_model_can_be_given_to_files(
+def test_a_camera_model_of_version_0_1_is_found_and_can_be_taken_back(
     qtbot: QtBot, window: MainWindow, controller: Controller
 ) -> None:
+    controller.store.save_text("lens_of_Back_left", camera_model_text(MEASURED))
+    controller.start("camera:2")
+    qtbot.waitUntil(lambda: controller.settings.pipeline.camera_model == MEASURED)
+    controller.change(camera_model=ASSUMED_CAMERA)
+    open_and_wait(qtbot, controller, "clip.mp4")
+    open_and_wait(qtbot, controller, "camera:2")
+    assert controller.settings.pipeline.camera_model == ASSUMED_CAMERA
+
+
+def test_the_dialog_names_the_source(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
     controller.start("camera:0")
     qtbot.waitUntil(lambda: controller.source is not None)
     qtbot.waitUntil(lambda: bool(controller.cameras))
     dialog = dialog_of(window)
     controller.answered.emit(answer_of(grey()))
     assert dialog.source.text() == "Applies to: Front", "its name in the system, which came after its image"
-    controller.change(camera_model=MEASURED)
-    button(dialog, FOR_FILES).click()
     open_and_wait(qtbot, controller, "clip.mp4")
-    assert controller.settings.pipeline.camera_model == MEASURED
     controller.answered.emit(answer_of(grey()))
-    assert dialog.source.text() == "Applies to: all files"
-    assert not button(dialog, FOR_FILES).isVisibleTo(dialog)
+    assert dialog.source.text() == "Applies to: fake"
 
 
 def open_and_wait(qtbot: QtBot, controller: Controller, text: str) -> None:
@@ -227,7 +248,7 @@ def open_and_wait(qtbot: QtBot, controller: Controller, text: str) -> None:
 def test_damaged_saved_intrinsics_are_the_assumed_ones(
     qtbot: QtBot, window: MainWindow, controller: Controller
 ) -> None:
-    controller.store.save_text("lens_of_clips, folders and pictures", '{"mode": "angle"}')
+    SourceMemory(controller.store).set_camera_model_text(str(Path("clip.mp4").absolute()), '{"mode": "angle"}')
     controller.start("clip.mp4")
     qtbot.waitUntil(lambda: controller.source is not None)
     assert controller.settings.pipeline.camera_model == ASSUMED_CAMERA
@@ -424,4 +445,5 @@ def test_the_camera_model_reaches_the_pipeline(qtbot: QtBot, window: MainWindow,
     window.source_panel.camera_model.details.click()
     window.findChild(CameraDialog).angle.angle.setValue(81.0)
     qtbot.waitUntil(lambda: ("camera_model", CameraModel("angle", 81.0)) in pipeline.told)
-    assert camera_model_text(CameraModel("angle", 81.0)) == controller.store.text("lens_of_clips, folders and pictures")
+    owner = str(Path("clip.mp4").absolute())
+    assert saved_camera_model(controller.store, owner) == CameraModel("angle", 81.0)

@@ -16,7 +16,7 @@ from pytestqt.qtbot import QtBot
 from handviz.core.records import Frame, FrameResult, HandMesh, ModelId
 from handviz.gui.main_window import SCREENSHOT_FOLDER, MainWindow
 from handviz.gui.session.controller import Controller
-from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, wanted_of_pipeline
+from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, shown_colour, wanted_of_pipeline
 from handviz.gui.widgets import choices
 from handviz.models.registry import list_models, model_ids
 from handviz.rendering.options import DEFAULT_COMPARED, Difference
@@ -99,7 +99,7 @@ def test_keys_and_boxes_switch_compare_and_distances(window: MainWindow) -> None
     assert controls.compare.isChecked()
     assert not controls.first.isVisibleTo(window.view_panel)
     press_key(window, "D")
-    assert controls.difference.isChecked()
+    assert window.view_panel.choice("shown_colour", "difference").isChecked()
     assert controls.first.isVisibleTo(window.view_panel)
     controls.first.setCurrentIndex(controls.first.findData("amvur"))
     controls.aligned.click()
@@ -110,6 +110,34 @@ def test_keys_and_boxes_switch_compare_and_distances(window: MainWindow) -> None
         ViewSettings(), difference_pair=("amvur", "final"), difference_aligned=True
     )
     assert window.viewport.options.shown_difference is None
+
+
+def test_the_colours_show_one_thing(window: MainWindow) -> None:
+    """Distances and attention are entries of Colour, which V, T, P, D and A choose from."""
+    panel, settings = window.view_panel, lambda: window._controller.settings
+    for key, shown in (
+        ("D", "difference"), ("V", "uncertainty"), ("D", "difference"), ("A", "attention"), ("T", "texture"),
+        ("A", "attention"), ("D", "difference"), ("P", "plain"), ("A", "attention"), ("A", "plain"),
+        ("D", "difference"),
+    ):  # fmt: skip
+        press_key(window, key)
+        assert shown_colour(settings()) == shown
+        assert panel.choice("shown_colour", shown).isChecked()
+        assert window.viewport.options.difference == (shown == "difference")
+    panel.choice("shown_colour", "uncertainty").click()
+    assert window.viewport.options.colour == "uncertainty"
+    assert not window.viewport.options.difference
+    window._controller.undo()
+    assert shown_colour(settings()) == "difference", "one step"
+    window._controller.change(colour="plain")
+    window._controller.change(shown_colour="attention", relight=True)
+    assert (window.viewport.options.colour, window.viewport.options.light_can_move) == ("plain", False)
+
+
+def test_the_colour_of_the_command_line_is_shown_whatever_was_saved() -> None:
+    SettingsStore().save(changed(ViewSettings(), difference=True))
+    controller = Controller(SizedPipeline, SettingsStore(), lister=list, for_this_run={"colour": "texture"})
+    assert shown_colour(controller.settings) == "texture"
 
 
 @pytest.mark.parametrize("pair", list(itertools.permutations(model_ids(), 2)))
@@ -259,7 +287,7 @@ def test_three_panes_show_three_hands_and_rotate_together(qtbot: QtBot, shown: M
 
 @pytest.mark.display
 def test_one_scale_colours_all_panes(qtbot: QtBot, shown: MainWindow) -> None:
-    shown._controller.change(colour="uncertainty")
+    shown._controller.change(colour="uncertainty", range_is_automatic=True)
     with qtbot.waitSignal(shown.result_painted):
         press_key(shown, "C")
     assert shown.viewport.range_mm() == (1.0, 7.0)
@@ -273,6 +301,7 @@ def test_one_scale_colours_all_panes(qtbot: QtBot, shown: MainWindow) -> None:
 @pytest.mark.display
 def test_distances_appear_and_a_screenshot_has_all_panes(qtbot: QtBot, shown: MainWindow, tmp_path: Path) -> None:
     shown._controller.store.save_text(SCREENSHOT_FOLDER, str(tmp_path))
+    shown._controller.change(range_is_automatic=True)
     with qtbot.waitSignal(shown.result_painted):
         press_key(shown, "D")
     (single,) = pane_pixels(shown)

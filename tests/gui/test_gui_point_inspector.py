@@ -237,7 +237,7 @@ def test_attention_is_asked_for_when_wanted_and_never_before(
     inspector.pick(Pick(0, vertex=2))
     assert not inspector._worker.isRunning()
     with qtbot.waitSignal(inspector._worker.answered):
-        inspector.panel.attention.click()
+        press(qtbot, window, "A")
     assert made[0].model_dir == window._controller.config.model_dir
     assert made[0].asked == [("final", 2, None)]
     lines = inspector.panel.attention_text.text().splitlines()

@@ -119,7 +119,7 @@ def test_panel_shows_what_is_relevant_for_the_colour(qtbot: QtBot, window: MainW
         return [line.isVisibleTo(panel) for line in lines]
 
     assert shown() == [True, True, False, False, False]
-    panel.choice("colour", "texture").click()
+    panel.choice("shown_colour", "texture").click()
     assert shown() == [False, False, True, True, True]
     panel.mark_inferred.click()
     panel.relight.click()
@@ -201,7 +201,7 @@ def test_meshes_of_the_shown_hands_are_saved(
         window.source_panel.save_meshes.click()
     qtbot.waitUntil(lambda: "Saved" in window.message.text())
     assert window.message.text() == f"Saved mine_right.obj and mine_left.obj in {tmp_path}"
-    assert (tmp_path / "mine_left.obj").read_text() == "left texture ['image', 'range_mm']"
+    assert (tmp_path / "mine_left.obj").read_text() == "left texture ['colour_map', 'image', 'range_mm']"
     press(qtbot, window, "Ctrl+E")
     window._controller._saver.stop()
     assert "handviz_final_texture_" in offered[0]

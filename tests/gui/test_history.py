@@ -105,11 +105,11 @@ def test_the_oldest_steps_are_forgotten(clock: Clock) -> None:
 def test_keys_take_back_and_say_what(window: MainWindow) -> None:
     controller, panel = window._controller, window.view_panel
     press_key(window, "W")
-    panel.choice("colour", "plain").click()
+    panel.choice("shown_colour", "plain").click()
     press_key(window, "Ctrl+Z")
     assert window.message.text() == "Undone: colour."
     assert controller.settings == changed(ViewSettings(), wireframe=True)
-    assert panel.choice("colour", "uncertainty").isChecked()
+    assert panel.choice("shown_colour", "uncertainty").isChecked()
     press_key(window, "Ctrl+Z")
     assert controller.settings == ViewSettings() == SettingsStore().load()
     assert not panel.wireframe.isChecked()

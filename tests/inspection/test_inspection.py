@@ -390,4 +390,4 @@ def test_one_scale_for_the_whole_folder(folder: Path) -> None:
     _, rows = inspect(folder, Processor())
     low_mm, high_mm = common_range_mm(rows.values())
     assert low_mm < 7 < 12 <= high_mm
-    assert common_range_mm([]) == (0.0, 10.0)
+    assert common_range_mm([]) == (0.0, 20.0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from handviz.core import metrics
-from handviz.core.camera_model import CameraModel
+from handviz.core.camera_model import CameraModel, HandSize
 from handviz.core.errors import ErrorCode
 from handviz.core.records import DetectorChoice, Frame, HandMesh, Intrinsics, SmoothingKind
 from handviz.detection.crop import as_the_detector_marks_them
@@ -294,3 +294,24 @@ def test_a_change_of_smoothing_during_a_frame_counts_from_the_next_one(
         for number in range(3):
             pipeline.process(frame(number))
     assert made == [("kalman", 0.3), ("one_euro", 0.7)]
+
+
+@pytest.mark.parametrize("kind", ["kalman", "one_euro"])
+@pytest.mark.parametrize(
+    "change",
+    [{"camera_model": CameraModel("angle", 30.0)}, {"hand_size": HandSize("length", 150.0)}, {"side": "left"}],
+    ids=["intrinsics", "hand size", "side"],
+)
+@pytest.mark.usefixtures("fake_landmarker")
+def test_smoothing_starts_anew_when_hands_get_other_places(
+    networks: Path, kind: SmoothingKind, change: dict[str, object]
+) -> None:
+    smoothed, config = PipelineSettings(smoothing=1.0, smoothing_kind=kind), PipelineConfig(networks)
+    with Pipeline(smoothed, config) as changed, Pipeline(replace(smoothed, smoothing=0.0, **change), config) as alone:
+        for number in range(3):
+            changed.process(frame(number))
+        changed.apply(replace(changed.settings, **change))
+        # The last frame again, as when a clip is paused.
+        (hand,), (expected,) = changed.process(frame(2)).hands, alone.process(frame(2)).hands
+    np.testing.assert_allclose(hand.wrist_camera_m, expected.wrist_camera_m, atol=1e-9)
+    np.testing.assert_allclose(hand.vertices_m, expected.vertices_m, atol=1e-9)

@@ -145,6 +145,9 @@ def test_attention_colours_its_hand_and_sizes_its_joints(draw: Draw, scene: Scen
     scene.set_highlight(Highlight(Pick(0, vertex=0), to_joints))
     image = draw(result(hand)).astype(int)
     assert np.ptp(np.flatnonzero(image[24, :32].sum(axis=1) > 500)) > 20, "the disc of joint 4"
+    np.testing.assert_allclose(image[24, 44], image[24, 20], atol=2, err_msg="discs state weights by area alone")
+    lines = scene.legend_parts(FLAT)[-1].lines
+    assert lines[:2] == ("Area of discs: attention", "to the joints, most 90%")
     scene.set_highlight(Highlight(Pick(0, vertex=0), to_vertices))
     light = draw(result(hand)).astype(int)[40, 32]
     scene.set_highlight(Highlight(Pick(0, vertex=0), AttentionShown(np.zeros(4), None)))

@@ -8,6 +8,8 @@ import pytest
 from handviz.rendering.camera import OrbitCamera, letterbox, overlay_matrix, project
 from handviz.rendering.colormap import (
     DEFAULT_RANGE_MM,
+    UNCERTAINTY_CONTROL_COLOURS,
+    ColourMap,
     RangeFollower,
     colours_from_std,
     fitted_range,
@@ -24,6 +26,7 @@ from handviz.rendering.legend import (
     HEIGHT_PX,
     PANEL_COLOUR,
     WIDTH_PX,
+    labelled_mm,
     legend_image,
     ticks_mm,
 )
@@ -45,15 +48,19 @@ def test_oklab_of_known_colours() -> None:
     np.testing.assert_allclose(srgb_from_oklab(oklab_from_srgb(known)), known, atol=1e-6)
 
 
-def test_lightness_grows_linearly() -> None:
-    steps = np.diff(oklab_from_srgb(uncertainty_colours().astype(np.float64))[:, 0])
+@pytest.mark.parametrize("colour_map", UNCERTAINTY_CONTROL_COLOURS)
+def test_lightness_grows_linearly(colour_map: ColourMap) -> None:
+    steps = np.diff(oklab_from_srgb(uncertainty_colours(colour_map).astype(np.float64))[:, 0])
     assert steps.min() > 0
     assert steps.max() < 1.5 * steps.mean()
 
 
+@pytest.mark.parametrize("colour_map", UNCERTAINTY_CONTROL_COLOURS)
 @pytest.mark.parametrize("blindness", [PROTANOPIA, DEUTERANOPIA])
-def test_brightness_orders_the_colours_for_colour_blind_eyes_too(blindness: list[list[float]]) -> None:
-    seen = np.clip(_linear(uncertainty_colours().astype(np.float64)) @ np.array(blindness).T, 0, 1)
+def test_brightness_orders_the_colours_for_colour_blind_eyes_too(
+    blindness: list[list[float]], colour_map: ColourMap
+) -> None:
+    seen = np.clip(_linear(uncertainty_colours(colour_map).astype(np.float64)) @ np.array(blindness).T, 0, 1)
     brightness = seen @ [0.2126, 0.7152, 0.0722]
     assert np.diff(brightness).min() > -1e-4
     assert brightness[-1] > 20 * brightness[0]
@@ -82,6 +89,12 @@ def test_legend_ticks_are_round_and_few() -> None:
     assert ticks_mm((2.0, 12.0)) == [2, 4, 6, 8, 10, 12]
     assert ticks_mm((0.0, 1.0)) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     assert len(ticks_mm((3.0, 26.0))) <= 6
+
+
+def test_both_ends_of_a_bar_have_their_numbers() -> None:
+    assert labelled_mm((0.0, 20.0)) == [0, 5, 10, 15, 20]
+    assert labelled_mm((2.3, 12.1)) == [2.3, 4, 6, 8, 10, 12.1]
+    assert labelled_mm((0.0, 0.5))[:: len(labelled_mm((0.0, 0.5))) - 1] == [0.0, 0.5]
 
 
 def test_legend_image_grows_with_the_screen() -> None:

@@ -14,14 +14,13 @@ from handviz.gui.calibration.pages import AnglePage, HandSizePage, IntrinsicsPag
 from handviz.gui.calibration.panel import intrinsics_summary
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.session.source_memory import OTHER_SOURCES, save_camera_model
 from handviz.gui.widgets.controls import named_label
+from handviz.gui.widgets.input_filters import let_wheel_scroll
 from handviz.sources.images import equivalent_focal_mm
 
 CAMERA_FOLDER = "lens_folder"
 CAMERA_FILE_FILTER = "Camera intrinsics (*.json *.yml *.yaml *.xml);;All files (*)"
 SAVE_FILTER = "handviz intrinsics (*.json);;OpenCV calibration (*.yml *.yaml)"
-FOR_FILES = "Apply to all files"
 YAML_SUFFIXES = (".yml", ".yaml")
 
 
@@ -48,6 +47,7 @@ class CameraDialog(QDialog):
         self.pages = QTabWidget()
         self.pages.setDocumentMode(True)
         self._lay_out()
+        let_wheel_scroll(self)
         for page in (self.angle, self.numbers, self.board):
             page.chosen.connect(self._use)
         self.hand.chosen.connect(self._use_size)
@@ -65,27 +65,24 @@ class CameraDialog(QDialog):
         ):
             self.pages.addTab(page, title)
         buttons = QHBoxLayout()
-        self._buttons: dict[str, QPushButton] = {}
         for text, hint, action in (
             (
                 "Reset to default (60° assumed)",
                 "Assume a FOV of 60° over the longer side",
                 lambda: self._use(ASSUMED_CAMERA),
             ),
-            (FOR_FILES, "Use these intrinsics for clips, folders and images too", self._use_for_files),
             (
                 "Load…",
                 "Load intrinsics saved here, or by OpenCV (YAML, XML, JSON) or ROS (YAML)",
                 self._load,
             ),
-            ("Save…", "Save these intrinsics as JSON or as OpenCV YAML", self._save),
+            ("Save…", "Save these intrinsics as JSON or as OpenCV YAML, to load them for other sources", self._save),
             ("Close", "Close the dialog; changes are already applied", self.close),
         ):
             button = QPushButton(text)
             button.setToolTip(hint)
             button.setAutoDefault(False)
             button.clicked.connect(lambda _=False, do=action: do())
-            self._buttons[text] = button
             buttons.addWidget(button)
         column = QVBoxLayout(self)
         for part in (self.source, self.summary, self.caveat, self.error):
@@ -95,8 +92,7 @@ class CameraDialog(QDialog):
 
     def show_image(self, source: str, size: tuple[int, int], path: Path | None) -> None:
         """Set what the intrinsics belong to: name of the source, image size (width, height), file of an image."""
-        self.source.setText(f"Applies to: {'all files' if source == OTHER_SOURCES else source}")
-        self._buttons[FOR_FILES].setVisible(source != OTHER_SOURCES)
+        self.source.setText(f"Applies to: {source}")
         if (size, path) != (self._image_size, self._image_path):
             self._image_size, self._image_path = size, path
             self._show(self._controller.settings)
@@ -136,10 +132,6 @@ class CameraDialog(QDialog):
     def _use_size(self, size: HandSize) -> None:
         self.complain("")
         self._controller.change(hand_size=size)
-
-    def _use_for_files(self) -> None:
-        save_camera_model(self._controller.store, OTHER_SOURCES, self._controller.settings.pipeline.camera_model)
-        self._controller.notify("Clips, folders and images use these intrinsics too.")
 
     def _use_exif(self) -> None:
         millimetres = equivalent_focal_mm(self._image_path) if self._image_path is not None else None

@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 from PyQt6.QtCore import QEvent, QObject, Qt
 from PyQt6.QtWidgets import QFileDialog, QWidget
 
-from handviz.core.camera_model import camera_model_in_words
 from handviz.core.records import Frame
 from handviz.gui.calibration.checkerboard_page import CalibrationTask
 from handviz.gui.calibration.dialog import CAMERA_FOLDER, CameraDialog
-from handviz.gui.calibration.panel import CameraModelControls, wrist_distance_text
+from handviz.gui.calibration.panel import CameraModelControls, camera_text, wrist_distance_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo
 from handviz.gui.session.settings import ViewSettings
@@ -20,7 +19,7 @@ from handviz.gui.session.source_memory import owner_of, save_camera_model, saved
 from handviz.gui.widgets.controls import named_label
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.sources.checkerboard import Board
-from handviz.sources.source import IMAGES_PREFIX, listed_images
+from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, listed_images
 
 MARGIN_PX = 10
 MAX_NOTE = 0.4
@@ -96,7 +95,7 @@ class CameraFeature(Feature):
         return super().eventFilter(watched, event)
 
     def _take_source(self, info: SourceInfo) -> None:
-        """Load the intrinsics of a camera, or those that all other sources share."""
+        """Load the intrinsics of a camera, file or folder."""
         self._answer, self._owner = None, ""
         self._take_owner(info)
 
@@ -126,16 +125,17 @@ class CameraFeature(Feature):
         self._update_dialog()
 
     def _write_note(self) -> None:
-        """Write what is assumed or uncertain of the camera, and in the 3D view the distance of the wrists."""
+        """Write the camera model in use, what is uncertain of it, and in the 3D view the distance of the wrists."""
         text = ""
         if self._answer is not None:
             settings, result = self._controller.settings, self._answer.result
+            camera_model = settings.pipeline.camera_model
             height, width = as_taken(result.frame).shape[:2]
-            uncertainty = settings.pipeline.camera_model.caveat_for(width, height)
-            if settings.pipeline.camera_model.mode == "assumed":
-                uncertainty = f"{camera_model_in_words(settings.pipeline.camera_model)}{KEY_HINT}"
             distance = wrist_distance_text(result.hands) if settings.draw.view == "orbit" else ""
-            text = PART_SEPARATOR.join(part for part in (distance, uncertainty) if part)
+            camera = camera_text(camera_model, result.frame)
+            parts = distance, camera, camera_model.caveat_for(width, height)
+            text = PART_SEPARATOR.join(part for part in parts if part)
+            text += KEY_HINT if camera_model.mode == "assumed" else ""
         room = self._room_px()
         if (text, room) != (self._note_text, self._note_room_px):
             self._note_text, self._note_room_px = text, room
@@ -167,7 +167,9 @@ class CameraFeature(Feature):
         frame, source = self._answer.result.frame, self._controller.source
         height, width = as_taken(frame).shape[:2]
         path = _file_of(frame, source.text) if source is not None else None
-        self._dialog.show_image(self._owner, (width, height), path)
+        is_file = source is not None and not source.text.startswith(CAMERA_PREFIX)
+        shown = source.name if source is not None and is_file else self._owner
+        self._dialog.show_image(shown, (width, height), path)
 
     def _calibrate_folder(self, board: Board) -> None:
         store = self._controller.store

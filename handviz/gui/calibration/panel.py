@@ -7,8 +7,15 @@ import numpy as np
 from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
-from handviz.core.camera_model import ANGLE_LIMITS_DEG, ORIGIN_TEXTS, CameraModel, angles_deg, camera_model_in_words
-from handviz.core.records import HandMesh, Intrinsics
+from handviz.core.camera_model import (
+    ANGLE_LIMITS_DEG,
+    ORIGIN_TEXTS,
+    CameraModel,
+    angles_deg,
+    camera_model_in_words,
+    intrinsics_of_frame,
+)
+from handviz.core.records import Frame, HandMesh, Intrinsics
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.widgets.bind import bind
@@ -71,6 +78,16 @@ def intrinsics_summary(intrinsics: Intrinsics, size: tuple[int, int]) -> str:
     angles = f"HFOV {horizontal:.0f}°, VFOV {vertical:.0f}°, DFOV {diagonal:.0f}°"
     known = f"{ORIGIN_TEXTS[intrinsics.origin]}, focal length ± {100 * intrinsics.focal_std_fraction:.1f} %"
     return f"{size[0]} x {size[1]}: {numbers}; {angles}; {known}"
+
+
+def camera_text(camera_model: CameraModel, frame: Frame) -> str:
+    """Return which camera a frame is reconstructed with: a stated one, that of its EXIF data, or the assumed one."""
+    if camera_model.mode != "assumed" or frame.exif_focal_px is None:
+        return camera_model_in_words(camera_model)
+    height, width = frame.image.shape[:2]
+    return (
+        f"{max(angles_deg(intrinsics_of_frame(camera_model, frame), width, height)[:2]):.0f}° field of view, from EXIF"
+    )
 
 
 class CameraModelControls(QWidget):

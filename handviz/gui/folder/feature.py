@@ -12,7 +12,7 @@ from handviz.gui.folder.inspection_worker import InspectionMaker, InspectionWork
 from handviz.gui.folder.page import InspectionPage
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.session.source_memory import OTHER_SOURCES, saved_camera_model
+from handviz.gui.session.source_memory import owner_of, saved_camera_model
 from handviz.gui.session.tasks import LatestWins
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.inspection.columns import (
@@ -230,8 +230,8 @@ class InspectionFeature(Feature):
         return InspectionRequest(
             folder=folder,
             model=settings.pipeline.model,
-            # Not the intrinsics of the live camera.
-            camera_model=saved_camera_model(self._controller.store, OTHER_SOURCES),
+            # Not the intrinsics of the live page's source.
+            camera_model=saved_camera_model(self._controller.store, owner_of(str(folder), "")),
             hand_size=settings.pipeline.hand_size,
             side=settings.pipeline.side,
             model_dir=config.model_dir,

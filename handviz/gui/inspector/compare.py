@@ -24,7 +24,7 @@ WITHOUT_PANE = "{} is active but has no pane: select it here, or click a pane to
 
 
 class Compare(Feature):
-    """Controls of the group "Compare"."""
+    """Controls of the group "Compare", and those of the difference map in the group "Colour"."""
 
     def __init__(self, controller: Controller, viewport: Viewport, panel: Panel) -> None:
         super().__init__()
@@ -52,9 +52,7 @@ class Compare(Feature):
         self._panel.column.addWidget(self.without_pane)
 
     def _add_difference(self) -> None:
-        hint = "Distances between corresponding vertices of two models, wrist-aligned, as colours"
-        self.difference = self._panel.add_switch("Difference map", "D", hint)
-        bind(self.difference, "difference", self._controller)
+        self._panel.resume("Colour")
         self.first, self.second = (self._pair_box(place) for place in ("First", "Second"))
         hint = "Remove the best rotation, translation and scale first: differences of pose and shape remain"
         self.aligned = check_box("Procrustes-align first", hint)
@@ -70,11 +68,8 @@ class Compare(Feature):
         return box
 
     def shortcuts(self) -> Sequence[Shortcut]:
-        """Return the keys of both switches."""
-        return (
-            Shortcut(("C",), "Compare models side by side", self.compare.toggle, setting=("compare", True)),
-            Shortcut(("D",), "Difference map of two models", self.difference.toggle, setting=("difference", True)),
-        )
+        """Return the key of the switch."""
+        return (Shortcut(("C",), "Compare models side by side", self.compare.toggle, setting=("compare", True)),)
 
     def choose_at(self, position: QPointF) -> None:
         """Activate the model whose pane was clicked, for numbers, attention and saved meshes."""

@@ -90,9 +90,8 @@ class PointInspector(Feature):
         self._worker.failed.connect(lambda _, message: self._take_attention(None, message))
 
     def shortcuts(self) -> Sequence[Shortcut]:
-        """Return the keys for attention, ellipses, uncertain regions, plausible hands and deselection."""
+        """Return the keys for ellipses, uncertain regions, plausible hands and deselection."""
         return (
-            Shortcut(("A",), "Show attention of the picked point", self.toggle_attention, setting=("attention", True)),
             Shortcut(("E",), "Uncertainty ellipses at joints", self.toggle_ellipses, setting=("ellipses", True)),
             Shortcut(("H",), "Uncertain regions: show / fade / hide", self.next_uncertain_mode),
             Shortcut(("G",), "Plausible hands: none / ghosts / animation", self.next_samples),
@@ -114,13 +113,6 @@ class PointInspector(Feature):
         """Return the index of the picked hand among a frame's hands; None if none is picked, or it is not there."""
         pick = None if self._picked is None else self._picked.find(hands)
         return None if pick is None else pick.hand
-
-    def toggle_attention(self) -> None:
-        """Switch attention on or off; without a picked point a message says how to pick one."""
-        wanted = not self._controller.settings.attention
-        self._controller.change(attention=wanted)
-        if wanted and self._picked is None:
-            self._controller.notify("Click on a hand to show the attention of that point.")
 
     def toggle_ellipses(self) -> None:
         """Switch the ellipses on or off."""
@@ -177,6 +169,8 @@ class PointInspector(Feature):
             self._had_attention = settings.attention
             self._forget_attention(None)
             self._show()
+            if settings.attention and self._picked is None:
+                self._controller.notify("Click on a hand to show the attention of that point.")
 
     def _show(self) -> None:
         """Mark the point, write its numbers, and request its attention if that is switched on."""

@@ -10,6 +10,7 @@ from handviz.gui.inspector.attention import AttentionAnswer
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import LIMITS, ViewSettings
 from handviz.gui.widgets.bind import bind, button_of, radio_group
+from handviz.gui.widgets.choices import ATTENTION_HINT
 from handviz.gui.widgets.controls import Panel, named_label
 from handviz.inspection.point_reading import PointReading, joint_name
 from handviz.models.registry import model_labels
@@ -19,10 +20,6 @@ BEFORE = "Smoothing"
 CLICK = "Click on a hand to read a vertex; with skeleton (S) or ellipses (E) a joint."
 ABSENT = "This hand is not in the image, or hidden."
 NOTHING = "–"
-ATTENTION_HINT = (
-    "Attention weights with which the network computed this vertex, averaged over its heads. They show what was "
-    "attended to, not what caused the result."
-)
 AXES_HINT = "camera axes: x right, y down, z forward, never mirrored"
 AXES = ("x", "y", "z")
 ROWS = (
@@ -66,7 +63,9 @@ class PointPanel:
         self._add_uncertainty()
         self._soon = QTimer(self.point_group)
         self._soon.setSingleShot(True)
-        self._soon.timeout.connect(lambda: panel.ensureWidgetVisible(self.point_group))
+        self._soon.timeout.connect(self._scroll_to_point)
+        self._scrolled_px: tuple[int, int] | None = None
+        """Where the panel was scrolled to before it scrolled to the picked point, and there"""
         controller.settings_changed.connect(self.show_settings)
         self.show_settings(controller.settings)
         self.show_nothing()
@@ -89,12 +88,28 @@ class PointPanel:
         self.point_group.set_folded(False)
         self._soon.start(0)
 
+    def _scroll_to_point(self) -> None:
+        bar = self._panel.verticalScrollBar()
+        assert bar is not None
+        before_px = bar.value()
+        self._panel.ensureWidgetVisible(self.point_group)
+        self._scrolled_px = (self._scrolled_px or (before_px, 0))[0], bar.value()
+
+    def _scroll_back(self) -> None:
+        """Scroll to where the panel was before a point was picked, unless the user has scrolled it since."""
+        bar = self._panel.verticalScrollBar()
+        assert bar is not None
+        if self._scrolled_px is not None and bar.value() == self._scrolled_px[1]:
+            bar.setValue(self._scrolled_px[0])
+        self._scrolled_px = None
+
     def stop(self) -> None:
         """Cancel pending scrolling."""
         self._soon.stop()
 
     def show_nothing(self) -> None:
         """Show how to pick a point."""
+        self._scroll_back()
         self._show_text(CLICK)
         self._write_attention("")
 
@@ -191,8 +206,6 @@ class PointPanel:
         self._panel.column.addWidget(self.networks)
 
     def _add_attention(self) -> None:
-        self.attention = self._panel.add_switch("Show attention", "A", ATTENTION_HINT)
-        bind(self.attention, "attention", self._controller)
         self.attention_text = named_label("faint", wraps=True)
         self.attention_text.setToolTip(ATTENTION_HINT)
         self._panel.column.addWidget(self.attention_text)

@@ -18,7 +18,17 @@ from handviz.gui.session.mesh_saver import MeshRequest, write_meshes
 from handviz.gui.session.messages import Answer, FrameRequest, SourceInfo, SourceLength, Status
 from handviz.gui.session.rates import Reports
 from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
-from handviz.gui.session.settings import SettingsStore, ViewSettings, changed, flat, wanted_of_pipeline
+from handviz.gui.session.settings import (
+    INSTEAD_OF_COLOUR,
+    SettingsStore,
+    ShownColour,
+    ViewSettings,
+    changed,
+    flat,
+    shown_colour,
+    wanted_of_pipeline,
+    with_one_colour,
+)
 from handviz.gui.session.source_memory import LAST_SOURCE as LAST_SOURCE
 from handviz.gui.session.source_memory import SourceMemory
 from handviz.gui.session.tasks import Task
@@ -76,7 +86,7 @@ class Controller(QObject):
         self.config = config
         self.store = store
         self._saved: ViewSettings = store.load()
-        self.settings: ViewSettings = changed(self._saved, **(for_this_run or {}))
+        self.settings: ViewSettings = changed(self._saved, **with_one_colour(for_this_run or {}))
         self._history = History(clock)
         self.source: SourceInfo | None = None
         self.is_playing = False
@@ -202,11 +212,20 @@ class Controller(QObject):
 
     def change(self, **changes: Any) -> None:
         """Change and save settings by their names, as the user wants: ``undo`` takes it back."""
-        before = flat(self.settings)
+        changes, before = with_one_colour(changes), flat(self.settings)
         self._change(changes)
         altered = [name for name, value in changes.items() if value != before[name]]
         if altered:
             self._history.add({name: before[name] for name in altered}, {name: changes[name] for name in altered})
+
+    def choose_colour(self, chosen: ShownColour) -> None:
+        """Let the colours show this; a difference map or attention that is shown already gives way to the colour."""
+        is_off = chosen in INSTEAD_OF_COLOUR and shown_colour(self.settings) == chosen
+        self.change(shown_colour=self.settings.draw.colour if is_off else chosen)
+
+    def set_range(self, range_mm: tuple[float, float]) -> None:
+        """Give the colour scale these ends, as one change."""
+        self.change(range_is_automatic=False, range_low_mm=range_mm[0], range_high_mm=range_mm[1])
 
     def change_with_source(self, **changes: Any) -> None:
         """Change and save settings that belong to the source, which has changed: there is no way back to others'."""
@@ -273,7 +292,7 @@ class Controller(QObject):
 
     def forget_texture(self) -> None:
         """Discard the colours of earlier frames, and process a paused frame again without them."""
-        if self.settings.draw.colour == "texture":
+        if shown_colour(self.settings) == "texture":
             self._reconstruct.forget_texture()
             self._capture.repeat()
             self.notify("Texture reset.")

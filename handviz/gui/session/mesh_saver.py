@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handviz.core.records import FrameResult, HandMesh
+from handviz.rendering.colormap import ColourMap
 from handviz.rendering.options import ColourMode
 
 MESH_FORMATS = {"GLB (*.glb)": ".glb", "OBJ with texture (*.obj)": ".obj", "PLY (*.ply)": ".ply"}
@@ -23,6 +24,7 @@ class MeshRequest:
     colour: ColourMode
     range_mm: tuple[float, float] | None
     """ends of the colour scale"""
+    colour_map: ColourMap = "viridis"
 
     def paths(self) -> list[Path]:
         """Return one path per hand; only the chosen file itself may be overwritten."""
@@ -61,5 +63,12 @@ def write_meshes(request: MeshRequest) -> str:
 
     paths = request.paths()
     for path, hand in zip(paths, request.result.hands, strict=True):
-        export_mesh(path, hand, colour=request.colour, range_mm=request.range_mm, image=request.result.frame.image)
+        export_mesh(
+            path,
+            hand,
+            colour=request.colour,
+            range_mm=request.range_mm,
+            colour_map=request.colour_map,
+            image=request.result.frame.image,
+        )
     return f"Saved {' and '.join(path.name for path in paths)} in {paths[0].parent}"

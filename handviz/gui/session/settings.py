@@ -40,6 +40,11 @@ FORMER_VALUES = {
     ("difference_pair", "amvur_final"): "amvur,final",
 }
 """Values of fields in files of version 0.1."""
+ShownColour = Literal["uncertainty", "texture", "plain", "difference", "attention"]
+SHOWN_COLOUR = "shown_colour"
+"""Name of the choice of what the colours show, for widgets and ``Controller.change``: it is no field."""
+INSTEAD_OF_COLOUR = ("difference", "attention")
+"""Fields that take the place of ``colour`` while they are on, never two of them."""
 DERIVED = frozenset(("others", "texture"))
 """Fields of the pipeline that ``wanted_of_pipeline`` fills."""
 OF_ONE_DRAWING = frozenset(("legend", "inset", "background"))
@@ -75,8 +80,37 @@ LIMITS = {name: limits for name, (_, kind) in PLACES.items() if (limits := limit
 """Limits of the settings that are numbers, which stand in their types."""
 
 
+def shown_colour(settings: ViewSettings) -> ShownColour:
+    """Return what the colours show: a difference map or attention, or else the setting ``colour``."""
+    if settings.draw.difference:
+        return "difference"
+    return "attention" if settings.attention else settings.draw.colour
+
+
+def with_one_colour(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return changes in which whatever the colours are to show takes the place of what they showed."""
+    given = dict(changes)
+    chosen = given.pop(SHOWN_COLOUR, None)
+    if chosen in INSTEAD_OF_COLOUR:
+        given[chosen] = True
+    elif chosen is not None:
+        given["colour"] = chosen
+    if "colour" in given or any(given.get(name) for name in INSTEAD_OF_COLOUR):
+        return dict.fromkeys(INSTEAD_OF_COLOUR, False) | given
+    return given
+
+
+def drawn_with(settings: ViewSettings) -> DrawOptions:
+    """Return the options of the large view; attention is drawn over plain hands, until a point is picked and after."""
+    if shown_colour(settings) != "attention":
+        return settings.draw
+    return replace(settings.draw, colour="plain", relight=False)
+
+
 def value_of(settings: ViewSettings, name: str) -> Any:
-    """Return a setting by its name."""
+    """Return a setting by its name, or what the colours show (``SHOWN_COLOUR``)."""
+    if name == SHOWN_COLOUR:
+        return shown_colour(settings)
     part = PLACES[name][0]
     return getattr(getattr(settings, part) if part else settings, name)
 
@@ -99,7 +133,7 @@ def wanted_of_pipeline(settings: ViewSettings) -> PipelineSettings:
     """Return what the pipeline has to do for these settings: a texture in its colour, and every model that is shown."""
     draw = settings.draw
     shown = (*(draw.compared if draw.compare else ()), *(draw.difference_pair if draw.difference else ()))
-    return replace(settings.pipeline, texture=draw.colour == "texture", others=tuple(dict.fromkeys(shown)))
+    return replace(settings.pipeline, texture=shown_colour(settings) == "texture", others=tuple(dict.fromkeys(shown)))
 
 
 class SettingsStore:

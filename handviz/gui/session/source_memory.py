@@ -19,10 +19,8 @@ MODES, ROTATIONS = "camera_modes", "turns"
 MAX_RECENT, MAX_ROTATIONS = 8, 200
 MAX_NUMBER = 100_000
 """Of pixels along a side, or of images per second, in a camera mode"""
-OTHER_SOURCES = "all files"
-"""Owner of the intrinsics of clips, folders and images"""
-OTHER_SOURCES_KEY = "clips, folders and pictures"
-"""Its name in the settings file, as in version 0.1"""
+CAMERA_MODELS = "camera_models"
+"""Intrinsics by their owner."""
 
 
 class SourceMemory:
@@ -83,6 +81,15 @@ class SourceMemory:
         """Save the rotation of a source's images."""
         self._put(ROTATIONS, _keys(text, camera), rotation_deg)
 
+    def camera_model_text(self, owner: str) -> str:
+        """Return the saved intrinsics of an owner as a text, empty without any."""
+        saved = self._table(CAMERA_MODELS).get(owner, "")
+        return saved if isinstance(saved, str) else ""
+
+    def set_camera_model_text(self, owner: str, text: str) -> None:
+        """Save the intrinsics of an owner."""
+        self._put(CAMERA_MODELS, [owner], text)
+
     def _recent(self) -> list[str]:
         return [text for text in self._json(RECENT, list) if isinstance(text, str)]
 
@@ -127,26 +134,25 @@ def _absolute(text: str) -> str:
 
 
 def owner_of(source: str, camera_name: str) -> str:
-    """Return whose intrinsics a source uses: those of the camera, by its name if it has one, or those of all files."""
-    return (camera_name or source) if source.startswith(CAMERA_PREFIX) else OTHER_SOURCES
+    """Return whose intrinsics a source has: the camera's, by its name if it has one, or the file's or folder's own."""
+    return camera_name or source if source.startswith(CAMERA_PREFIX) else _absolute(source)
 
 
 def saved_camera_model(store: SettingsStore, owner: str) -> CameraModel:
-    """Return the saved intrinsics, or the assumed ones if there are none that can be read."""
+    """Return the saved intrinsics of a camera, file or folder, or the assumed ones if none can be read."""
+    saved = SourceMemory(store).camera_model_text(owner) or store.text(_former_key(owner))
     try:
-        return camera_model_from_text(store.text(_key(owner)))
+        return camera_model_from_text(saved)
     except HandvizError:
         return ASSUMED_CAMERA
 
 
 def save_camera_model(store: SettingsStore, owner: str, camera_model: CameraModel) -> None:
-    """Save the intrinsics of a camera, or of all files."""
-    text = camera_model_text(camera_model)
-    if text != store.text(_key(owner)):
-        store.save_text(_key(owner), text)
+    """Save the intrinsics of a camera, file or folder."""
+    if camera_model != saved_camera_model(store, owner):
+        SourceMemory(store).set_camera_model_text(owner, camera_model_text(camera_model))
 
 
-def _key(owner: str) -> str:
-    # A slash made a group in the settings file of version 0.1.
-    name = OTHER_SOURCES_KEY if owner == OTHER_SOURCES else owner
-    return f"lens_of_{name}".replace("/", "_").replace("\\", "_")
+def _former_key(owner: str) -> str:
+    """Return the name that a camera's intrinsics had in version 0.1, where a slash made a group."""
+    return f"lens_of_{owner}".replace("/", "_").replace("\\", "_")

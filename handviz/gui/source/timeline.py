@@ -1,7 +1,7 @@
 """Timeline below the image: play, step, seek, loop and speed of clips and folders."""
 
 from PyQt6.QtCore import QSignalBlocker, QSize, Qt
-from PyQt6.QtGui import QKeyEvent, QMouseEvent, QResizeEvent
+from PyQt6.QtGui import QMouseEvent, QResizeEvent, QValidator
 from PyQt6.QtWidgets import (
     QAbstractSpinBox,
     QFrame,
@@ -58,7 +58,7 @@ class ScrubSlider(QSlider):
 
 
 class FrameBox(QSpinBox):
-    """Frame number, counted from 1; Enter seeks to a typed number, Escape cancels."""
+    """Frame number, counted from 1; Enter seeks to a typed number, Escape cancels (``give_keyboard_back``)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,30 +68,27 @@ class FrameBox(QSpinBox):
         self.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.setFixedWidth(64)
         self.setToolTip("Go to frame (Ctrl+G)")
-        self._shown = 1
 
     def begin_typing(self) -> None:
         """Take the focus; the first digit replaces the number."""
         self.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.selectAll()
 
+    def validate(self, text: str | None, position: int) -> tuple[QValidator.State, str, int]:
+        """Let numbers beyond the last frame be typed; Qt would refuse their last digit."""
+        state, fitting, position = super().validate(text, position)
+        is_beyond = state == QValidator.State.Invalid and fitting.isdecimal()
+        return QValidator.State.Intermediate if is_beyond else state, fitting, position
+
+    def fixup(self, text: str | None) -> str:
+        """Return the last frame for numbers beyond it."""
+        return str(self.maximum()) if text is not None and text.isdecimal() and int(text) else super().fixup(text)
+
     def show_frame(self, number: int) -> None:
         """Follow the stream unless the user edits."""
-        self._shown = number
         if not self.hasFocus():
             with QSignalBlocker(self):
                 self.setValue(number)
-
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        """Give the focus back after Enter and Escape."""
-        key = event.key() if event is not None else None
-        if key == Qt.Key.Key_Escape:
-            with QSignalBlocker(self):
-                self.setValue(self._shown)
-        else:
-            super().keyPressEvent(event)
-        if key in (Qt.Key.Key_Escape, Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self.clearFocus()
 
 
 class Timeline(QFrame):

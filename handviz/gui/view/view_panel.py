@@ -11,6 +11,8 @@ from PyQt6.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QGridLayout,
+    QMenu,
+    QPushButton,
     QSlider,
     QWidget,
 )
@@ -19,9 +21,9 @@ from handviz.core.records import NetworkFile, NetworkRole
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.rates import RateMeter
-from handviz.gui.session.settings import LIMITS, ViewSettings
-from handviz.gui.widgets.bind import bind, button_of, radio_group
-from handviz.gui.widgets.choices import choices_of
+from handviz.gui.session.settings import LIMITS, ShownColour, ViewSettings, shown_colour
+from handviz.gui.widgets.bind import bind, button_of, choice_box, radio_group
+from handviz.gui.widgets.choices import COLOUR_MAP_HINT, choices_of
 from handviz.gui.widgets.controls import (
     LiveLabel,
     Panel,
@@ -32,7 +34,6 @@ from handviz.gui.widgets.controls import (
     push_button,
 )
 from handviz.gui.widgets.shortcuts import Shortcut
-from handviz.rendering.options import DrawOptions
 
 REFRESH_MS = 250
 NOTHING = "–"
@@ -54,6 +55,9 @@ ROWS = (
     ("networks", "Networks"),
 )
 PERCENT = 100
+PRESETS_MM = (5.0, 10.0, 20.0, 40.0)
+"""Upper ends of usual colour scales, which begin with 0."""
+RANGE_WIDTH_PX = 68
 
 
 class PerformancePanel(QWidget):
@@ -153,14 +157,22 @@ def networks_text(networks: Mapping[NetworkRole, NetworkFile]) -> str:
     return "As shipped" if networks else NOTHING
 
 
+def _shows(*colours: ShownColour) -> Callable[[ViewSettings], bool]:
+    """Return whether the colours show one of these."""
+    return lambda settings: shown_colour(settings) in colours
+
+
 class ViewPanel(Panel):
     """Panel that shows and changes the controller's settings."""
+
+    range_fit_wanted = pyqtSignal()
+    range_lock_wanted = pyqtSignal()
 
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._controller = controller
         self._groups: dict[str, QButtonGroup] = {}
-        self._relevant: list[tuple[QWidget, Callable[[DrawOptions], bool]]] = []
+        self._relevant: list[tuple[QWidget, Callable[[ViewSettings], bool]]] = []
         self.shortcuts: list[Shortcut] = []
         """Of the switches of this panel."""
         self.group("Model")
@@ -168,7 +180,7 @@ class ViewPanel(Panel):
         hint = "Hands that are followed in a camera or clip; of a photograph all are shown, up to ten"
         self.max_hands = self._add_count("max_hands", "Max. hands (video)", hint)
         self.group("Colour")
-        self._add_choice("colour")
+        self._add_choice("shown_colour")
         self._add_range()
         self._add_texture_controls()
         self.group("View")
@@ -176,7 +188,10 @@ class ViewPanel(Panel):
         self.wireframe = self._add_switch("wireframe", "Wireframe", "W", "Edges of the mesh")
         self.skeleton = self._add_switch("skeleton", "Skeleton", "S", "The 21 keypoints and the bones between them")
         self.skeleton_width = self._add_slider(
-            "skeleton_width", "Line width", "Width of the skeleton's lines", when=lambda draw: draw.skeleton
+            "skeleton_width",
+            "Line width",
+            "Width of the skeleton's lines",
+            when=lambda settings: settings.draw.skeleton,
         )
         hint = "Number, side and score beside each hand on the image"
         self.labels = self._add_switch("labels", "Labels of hands", "N", hint)
@@ -197,10 +212,11 @@ class ViewPanel(Panel):
     def show_settings(self, settings: ViewSettings) -> None:
         """Hide controls that have no effect now, so that the panel fits a low window."""
         for part, is_relevant in self._relevant:
-            part.setVisible(is_relevant(settings.draw))
+            part.setVisible(is_relevant(settings))
         for box in (self.range_low, self.range_high):
             box.setEnabled(not settings.draw.range_is_automatic)
-        self.reset_texture.setEnabled(settings.draw.colour == "texture")
+        self.lock_range.setEnabled(settings.draw.range_is_automatic)
+        self.reset_texture.setEnabled(shown_colour(settings) == "texture")
 
     def _add_choice(self, name: str) -> None:
         self._groups[name] = radio_group(name, self._controller, self)
@@ -215,7 +231,7 @@ class ViewPanel(Panel):
         hint: str,
         *,
         menu_text: str = "",
-        when: Callable[[DrawOptions], bool] | None = None,
+        when: Callable[[ViewSettings], bool] | None = None,
     ) -> QCheckBox:
         """Add a check box, with the action of its key; ``when`` says for which drawing it is of use."""
         box = self.add_switch(text, key, hint)
@@ -225,7 +241,7 @@ class ViewPanel(Panel):
         return box
 
     def _add_slider(
-        self, name: str, text: str, hint: str, *, when: Callable[[DrawOptions], bool] | None = None
+        self, name: str, text: str, hint: str, *, when: Callable[[ViewSettings], bool] | None = None
     ) -> QSlider:
         """Add a slider over the limits of a setting; ``when`` says for which drawing it is of use."""
         slider = QSlider(Qt.Orientation.Horizontal)
@@ -251,25 +267,47 @@ class ViewPanel(Panel):
         line.addWidget(box)
         return box
 
-    def _show_when(self, part: QWidget | None, when: Callable[[DrawOptions], bool] | None) -> None:
+    def _show_when(self, part: QWidget | None, when: Callable[[ViewSettings], bool] | None) -> None:
         if when is not None:
             assert part is not None
             self._relevant.append((part, when))
 
     def _add_range(self) -> None:
-        hint = "Fit the colour scale to the data; otherwise it has the two ends below"
+        self.colour_map = choice_box("colour_map", self._controller, COLOUR_MAP_HINT)
+        self.colour_map.setAccessibleName("Colour map")
+        line = self.add_line()
+        line.addWidget(named_label("", "Colour map"), 1)
+        line.addWidget(self.colour_map)
+        hint = "Let the ends of the colour scale follow the data; otherwise it has the two ends below"
         self.range_is_automatic = check_box("Auto range", hint)
         bind(self.range_is_automatic, "range_is_automatic", self._controller)
-        self.column.addWidget(self.range_is_automatic)
+        hint = "Fit the colour scale to the hands on the screen, and keep it"
+        self.fit_range = push_button("Fit once", hint, self.range_fit_wanted.emit)
+        self.lock_range = push_button("Lock", "Keep the colour scale as it is now", self.range_lock_wanted.emit)
+        line = self.add_line()
+        line.addWidget(self.range_is_automatic, 1)
+        line.addWidget(self.fit_range)
+        line.addWidget(self.lock_range)
         self.range_low = self._range_box("range_low_mm", "Lower end of the colour scale")
         self.range_high = self._range_box("range_high_mm", "Upper end of the colour scale")
         line = self.add_line()
-        line.addWidget(self.range_low)
-        line.addWidget(named_label("", "to"))
-        line.addWidget(self.range_high)
+        for part in (self.range_low, named_label("", "to"), self.range_high, self._presets()):
+            line.addWidget(part)
         line.addStretch(1)
-        for part in (self.range_is_automatic, self.range_low.parentWidget()):
-            self._show_when(part, lambda draw: draw.colour == "uncertainty")
+        self._show_when(self.colour_map.parentWidget(), _shows("uncertainty"))
+        for control in (self.range_is_automatic, self.range_low):
+            self._show_when(control.parentWidget(), _shows("uncertainty", "difference"))
+
+    def _presets(self) -> QPushButton:
+        """Return the button with the menu of usual colour scales."""
+        self.presets = push_button("Preset", "Usual colour scales")
+        menu = QMenu(self.presets)
+        for high_mm in PRESETS_MM:
+            action = menu.addAction(f"0 to {high_mm:g} mm")
+            assert action is not None
+            action.triggered.connect(lambda _=False, high_mm=high_mm: self._controller.set_range((0.0, high_mm)))
+        self.presets.setMenu(menu)
+        return self.presets
 
     def _add_texture_controls(self) -> None:
         hint = "Stripes over regions that no image has shown, whose colours are inferred"
@@ -279,7 +317,7 @@ class ViewPanel(Panel):
             "I",
             hint,
             menu_text="Hatch unobserved regions (texture)",
-            when=lambda draw: draw.colour == "texture",
+            when=_shows("texture"),
         )
         hint = "Studio light instead of the image's; drag with the right mouse button to move it"
         self.relight = self._add_switch(
@@ -288,15 +326,17 @@ class ViewPanel(Panel):
             "R",
             hint,
             menu_text="Studio light (texture, shaded)",
-            when=lambda draw: draw.colour != "uncertainty",
+            when=_shows("texture", "plain"),
         )
         hint = "Discard the colours that earlier frames of this stream have shown"
         self.reset_texture = push_button("Reset texture", hint, self._controller.forget_texture)
         self.add_with_key(self.reset_texture, "Ctrl+R")
-        self._show_when(self.reset_texture.parentWidget(), lambda draw: draw.colour == "texture")
+        self._show_when(self.reset_texture.parentWidget(), _shows("texture"))
 
     def _range_box(self, name: str, hint: str) -> QDoubleSpinBox:
         box = number_box(LIMITS[name], " mm")
         box.setToolTip(hint)
+        box.setAccessibleName(hint)
+        box.setFixedWidth(RANGE_WIDTH_PX)
         bind(box, name, self._controller)
         return box

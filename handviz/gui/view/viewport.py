@@ -176,6 +176,10 @@ class Viewport(QOpenGLWidget):
         """Return the ends of the colour scale on the screen."""
         return self._scene.range_mm(self._options) if self._scene is not None else self._options.std_range_mm
 
+    def fitted_range_mm(self) -> tuple[float, float] | None:
+        """Return ends of the colour scale that fit the present result; None without one that has numbers."""
+        return self._scene.fitted_range_mm(self._options) if self._scene is not None else None
+
     def pane_at(self, position: QPointF) -> PanePoint | None:
         """Return the pane at a position of this widget, and the point in it in physical pixels; None beside panes."""
         if self._scene is None:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from handviz.models.base import ModelSpec
 from handviz.models.registry import list_models
+from handviz.rendering.colormap import UNCERTAINTY_CONTROL_COLOURS
 from handviz.rendering.ellipses import fraction_inside
 
 MAX_KEYS = 9
@@ -23,12 +24,20 @@ class Choice(NamedTuple):
 UNCERTAIN_HINT = "Fade or hide regions that are less certain than the threshold"
 GHOSTS_HINT = "Several faint hands around the mean, drawn from the posterior"
 ANIMATION_HINT = "The hand moves slowly through hands drawn from the posterior"
+DIFFERENCE_HINT = "Distances between corresponding vertices of two models, wrist-aligned"
+ATTENTION_HINT = (
+    "Attention weights with which the network computed the picked point, averaged over its heads. They show what was "
+    "attended to, not what caused the result."
+)
+COLOUR_MAP_HINT = "Colours of the standard deviation, from dark (confident) to light (uncertain)"
 SIDE_HINT = "Override the detected handedness of all hands"
 CHOICES: dict[str, tuple[Choice, ...]] = {
-    "colour": (
+    "shown_colour": (
         Choice("uncertainty", "Uncertainty", "V", "Standard deviation of each vertex, in millimetres"),
         Choice("texture", "Texture", "T", "Skin colours from the image and the texture net"),
         Choice("plain", "Shaded", "P", "The shape only, without colours"),
+        Choice("difference", "Difference map", "D", DIFFERENCE_HINT),
+        Choice("attention", "Attention", "A", ATTENTION_HINT),
     ),
     "view": (
         Choice("overlay", "Overlay", "O", "The mesh drawn over the image"),
@@ -38,6 +47,7 @@ CHOICES: dict[str, tuple[Choice, ...]] = {
         Choice("kalman", "Kalman", "K", "Weights each frame by its own standard deviation; little lag"),
         Choice("one_euro", "One Euro", "K", "Smooths slow hands strongly and fast ones less; some lag"),
     ),
+    "colour_map": tuple(Choice(name, name.capitalize(), hint=COLOUR_MAP_HINT) for name in UNCERTAINTY_CONTROL_COLOURS),
     "theme": (Choice("system", "System"), Choice("dark", "Dark"), Choice("light", "Light")),
     "side": (
         Choice("detected", "Automatic", hint=SIDE_HINT),

@@ -215,6 +215,10 @@ class Panel(QScrollArea):
         self.column = group.column
         return group
 
+    def resume(self, title: str) -> None:
+        """Let ``column`` belong to the group with this title again."""
+        self.column = next(group.column for group in self.groups if group.title == title)
+
     def add_line(self) -> QHBoxLayout:
         """Add a line to the present group; its widgets' parent can be hidden."""
         holder = QWidget()

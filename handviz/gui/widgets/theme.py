@@ -107,7 +107,9 @@ QComboBox, QSpinBox, QDoubleSpinBox, QLineEdit { background: $field; border: 1px
 QComboBox:focus, QSpinBox:focus, QDoubleSpinBox:focus, QLineEdit:focus { border-color: $accent; }
 QComboBox:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QLineEdit:disabled { color: $disabled;
     border-color: $split; }
-QComboBox QAbstractItemView { background: $field; border: 1px solid $edge; }
+QComboBox { combobox-popup: 0; }
+QComboBox QAbstractItemView { background: $field; color: $text; border: 1px solid $edge;
+    selection-background-color: $accent; selection-color: $on_accent; }
 QPlainTextEdit, QTableView, QListView, QTextBrowser { background: $field; border: 1px solid $edge; }
 QHeaderView::section { background: $button; color: $faint; border: none; border-right: 1px solid $split;
     border-bottom: 1px solid $split; padding: 4px 6px; }
