@@ -1,5 +1,8 @@
 """Ablations of SiMA-Hand: forms, paired intervals over moments, and tiny trainings."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +75,12 @@ def test_errors_are_those_of_turned_hands(template) -> None:
     )
     same = output._replace(rotation=truth.rotation.flip(0), vertices_cm=truth.vertices_cm)
     assert errors_of(same, truth, regressor)[[1, 3]].max() < 1e-2, "aligned"
+
+
+@pytest.fixture
+def rendered_hands(rendered_hands, tmp_path) -> Path:
+    """Return a folder of the test's own, so that nobody else finds what is cached beside the hands."""
+    return Path(shutil.copytree(rendered_hands, tmp_path / "hands"))
 
 
 @pytest.fixture

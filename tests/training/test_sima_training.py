@@ -1,6 +1,8 @@
 """SiMA-Hand in the trainer: both networks learn, resume to the bit, in stages, and one learns the other's features."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -26,6 +28,12 @@ from tests.small_trainings import run_steps
 pytestmark = pytest.mark.slow
 MULTI = ModelConfig("mvr", views=3)
 NO_NOISE = {"landmark_noise": LandmarkNoise(fraction=0.0), "style_noise": StyleNoise(0.0)}
+
+
+@pytest.fixture
+def rendered_hands(rendered_hands, tmp_path) -> Path:
+    """Return a folder of the test's own, so that nobody else finds what is cached beside the hands."""
+    return Path(shutil.copytree(rendered_hands, tmp_path / "hands"))
 
 
 @pytest.fixture(autouse=True)
@@ -185,8 +193,6 @@ def test_maps_are_computed_once(config, template, monkeypatch) -> None:
 
 
 def test_a_cache_of_other_data_is_refused(config, template, tmp_path, rendered_hands) -> None:
-    import shutil
-
     other = shutil.copytree(rendered_hands, tmp_path / "other", ignore=shutil.ignore_patterns("sima_*"))
     task = SimaTask(replace(config, data=(other,)), template)
     (path,) = other.glob("sima_labels_1.npz")
@@ -202,8 +208,6 @@ def test_a_cache_of_other_data_is_refused(config, template, tmp_path, rendered_h
 
 
 def test_several_folders_are_one_after_the_other(config, template, tmp_path, rendered_hands) -> None:
-    import shutil
-
     other = shutil.copytree(rendered_hands, tmp_path / "other")
     task = SimaTask(replace(config, data=(rendered_hands, other), limit=40, **NO_NOISE), template)
     assert len(task.samples) == 40
@@ -215,7 +219,9 @@ def test_several_folders_are_one_after_the_other(config, template, tmp_path, ren
     assert torch.equal(truth.vertices_cm, own.vertices_cm)
     with raises(ErrorCode.OPTION_CONFLICT, match="views"):
         loaders = iter([load_single_views, load_fake_moments])
-        load_cached((rendered_hands, other), template, None, lambda *words: next(loaders)(*words), None)
+        load_cached(
+            (rendered_hands, other), template, None, lambda *words: next(loaders)(*words), task.landmark_network
+        )
 
 
 @pytest.mark.parametrize(

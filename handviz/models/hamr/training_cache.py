@@ -74,7 +74,8 @@ def fast_heatmaps(model: Hamr) -> Callable[[Inputs], Seen]:
         assert inputs.maps is not None
         assert inputs.landmarks is not None
         arrays = {name: part.contiguous().numpy() for name, part in inputs.maps._asdict().items()}
-        return Seen(*(torch.from_numpy(part) for part in session.run(None, arrays)), inputs.landmarks)
+        found = dict(zip(Seen._fields, map(torch.from_numpy, session.run(None, arrays)), strict=False))
+        return Seen(**found, landmarks=inputs.landmarks)
 
     return see
 
