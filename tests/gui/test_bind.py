@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from handviz.core.camera_model import CameraModel
 from handviz.gui.session.controller import Controller
-from handviz.gui.session.settings import SettingsStore, flat, value_of
+from handviz.gui.session.settings import SettingsStore, value_of
 from handviz.gui.widgets.bind import bind, button_of, choice_box, radio_group
 from handviz.gui.widgets.choices import CHOICES, choices_of
 from handviz.models.registry import list_models
@@ -101,13 +101,13 @@ def test_combo_box(controller: Controller, parent: QWidget) -> None:
 
 
 def test_radio_buttons(controller: Controller, parent: QWidget) -> None:
-    group = radio_group("colour", controller, parent)
+    group = radio_group("shown_colour", controller, parent)
 
     def chosen() -> Any:
         (button,) = (button for button in group.buttons() if button.isChecked())
         return button.property("value")
 
-    check(controller, "colour", ("texture", "plain"), chosen, lambda value: button_of(group, value).click())
+    check(controller, "shown_colour", ("texture", "difference"), chosen, lambda value: button_of(group, value).click())
 
 
 def test_a_deleted_widget_follows_no_longer(controller: Controller) -> None:
@@ -121,7 +121,7 @@ def test_a_deleted_widget_follows_no_longer(controller: Controller) -> None:
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_the_usual_value_is_a_choice(controller: Controller, name: str) -> None:
-    assert flat(controller.settings)[name] in [choice.value for choice in choices_of(name)]
+    assert value_of(controller.settings, name) in [choice.value for choice in choices_of(name)]
 
 
 def test_models_come_from_the_registry() -> None:
