@@ -232,9 +232,8 @@ def check_views(hands: Sequence[ViewHand], limit: float = MAX_ERROR_FRACTION) ->
     if numbers is None:
         return _alone(hands, limit)
     kept = [hands[number] for number in numbers]
-    fit = fit_views(kept)
-    left = [_flaw(hand, kept, fit, limit) for number, hand in enumerate(hands) if number not in numbers]
-    return ViewCheck(tuple(hand.name for hand in kept), tuple(left), fit.keypoints_m)
+    left = [view_flaw(hand, kept, limit) for number, hand in enumerate(hands) if number not in numbers]
+    return ViewCheck(tuple(hand.name for hand in kept), tuple(left), fit_views(kept).keypoints_m)
 
 
 def _largest_set(hands: Sequence[ViewHand], limit: float) -> tuple[int, ...] | None:
@@ -288,9 +287,9 @@ def _flaw_of_pair(hand: ViewHand, best: ViewHand, limit: float) -> tuple[FlawKin
     )
 
 
-def _flaw(hand: ViewHand, kept: Sequence[ViewHand], fit: Fit, limit: float) -> LeftOutView:
-    """Return why a view does not fit those that fit each other."""
-    kind, reason = _flaw_in_words(hand, kept, fit, limit)
+def view_flaw(hand: ViewHand, kept: Sequence[ViewHand], limit: float = MAX_ERROR_FRACTION) -> LeftOutView:
+    """Return why a view does not fit two or more that fit each other."""
+    kind, reason = _flaw_in_words(hand, kept, fit_views(kept), limit)
     return LeftOutView(hand.name, kind, reason)
 
 

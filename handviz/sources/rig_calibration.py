@@ -143,7 +143,8 @@ def _placed(
     names: Sequence[str], boards: Mapping[tuple[str, int], FloatArray]
 ) -> tuple[dict[str, FloatArray], dict[int, FloatArray]]:
     """Return camera from world of all cameras, and world from board of the moments that one of them sees."""
-    cameras, placed = {names[0]: np.eye(4)}, dict[int, FloatArray]()
+    cameras: dict[str, FloatArray] = {names[0]: np.eye(4)}
+    placed: dict[int, FloatArray] = {}
     for _ in itertools.repeat(None, len(names)):
         for (name, moment), pose in boards.items():
             if name in cameras and moment not in placed:

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.multiview import CalibratedView, LeftOutView
-from handviz.core.records import Frame
+from handviz.core.records import Detection, Frame, HandMesh
 from handviz.sources.clips import ClipSource
 from handviz.sources.rig import Rig, RigView
 from handviz.sources.source import FolderSource, natural_key, open_source
@@ -48,6 +48,20 @@ class Moment:
     """Views without a frame near that time, or with one that cannot be used."""
     time_ms: float | None = None
     """In the time that all clips of the rig share; None for images."""
+
+
+@dataclass(frozen=True, eq=False)
+class MultiViewHand:
+    """A hand reconstructed at a moment."""
+
+    hand: HandMesh
+    """In the frame of the first view's camera"""
+    detection: Detection
+    """In the first view's image"""
+    views: tuple[str, ...]
+    """The names of the views that it was reconstructed from; one: by a model of one view"""
+    left_out: tuple[LeftOutView, ...] = ()
+    """Views of the moment that do not show it, or do not fit"""
 
 
 class MomentSource(Protocol):
@@ -119,7 +133,8 @@ class RigSource:
     def _of_folders(self) -> Iterator[Moment]:
         paths = [_images(source) for source in self._sources]
         for number, images in enumerate(_grouped(paths)):
-            views, left_out = [], []
+            views: list[MomentView] = []
+            left_out: list[LeftOutView] = []
             for view, source, at in zip(self._rig.views, self._sources, images, strict=True):
                 if at is None:
                     left_out.append(LeftOutView(view.name, "time", "it has no image of this moment"))
@@ -134,7 +149,8 @@ class RigSource:
             _Clock(source, view.time_offset_ms) for source, view in zip(self._sources, self._rig.views, strict=True)
         ]
         for number, time_ms in enumerate(_times_ms(clocks)):
-            views, left_out = [], []
+            views: list[MomentView] = []
+            left_out: list[LeftOutView] = []
             for view, clock in zip(self._rig.views, clocks, strict=True):
                 found = clock.taken(time_ms)
                 if found is None:

@@ -118,7 +118,7 @@ def test_the_fundamental_matrix_is_that_of_opencv_s_points() -> None:
         np.concatenate([hand.keypoints_px, hand.camera.intrinsics.project(hand.camera.in_camera(other))])
         for hand in (first, second)
     ]
-    estimated, _ = cv2.findFundamentalMat(*pixels, cv2.FM_8POINT)
+    estimated, _ = cv2.findFundamentalMat(pixels[0], pixels[1], method=cv2.FM_8POINT)
     ours = fundamental_matrix(first.camera, second.camera)
     ours, estimated = (matrix / np.linalg.norm(matrix) * np.sign(matrix[2, 1]) for matrix in (ours, estimated))
     np.testing.assert_allclose(ours, estimated, atol=1e-7)

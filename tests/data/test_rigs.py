@@ -44,7 +44,9 @@ def test_the_annotated_hands_of_a_moment_fit_through_its_cameras(name: str, tmp_
     assert check.left_out == ()
     assert check.keypoints_m is not None
     first = dataset.hand(moment.views[0].frame.number)
-    np.testing.assert_allclose(moment.views[0].camera.in_camera(check.keypoints_m), first.keypoints_m, atol=1e-4)
+    assert first.keypoints_m is not None
+    in_camera = moment.views[0].camera.in_camera(check.keypoints_m)
+    assert np.linalg.norm(in_camera - first.keypoints_m, axis=1).max() < 2e-4
     wrong = ViewHand("cam8", CalibratedView(hands[0].camera.intrinsics, np.eye(4)), hands[0].keypoints_px)
     assert [left.name for left in check_views([*hands[:4], wrong]).left_out] == ["cam8"]
 

@@ -23,7 +23,7 @@ BOARDS = (((5, 10, 0), (0.2, 0.1, 15.0)), ((-20, 5, 20), (1.0, -0.5, 16.0)), ((1
 
 def true_poses() -> dict[str, FloatArray]:
     """Return camera from world (4, 4) in metres; the world is the left camera's."""
-    poses = {"left": np.eye(4), "right": np.eye(4), "top": np.eye(4)}
+    poses: dict[str, FloatArray] = {"left": np.eye(4), "right": np.eye(4), "top": np.eye(4)}
     for name, angles, position in (
         ("right", (2, 25, -3), (-0.2, 0.01, 0.05)),
         ("top", (-22, 3, 4), (0.01, -0.18, 0.04)),
@@ -40,7 +40,7 @@ def drawn(name: str, moment: int) -> np.ndarray:
     turn = pose[:3, :3] @ Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
     place = (pose[:3, :3] @ (np.array(position) * SQUARE_M) + pose[:3, 3]) / SQUARE_M
     in_camera = Rotation.from_matrix(turn).as_euler("xyz", degrees=True)
-    return board_image(CAMERAS[name], SIZE, in_camera, place, BOARD)
+    return board_image(CAMERAS[name], SIZE, in_camera.tolist(), place.tolist(), BOARD)
 
 
 @pytest.fixture(scope="module")

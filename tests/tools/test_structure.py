@@ -44,8 +44,8 @@ def test_the_package_keeps_its_structure() -> None:
     """Bounds of docs/architecture.md; whoever has a reason to leave them changes both."""
     found = read_structure()
     assert found.circles() == []
-    # A module is a topic of 100 to 400 lines: 58,000 lines, with a second family, are about 385 of them.
-    assert len(found.modules) <= 385
+    # A module is a topic of 100 to 400 lines: 61,000 lines, with a second family and rigs, are about 394 of them.
+    assert len(found.modules) <= 394
     assert len(found.arrows()) <= 100
     assert len(found.arrows("gui")) <= 40
 
