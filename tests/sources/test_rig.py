@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from handviz.core.camera_files import camera_model_text, opencv_text
 from handviz.core.camera_model import CameraModel
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Frame, Intrinsics
 from handviz.sources.rig import Rig, read_rig, rig_text, write_rig
 from tests.errors import raises
@@ -101,6 +102,15 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.views[1].distortion, [0.1, -0.02, 0, 0])
     with raises(ErrorCode.BAD_VALUE):
         rig_text(rig, tmp_path / "elsewhere")
+
+
+def test_the_guide_s_example_is_a_rig(tmp_path: Path) -> None:
+    page = (PROJECT_ROOT / "docs" / "guide" / "several_cameras.md").read_text(encoding="utf-8")
+    example = page.split("```json\n")[1].split("```")[0]
+    known = Intrinsics(900.0, 640.0, 360.0, origin="calibrated")
+    camera = CameraModel(mode="intrinsics", known=known, known_size=(1280, 720))
+    (tmp_path / "right.yml").write_text(opencv_text(camera))
+    assert [view.name for view in read_rig(written(tmp_path, example)).views] == ["left", "right"]
 
 
 def put(*places: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
