@@ -15,6 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from handviz.api import Model
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import make_folder
+from handviz.core.multiview import MultiViewHand
 from handviz.core.onnx_runtime import limit_threads
 from handviz.core.output import print_result
 from handviz.core.records import Frame, FrameResult, Intrinsics
@@ -26,7 +27,7 @@ from handviz.models.base import LoadContext
 from handviz.models.multiview import load_multi_view_model
 from handviz.pipeline.image_request import ImageRequest
 from handviz.pipeline.multiview import MultiViewPipeline
-from handviz.sources.rig_moments import Moment, MultiViewHand
+from handviz.sources.rig_moments import Moment
 
 REPORT_NAME = "hands.json"
 LIMIT_OF_MESSAGES = 5

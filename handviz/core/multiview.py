@@ -13,14 +13,17 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from handviz.core.geometry import cross_matrix
-from handviz.core.records import NEAREST_M, FloatArray, Handedness, Intrinsics
+from handviz.core.records import NEAREST_M, Detection, FloatArray, Handedness, HandMesh, Intrinsics
 
 MAX_ERROR_FRACTION = 0.08
 """Of the longer side of the hand's box in a view: the largest median reprojection error of a view that fits. On
 rendered moments two views of a hand that the detector found in both have 0.01 to 0.06, those of which one shows too
 little of it 0.15 and more."""
+LEAST_POINTS = 8
+"""From so many keypoints the place of a camera is found again."""
 WRIST, MIDDLE_KNUCKLE = 0, 9
 PALM_LIMITS_M = (0.03, 0.2)
 """Wrist to middle knuckle of a triangulated hand: 7 to 11 cm in adults, less in children."""
@@ -61,16 +64,23 @@ class ViewHand:
     """Of the view."""
     camera: CalibratedView
     keypoints_px: FloatArray
-    """(21, 2)"""
+    """(21, 2); nan where a keypoint is not seen"""
     handedness: Handedness = "right"
     score: float = 1.0
     weights: FloatArray | None = None
-    """(21,) of the keypoints in the triangulation, 0 or more; None: all the same"""
+    """(21,) of the keypoints in the triangulation, 0 or more; those with 0 count nowhere; None: all the same"""
 
     @property
     def extent_px(self) -> float:
         """The longer side of the keypoints' box."""
-        return max(float(np.ptp(self.keypoints_px, axis=0).max()), MIN_EXTENT_PX)
+        seen = self.keypoints_px[np.isfinite(self.keypoints_px).all(axis=1)]
+        return max(float(np.ptp(seen, axis=0).max()), MIN_EXTENT_PX) if len(seen) else MIN_EXTENT_PX
+
+    @property
+    def used(self) -> NDArray[np.bool_]:
+        """(21,) whether each keypoint is seen and has a weight."""
+        is_seen = np.isfinite(self.keypoints_px).all(axis=1)
+        return np.asarray(is_seen if self.weights is None else is_seen & (self.weights > 0))
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,20 @@ class ViewCheck:
     left_out: tuple[LeftOutView, ...]
     keypoints_m: FloatArray | None = field(default=None, repr=False)
     """(21, 3) triangulated from the kept views, in the world; None for a single view"""
+
+
+@dataclass(frozen=True, eq=False)
+class MultiViewHand:
+    """A hand reconstructed from the views of a moment."""
+
+    hand: HandMesh
+    """In the frame of the first view's camera"""
+    detection: Detection
+    """In the first view's image"""
+    views: tuple[str, ...]
+    """The names of the views that it was reconstructed from; one: by a model of one view"""
+    left_out: tuple[LeftOutView, ...] = ()
+    """Views of the moment that do not show it, or do not fit"""
 
 
 def rigid_inverse(transform: FloatArray) -> FloatArray:
@@ -139,17 +163,19 @@ def triangulate(
     """Return the points (K, 3) in the world, metres, that N cameras see at ``points_px`` (N, K, 2).
 
     Linear: the singular vector of two equations a view (section 12.2), in rays, so that all views count the same
-    whatever their focal length. ``weights`` (N, K) are factors on a view's equations, 0 leaves it out; nan for points
-    with fewer than two views or with parallel rays.
+    whatever their focal length. ``weights`` (N, K) are factors on a view's equations, 0 leaves it out, and so does nan
+    of ``points_px``. nan for points with fewer than two views or with parallel rays.
     """
-    rays = np.stack([(of - one.intrinsics.centre_px) / one.intrinsics.focals_px
-                     for one, of in zip(cameras, points_px, strict=True)])  # fmt: skip
+    rays = np.stack(
+        [(of - one.intrinsics.centre_px) / one.intrinsics.focals_px for one, of in zip(cameras, points_px, strict=True)]
+    )
+    is_seen = np.isfinite(rays).all(axis=-1)
+    rays = np.where(is_seen[..., None], rays, 0.0)
+    weights = is_seen * (np.ones(is_seen.shape) if weights is None else weights)
     poses = np.stack([one.camera_from_world[:3] for one in cameras])
     # (N, K, 2, 4): x times the third row less the first, y times it less the second.
-    equations = rays[..., None] * poses[:, None, 2:] - poses[:, None, :2]
-    weights = np.ones(rays.shape[:2]) if weights is None else np.asarray(weights, np.float64)
-    equations = (equations * weights[..., None, None]).transpose(1, 0, 2, 3).reshape(rays.shape[1], -1, 4)
-    points = np.linalg.svd(equations)[2][:, -1]
+    equations = (rays[..., None] * poses[:, None, 2:] - poses[:, None, :2]) * weights[..., None, None]
+    points = np.linalg.svd(equations.transpose(1, 0, 2, 3).reshape(rays.shape[1], -1, 4))[2][:, -1]
     is_determined = (np.abs(points[:, 3]) > LEAST_DETERMINANT) & ((weights > 0).sum(axis=0) >= 2)
     divisor = np.where(is_determined, points[:, 3], 1.0)[:, None]
     return np.where(is_determined[:, None], points[:, :3] / divisor, math.nan)
@@ -160,13 +186,15 @@ def reprojection_errors_px(
 ) -> FloatArray:
     """Return the distances (N, K) of points (K, 3) of the world from where N cameras see them (N, K, 2).
 
-    inf for points that are nan, or less than a centimetre before the camera or behind it.
+    nan where a view does not see the point (nan); else inf for points that are nan, or less than a centimetre before
+    the camera or behind it.
     """
     errors = []
     for camera, seen in zip(cameras, points_px, strict=True):
         in_camera = camera.in_camera(points_m)
         distances = np.linalg.norm(camera.intrinsics.project(in_camera) - seen, axis=1)
-        errors.append(np.where(in_camera[:, 2] > NEAREST_M, distances, math.inf))
+        distances = np.where(in_camera[:, 2] > NEAREST_M, distances, math.inf)
+        errors.append(np.where(np.isfinite(seen).all(axis=1), distances, math.nan))
     return np.stack(errors)
 
 
@@ -218,8 +246,13 @@ def error_of(hand: ViewHand, keypoints_m: FloatArray) -> float:
 
 def _relative_errors(hands: Sequence[ViewHand], keypoints_m: FloatArray) -> FloatArray:
     seen = np.stack([hand.keypoints_px for hand in hands])
-    errors = np.median(reprojection_errors_px([hand.camera for hand in hands], seen, keypoints_m), axis=1)
-    return np.asarray(errors / [hand.extent_px for hand in hands])
+    errors = reprojection_errors_px([hand.camera for hand in hands], seen, keypoints_m)
+    return np.array([_median(of[hand.used]) / hand.extent_px for hand, of in zip(hands, errors, strict=True)])
+
+
+def _median(values: FloatArray) -> float:
+    """Return the median; inf of nothing."""
+    return float(np.median(values)) if len(values) else math.inf
 
 
 def check_views(hands: Sequence[ViewHand], limit: float = MAX_ERROR_FRACTION) -> ViewCheck:
@@ -301,7 +334,8 @@ def _flaw_in_words(hand: ViewHand, kept: Sequence[ViewHand], fit: Fit, limit: fl
     off = (
         f"its keypoints lie {_in_words(max(_epipolar_fraction(hand, other) for other in kept))} off the epipolar lines"
     )
-    if float(np.median(hand.camera.in_camera(fit.keypoints_m)[:, 2])) <= NEAREST_M:
+    depths_m = hand.camera.in_camera(fit.keypoints_m)[:, 2]
+    if _median(depths_m[np.isfinite(depths_m)]) <= NEAREST_M:
         return "behind", "the hand of the other views would be behind it: calibrate its camera again"
     if hand.handedness not in {other.handedness for other in kept}:
         return "other hand", f"{off}: it shows another hand, a {hand.handedness} one"
@@ -312,7 +346,8 @@ def _flaw_in_words(hand: ViewHand, kept: Sequence[ViewHand], fit: Fit, limit: fl
 
 def _epipolar_fraction(hand: ViewHand, other: ViewHand) -> float:
     """Return the median symmetric epipolar distance as a fraction of the larger box of both."""
-    return float(np.median(symmetric_epipolar_distance_px(hand, other)) / max(hand.extent_px, other.extent_px))
+    distances = symmetric_epipolar_distance_px(hand, other)[hand.used & other.used]
+    return _median(distances) / max(hand.extent_px, other.extent_px)
 
 
 def _in_words(fraction: float) -> str:
@@ -333,12 +368,14 @@ def _inverted(hand: ViewHand) -> ViewHand:
 
 def _seen_from_anywhere(hand: ViewHand, keypoints_m: FloatArray) -> float:
     """Return the smallest ``error_of`` of any place of the camera; inf if none is found."""
-    if not np.isfinite(keypoints_m).all():
+    known = hand.used & np.isfinite(keypoints_m).all(axis=1)
+    if known.sum() < LEAST_POINTS:
         return math.inf
+    centre_m = keypoints_m[known].mean(axis=0)
     try:
         found, rotation, position = cv2.solvePnP(
-            keypoints_m - keypoints_m.mean(axis=0),
-            hand.keypoints_px,
+            keypoints_m[known] - centre_m,
+            hand.keypoints_px[known],
             hand.camera.intrinsics.matrix,
             None,
             flags=cv2.SOLVEPNP_SQPNP,
@@ -349,7 +386,7 @@ def _seen_from_anywhere(hand: ViewHand, keypoints_m: FloatArray) -> float:
         return math.inf
     pose = np.eye(4)
     pose[:3, :3] = cv2.Rodrigues(rotation)[0]
-    pose[:3, 3] = np.ravel(position) - pose[:3, :3] @ keypoints_m.mean(axis=0)
+    pose[:3, 3] = np.ravel(position) - pose[:3, :3] @ centre_m
     moved = replace(hand, camera=replace(hand.camera, camera_from_world=pose))
     return error_of(moved, keypoints_m)
 

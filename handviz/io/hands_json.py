@@ -15,6 +15,7 @@ import numpy as np
 
 from handviz.core.files import write_files
 from handviz.core.geometry import distance_from_detector
+from handviz.core.multiview import MultiViewHand
 from handviz.core.records import (
     CROP_SIZE,
     Detection,
@@ -28,7 +29,7 @@ from handviz.core.records import (
 )
 from handviz.core.shape_posterior import ShapePosterior
 from handviz.rendering.difference import meshes_correspond, vertex_distances_mm
-from handviz.sources.rig_moments import Moment, MomentView, MultiViewHand
+from handviz.sources.rig_moments import Moment, MomentView
 
 MAX_STEM_BYTES = 255 - len("_000000000_99_right.ply")
 """Of the names of an image's outputs: what most file systems allow, less the longest ending."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from handviz.core.multiview import LeftOutView, ViewHand, check_views, match_hands, view_flaw
+from handviz.core.multiview import LeftOutView, MultiViewHand, ViewHand, check_views, match_hands, view_flaw
 from handviz.core.records import Detection, Frame, FrameResult, Handedness, Intrinsics
 from handviz.detection.crop import crop_hand
 from handviz.detection.detectors import Detector
 from handviz.models.multiview import MultiViewModel, ViewCrop
-from handviz.sources.rig_moments import Moment, MomentView, MultiViewHand
+from handviz.sources.rig_moments import Moment, MomentView
 
 SingleView = Callable[[Frame, Intrinsics], FrameResult]
 """Reconstructs the hands of one view, where no other one fits it."""

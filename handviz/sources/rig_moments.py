@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.multiview import CalibratedView, LeftOutView
-from handviz.core.records import Detection, Frame, HandMesh
+from handviz.core.records import Frame
 from handviz.sources.clips import ClipSource
 from handviz.sources.rig import Rig, RigView
 from handviz.sources.source import FolderSource, natural_key, open_source
@@ -48,20 +48,6 @@ class Moment:
     """Views without a frame near that time, or with one that cannot be used."""
     time_ms: float | None = None
     """In the time that all clips of the rig share; None for images."""
-
-
-@dataclass(frozen=True, eq=False)
-class MultiViewHand:
-    """A hand reconstructed at a moment."""
-
-    hand: HandMesh
-    """In the frame of the first view's camera"""
-    detection: Detection
-    """In the first view's image"""
-    views: tuple[str, ...]
-    """The names of the views that it was reconstructed from; one: by a model of one view"""
-    left_out: tuple[LeftOutView, ...] = ()
-    """Views of the moment that do not show it, or do not fit"""
 
 
 class MomentSource(Protocol):

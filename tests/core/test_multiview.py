@@ -90,6 +90,28 @@ def test_many_views_give_back_the_points_and_zero_weights_leave_views_out() -> N
     assert np.isnan(triangulate(cameras, pixels, weights)[5]).all()
 
 
+def test_keypoints_that_a_view_does_not_see_are_nan() -> None:
+    points, hands = keypoints_m(), seen(keypoints_m(), noise_px=1.0)
+    pixels = hands[1].keypoints_px.copy()
+    pixels[:12] = np.nan
+    hands[1] = replace(hands[1], keypoints_px=pixels)
+    found = check_views(hands)
+    assert found.kept == NAMES
+    assert found.keypoints_m is not None
+    assert np.linalg.norm(found.keypoints_m - points, axis=1).max() < 0.01
+    errors = reprojection_errors_px([hands[1].camera], pixels[None], points)[0]
+    assert np.isnan(errors).tolist() == [True] * 12 + [False] * 9
+    blind = replace(hands[1], keypoints_px=np.full((21, 2), np.nan))
+    assert check_views([hands[0], blind, *hands[2:]]).kept == ("left", "top", "back")
+    wrong = replace(hands[3], keypoints_px=hands[3].keypoints_px + 200 * (np.arange(21) % 5 < 2)[:, None])
+    assert check_views([*hands[:3], wrong]).kept == NAMES
+    misplaced = hands[3].keypoints_px + 200
+    misplaced[::2] = hands[3].keypoints_px[::2]
+    weights = np.ones(21)
+    weights[::2] = 0
+    assert check_views([*hands[:3], replace(hands[3], keypoints_px=misplaced, weights=weights)]).kept == NAMES[:3]
+
+
 def test_a_weight_pulls_towards_its_view() -> None:
     hands = seen(keypoints_m(), noise_px=3.0)
     cameras, pixels = [hand.camera for hand in hands], np.stack([hand.keypoints_px for hand in hands])
