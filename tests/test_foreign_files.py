@@ -58,6 +58,7 @@ from handviz.io.recording.recording import ABOUT, LINES, Recording
 from handviz.io.recording.timed_results import timed_result_of
 from handviz.models.amvur.training_checkpoint import calibration_metadata
 from handviz.pipeline.image_request import ImageRequest
+from handviz.sources.rig import read_rig
 from handviz.training.checkpoint import parsed_notes
 from tests.fake_datasets.stand_in_mano import right_arrays, stand_in_template
 from tests.foreign import FEW, damaged, damaged_json
@@ -366,6 +367,25 @@ MANIFEST |= {"views": 2}
 NOTES = {"samples_seen": 3, "train": {"loss": {"vertex_correlation": 0.5}}, "vertex_variance_scale": 1.25, "x": None}
 DONE = {"images": 3, "hands": 2, "unreadable": 1, "errors": ["b.png: odd"], "sha256": "ab"}
 META = {"is_train": [[1, 0], [1]], "is_valid": [[True, False], [True]], "has_fit": [[True, True], [False]]}
+RIG = {
+    "format": "handviz rig",
+    "version": 1,
+    "views": [
+        {
+            "name": name,
+            "source": f"{name}.mp4",
+            "intrinsics": {
+                "image_width": 640,
+                "image_height": 480,
+                "camera_matrix": [[600.0, 0, 320], [0, 610.0, 240], [0, 0, 1]],
+                "distortion": [0.1, 0.0, 0.0, 0.0],
+            },
+            "camera_from_world": {"rotation": np.eye(3).tolist(), "translation_m": [0.1, 0.0, 0.5]},
+            "time_offset_ms": 3.5,
+        }
+        for name in ("left", "right")
+    ],
+}
 READERS: dict[str, tuple[bytes, Callable[[Path], object]]] = {
     "hands.json": (hands_json(), lambda path: read_json(path, list[mano_command._Image], "make it again")),
     "truth.json": (hands_json(), truth_of),
@@ -374,6 +394,7 @@ READERS: dict[str, tuple[bytes, Callable[[Path], object]]] = {
     "manifest.json": (json.dumps(MANIFEST).encode(), read_manifest),
     "notes.json": (json.dumps(NOTES).encode(), notes_of),
     "record.json": (json.dumps({"header": {"images": 3}, "done": DONE}).encode(), shard_of),
+    "RIG.json": (json.dumps(RIG).encode(), read_rig),
     "meta.json": (json.dumps(META).encode(), read_flags),
 }
 

@@ -17,6 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from handviz.api import Model
 from handviz.cli.image_arguments import AsRequested, ImageArguments, image_request
+from handviz.cli.reconstruct_views import ViewsRun, run_views
 from handviz.cluster.shards import (
     MAX_SHARDS,
     REPORT_NAME,
@@ -62,6 +63,18 @@ from handviz.sources.source import ClipSource, FolderSource, Source, open_source
 
 COMPANIONS = (".mtl", ".png")
 """Suffixes of the files beside an OBJ with a texture."""
+NOT_OF_VIEWS = (
+    "shard",
+    "resume",
+    "recursive",
+    "covariance",
+    "save_mano",
+    "smoothing",
+    "intrinsics",
+    "field_of_view",
+    "focal_px",
+)
+"""Options that --views does not work with: a rig has cameras of its own, and no tracks."""
 PLY_MESH = ImageRequest(mesh="ply")
 logger = logging.getLogger(__name__)
 
@@ -82,7 +95,7 @@ class Arguments(ImageArguments):
     """
 
     input: Positional[str]
-    """Image, folder of images, or clip."""
+    """Image, folder of images, or clip; with --views a rig."""
     out: Path
     """Folder for overlays, meshes and hands.json."""
     request: Annotated[ImageRequest, AsRequested] = PLY_MESH
@@ -108,10 +121,14 @@ class Arguments(ImageArguments):
     """Continue an interrupted run; of a clip, tracks and smoothing begin anew there."""
     recursive: bool = False
     """With --shard or --resume: also the images in folders below."""
+    views: bool = False
+    """The input is a rig of several cameras: RIG.json, or a split of HanCo or DexYCB."""
 
 
 def run(arguments: Arguments) -> int:
     """Reconstruct all readable images; return 0 if there was one."""
+    if arguments.views:
+        return run_views(_views_run(arguments))
     for option, is_given in (("--save-mano", bool(arguments.save_mano)), ("--covariance", arguments.covariance)):
         if is_given and (arguments.shard or arguments.resume or arguments.recursive):
             raise HandvizError(
@@ -138,6 +155,21 @@ def run(arguments: Arguments) -> int:
         finally:
             job.finish()
     return 0 if job.done else 1
+
+
+def _views_run(arguments: Arguments) -> ViewsRun:
+    """Return what is reconstructed of a rig; HandvizError for options that are for single images."""
+    request = image_request(arguments)
+    given = [name for name in NOT_OF_VIEWS if getattr(arguments, name)]
+    given += ["compare"] if request.compared else []
+    given += ["colour"] if request.colour == "texture" else []
+    if given:
+        raise HandvizError(
+            f"--{given[0].replace('_', '-')} does not work with --views: leave one of them out",
+            ErrorCode.OPTION_CONFLICT,
+        )
+    request = dataclasses.replace(request, max_hands=arguments.max_hands or MAX_HANDS_OF_CLIPS)
+    return ViewsRun(arguments.input, arguments.out, request, arguments.every, arguments.threads)
 
 
 def _is_listed(text: str) -> bool:

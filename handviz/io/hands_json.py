@@ -15,6 +15,7 @@ import numpy as np
 
 from handviz.core.files import write_files
 from handviz.core.geometry import distance_from_detector
+from handviz.core.multiview import MultiViewHand
 from handviz.core.records import (
     CROP_SIZE,
     Detection,
@@ -22,11 +23,13 @@ from handviz.core.records import (
     FrameResult,
     HandMesh,
     Intrinsics,
+    ModelId,
     NetworkFile,
     NetworkRole,
 )
 from handviz.core.shape_posterior import ShapePosterior
 from handviz.rendering.difference import meshes_correspond, vertex_distances_mm
+from handviz.sources.rig_moments import Moment, MomentView
 
 MAX_STEM_BYTES = 255 - len("_000000000_99_right.ply")
 """Of the names of an image's outputs: what most file systems allow, less the longest ending."""
@@ -64,6 +67,46 @@ def image_entry(
         "assumed_field_of_view_deg": round(math.degrees(field_of_view_rad), 3),
         **({"compare_errors": dict(result.other_errors)} if result.other_errors else {}),
         "hands": hands,
+    }
+
+
+def moment_entry(
+    file: str, moment: Moment, hands: Sequence[MultiViewHand], meshes: Sequence[str | None], model: ModelId
+) -> dict[str, Any]:
+    """Return the object of a moment of a rig: its views with their cameras, and its hands with the views they are from.
+
+    A hand's coordinates are in the frame and the image of the first of its ``views``. ``width`` and ``height`` are
+    those of the moment's first view, 0 if there is none.
+    """
+    entries = []
+    for hand, mesh in zip(hands, meshes, strict=True):
+        entry = hand_entry(hand.hand, hand.detection, mesh)
+        entry["views"] = list(hand.views)
+        entry["left_out"] = [dataclasses.asdict(left) for left in hand.left_out]
+        entries.append(entry)
+    height, width = moment.views[0].frame.image.shape[:2] if moment.views else (0, 0)
+    return {
+        "file": file,
+        "width": width,
+        "height": height,
+        "moment": moment.number,
+        **({} if moment.time_ms is None else {"time_ms": round(moment.time_ms, 3)}),
+        "variant": model,
+        "views": [_view_entry(view) for view in moment.views],
+        "left_out": [dataclasses.asdict(left) for left in moment.left_out],
+        "hands": entries,
+    }
+
+
+def _view_entry(view: MomentView) -> dict[str, Any]:
+    height, width = view.frame.image.shape[:2]
+    return {
+        "name": view.name,
+        "file": view.file,
+        "width": width,
+        "height": height,
+        "intrinsics": intrinsics_entry(view.camera.intrinsics),
+        "camera_from_world": _rounded(view.camera.camera_from_world, 6),
     }
 
 
