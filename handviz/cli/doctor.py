@@ -324,7 +324,7 @@ def check_families() -> list[Finding]:
     texts = [
         family.label
         + ("" if packages[family.id] == OWN_PACKAGE else f" of {packages[family.id]}")
-        + f": {', '.join(map(str, family.models))}"
+        + f": {', '.join(map(str, family.models)) or 'no model yet, to be trained'}"
         for family in families()
     ]
     refused = [

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from PyQt6.QtCore import QByteArray
+from PyQt6.QtCore import QByteArray, QSize
 from PyQt6.QtWidgets import QMainWindow
 
 from handviz.gui.session.controller import Controller
@@ -14,6 +14,8 @@ from handviz.gui.widgets.welcome import WELCOMED
 
 GEOMETRY, FOLDED, PANELS_HIDDEN = "window_geometry", "folded_groups", "panels_hidden"
 FIRST_SIZE = (1240, 780)
+FRAME_PX = 40
+"""Height that is left for the frame which a desktop draws around a window."""
 SEPARATOR = "|"
 LEAST_SIZE = (300, 200)
 """Of a saved window that is taken"""
@@ -29,7 +31,7 @@ class WindowLayout(Feature):
         super().__init__()
         self._window, self._controller, self._panels = window, controller, panels
         store = controller.store
-        window.resize(*FIRST_SIZE)
+        _resize_to_first(window)
         _restore_geometry(window, store.text(GEOMETRY))
         folded = store.text(FOLDED).split(SEPARATOR)
         for group in self._groups():
@@ -72,7 +74,7 @@ class WindowLayout(Feature):
         if self._controller.rotation_deg:
             self._controller.rotate(-self._controller.rotation_deg)
         self._window.showNormal()
-        self._window.resize(*FIRST_SIZE)
+        _resize_to_first(self._window)
         self._set_panels_hidden(False)
         for group in self._groups():
             group.set_folded(False)
@@ -88,10 +90,21 @@ class WindowLayout(Feature):
             panel.setHidden(hidden)
 
 
+def first_size(free: QSize) -> QSize:
+    """Return the size of a new window on a screen with so much room, of which its frame takes part."""
+    return QSize(*FIRST_SIZE).boundedTo(free - QSize(0, FRAME_PX))
+
+
+def _resize_to_first(window: QMainWindow) -> None:
+    screen = window.screen()
+    assert screen is not None
+    window.resize(first_size(screen.availableGeometry().size()))
+
+
 def _restore_geometry(window: QMainWindow, text: str) -> None:
     """Give the window a saved geometry, unless it is damaged or of no use: Qt checks the content itself."""
     if len(text) <= MAX_GEOMETRY and BASE64.fullmatch(text):
         # A window whose screen is missing is moved to another; a damaged one may be of a pixel.
         window.restoreGeometry(QByteArray.fromBase64(text.encode("ascii")))
         if window.width() < LEAST_SIZE[0] or window.height() < LEAST_SIZE[1]:
-            window.resize(*FIRST_SIZE)
+            _resize_to_first(window)

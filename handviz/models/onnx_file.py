@@ -4,7 +4,7 @@ import copy
 import logging
 import os
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import atomic_path, make_folder
+from handviz.core.onnx_runtime import session_options
 from handviz.core.records import CROP_SIZE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.base import ModelSpec
@@ -214,7 +217,39 @@ def _forget_the_exporter(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
-def refused(part: Path, path: Path) -> Path:
+def write_checked(
+    path: Path, write: Callable[[Path], None], difference_of: Callable[[Path], float], limit: float, unit: str = ""
+) -> float:
+    """Write a file, compare it with PyTorch, put it in its place and return the difference.
+
+    HandvizError if that is above ``limit``, or not a number.
+    """
+    make_folder(path.parent)
+    with atomic_path(path) as part:
+        write(part)
+        difference = difference_of(part)
+        if not difference <= limit:
+            raise HandvizError(
+                f"the ONNX file differs from PyTorch by {difference:.2g}{unit and f' {unit}'}; it is saved as "
+                f"{_refused(part, path)}",
+                ErrorCode.OUTPUT_DIFFERS,
+            )
+    return difference
+
+
+@torch.no_grad()
+def largest_difference(
+    network: nn.Module, path: Path, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]
+) -> float:
+    """Return the largest difference of any output of a file from its network, whose inputs are in the same order."""
+    session = onnxruntime.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
+    found = session.run(list(outputs), dict(inputs))
+    expected = network(*(torch.from_numpy(array) for array in inputs.values()))
+    # Python's max would ignore NaN.
+    return float(np.max([np.abs(mine - true.numpy()).max() for mine, true in zip(found, expected, strict=True)]))
+
+
+def _refused(part: Path, path: Path) -> Path:
     """Move a file that failed its check to NAME.refused beside its destination; return that path."""
     refused_path = path.with_name(path.name + ".refused")
     os.replace(part, refused_path)

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from handviz.core import metrics
 from handviz.core.records import KEYPOINT_COUNT
+from handviz.core.units import METRES_PER_CENTIMETRE
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,3 +59,11 @@ def true_joints(truth: Truth, regressor: Tensor) -> Tensor:
 def mean_of(values: Tensor, rows: Tensor) -> Tensor:
     """Return the mean of the values (B,) of chosen rows (B,); 0 if none is chosen, whatever the others are."""
     return torch.where(rows, values, 0).sum() / rows.sum().clamp(min=1)
+
+
+def pa_mpjpe_mm(mine_cm: Tensor, true_cm: Tensor) -> Tensor:
+    """Return the PA-MPJPE (B,) of joints (B, K, 3), mm."""
+    if not len(mine_cm):
+        return torch.empty(0)
+    mine_m, true_m = (part.cpu().double().numpy() * METRES_PER_CENTIMETRE for part in (mine_cm, true_cm))
+    return torch.from_numpy(metrics.pa_mpjpe_mm(mine_m, true_m)).float()

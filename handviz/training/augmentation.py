@@ -1,6 +1,6 @@
 """Noise on the inputs of heads in training: other styles of frozen maps, and other landmark errors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -144,3 +144,14 @@ def with_errors_of_photographs(
     moved = torch.rand(count, generator=generator) < noise.fraction * landmarks[:, 2 * NUMBERS] ** 3
     remaining = torch.where(moved, remaining, torch.ones(()))
     return landmarks + (1 - remaining[:, None]) * (true - landmarks)
+
+
+def landmarks_of_photographs(
+    landmarks: Tensor, truth: Truth, regressor: Tensor, noise: LandmarkNoise, generator: torch.Generator
+) -> Tensor:
+    """Return landmarks (B, 128) about as accurate as on photographs; those of hands without a mesh stay."""
+    if not noise.fraction:
+        return landmarks
+    has_mesh = truth.is_hand & torch.isfinite(truth.vertices_cm).all(dim=(1, 2))
+    true = true_landmarks(landmarks, replace(truth, is_hand=has_mesh), regressor)
+    return with_errors_of_photographs(landmarks, true.landmarks, true.error_mm, noise, generator)

@@ -4,6 +4,7 @@ from.
 
 import json
 import logging
+import math
 import os
 import pickle
 import shutil
@@ -30,6 +31,8 @@ from handviz.models.backbones.weight_files import load_weights
 logger = logging.getLogger(__name__)
 WEIGHTS, STATE = "model.safetensors", "resume.pt"
 OLD = ".old"
+UNFITTED_STD_MM = 10.0
+"""Of a network with one standard deviation for all points, before ``handviz calibrate`` has fitted its factor."""
 VARIANCE_SCALES = ("vertex_variance_scale", "keypoint_variance_scale")
 """Notes in which ``handviz calibrate`` keeps the factors of a checkpoint's variances."""
 FIRST_FAMILY = "amvur"
@@ -210,6 +213,14 @@ def variance_scales(notes: dict[str, Any]) -> tuple[float, float]:
     """
     found = check_value(notes, _ScaleNotes, "the checkpoint's calibration", "use another checkpoint")
     return found.vertex_variance_scale, found.keypoint_variance_scale
+
+
+def constant_std_mm(notes: dict[str, Any]) -> float:
+    """Return the one standard deviation of all points of a network that predicts none, fitted by ``calibrate``.
+
+    It is the root of the sum of a point's three variances.
+    """
+    return UNFITTED_STD_MM * math.sqrt(variance_scales(notes)[0])
 
 
 def load_resume_state(directory: Path) -> dict[str, Any]:

@@ -4,8 +4,9 @@ A family names its record by ``ModelFamily.training`` as ``module:NAME``, which 
 exported or evaluated, and never in a live session.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import nn
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import NetworkOutput
+from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.registry import families
 from handviz.training.checkpoint import Architecture, family_in, load_network, read_metadata
@@ -25,6 +27,29 @@ from handviz.training.trainer import RunTask, complete_run
 
 Predictor = Callable[[NDArray[np.uint8]], list[NetworkOutput]]
 """Crops (N, 224, 224, 3) RGB -> one hand each."""
+
+
+def options_without(config: type[RunConfig], unusual: Collection[str]) -> tuple[str, ...]:
+    """Return the fields of a run's settings that are options of ``handviz train``: all but the unusual ones."""
+    return tuple(item.name for item in fields(config) if item.name not in unusual)
+
+
+def with_one_std(row: Mapping[str, NDArray[Any]], std_mm: float) -> NetworkOutput:
+    """Return the hand of one row of a network's outputs that predicts no variances: all points have this one.
+
+    ``row`` has fields of ``NetworkOutput``, metres, and may have others; ``std_mm`` is the root of the sum of a point's
+    three variances.
+    """
+    known = {item.name for item in fields(NetworkOutput)}
+    given: dict[str, Any] = {
+        name: value if value.ndim else float(value) for name, value in row.items() if name in known
+    }
+    std_m = std_mm / MILLIMETRES_PER_METRE / math.sqrt(3)
+    return NetworkOutput(
+        **given,
+        vertex_std_m=np.full_like(row["vertices_m"], std_m),
+        keypoint_std_m=np.full_like(row["keypoints_m"], std_m),
+    )
 
 
 @dataclass(frozen=True)

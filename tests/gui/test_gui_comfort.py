@@ -30,7 +30,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, Status
 from handviz.gui.session.settings import SettingsStore, ViewSettings
 from handviz.gui.widgets.choices import choices_of
-from handviz.gui.widgets.controls import ElidedLabel
+from handviz.gui.widgets.controls import ElidedLabel, Panel
 from handviz.gui.widgets.log_window import LogBuffer
 from handviz.gui.widgets.shortcuts import FocusKeyFilter
 from handviz.gui.widgets.theme import DARK, LIGHT, Theme, ThemeColours
@@ -82,6 +82,17 @@ def theme(window: MainWindow) -> Iterator[Theme]:
 def lightness(role: QPalette.ColorRole) -> int:
     """Return the lightness of a colour of the palette."""
     return QApplication.palette().color(role).lightness()
+
+
+@pytest.mark.parametrize("colour", ["uncertainty", "texture", "plain", "difference", "attention"])
+@pytest.mark.parametrize("model", ["final", "hamr"])
+def test_nothing_in_a_panel_is_cut_off(window: MainWindow, theme: Theme, colour: str, model: str) -> None:
+    window._controller.change(shown_colour=colour, model=model)
+    for panel in window.findChildren(Panel):
+        content, viewport = panel.widget(), panel.viewport()
+        assert content is not None
+        assert viewport is not None
+        assert content.minimumSizeHint().width() <= viewport.width()
 
 
 def test_theme_is_chosen_from_the_menu_and_saved(window: MainWindow, theme: Theme) -> None:

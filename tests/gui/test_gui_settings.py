@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PyQt6.QtCore import QSize
 from pytestqt.qtbot import QtBot
 
 from handviz.core.camera_model import CameraModel, HandSize
@@ -32,7 +33,7 @@ from handviz.gui.session.settings import (
 )
 from handviz.gui.session.settings_file import MAX_BYTES, MAX_TEXT
 from handviz.gui.session.source_memory import LAST_SOURCE, saved_camera_model
-from handviz.gui.window_layout import GEOMETRY
+from handviz.gui.window_layout import GEOMETRY, first_size
 from handviz.pipeline.settings import PipelineSettings
 from handviz.rendering.options import DrawOptions
 from tests.gui_fakes import TRIANGLE, FakePipeline
@@ -375,12 +376,19 @@ def test_no_module_names_qsettings() -> None:
 
 
 @pytest.mark.parametrize(
+    ("free", "expected"), [((1920, 1080), (1240, 780)), ((1366, 768), (1240, 728)), ((900, 600), (900, 560))]
+)
+def test_a_new_window_fits_the_screen(free: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert first_size(QSize(*free)) == QSize(*expected)
+
+
+@pytest.mark.parametrize(
     "geometry", ["x", "é", "A" * 100_000, "AdnQywAD", "AdnQywADAAAAAAAA/////w==", "AdnQywADf////4AAAAB/////f////wAA"]
 )
 def test_a_damaged_geometry_gives_a_window_of_the_first_size(qtbot: QtBot, geometry: str) -> None:
     SettingsStore().save_text(GEOMETRY, geometry)
     window = MainWindow(Controller(FakePipeline, SettingsStore(), lister=list), TRIANGLE)
-    assert (window.width(), window.height()) == (1240, 780)
+    assert window.size() == first_size(window.screen().availableGeometry().size())
     window.close()
     window.deleteLater()
 

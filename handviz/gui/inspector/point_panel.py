@@ -232,10 +232,10 @@ class PointPanel:
         line = self._panel.add_line()
         self._radios(line, "ellipse_sigmas")
         self._sigma_row = _holder(self.choice("ellipse_sigmas", 1.0))
-        self._panel.column.addWidget(named_label("faint", "Plausible hands"))
         line = self._panel.add_line()
-        self._radios(line, "samples")
+        line.addWidget(named_label("faint", "Plausible hands"), 1)
         line.addWidget(named_label("key", "G"))
+        self._radios(self._panel.add_line(), "samples")
 
     def _radios(self, line: QHBoxLayout, name: str) -> None:
         self._groups[name] = radio_group(name, self._controller, _holder(line))

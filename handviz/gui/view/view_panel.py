@@ -286,16 +286,18 @@ class ViewPanel(Panel):
         self.lock_range = push_button("Lock", "Keep the colour scale as it is now", self.range_lock_wanted.emit)
         line = self.add_line()
         line.addWidget(self.range_is_automatic, 1)
-        line.addWidget(self.fit_range)
-        line.addWidget(self.lock_range)
+        line.addWidget(self._presets())
+        line = self.add_line()
+        line.addWidget(self.fit_range, 1)
+        line.addWidget(self.lock_range, 1)
         self.range_low = self._range_box("range_low_mm", "Lower end of the colour scale")
         self.range_high = self._range_box("range_high_mm", "Upper end of the colour scale")
         line = self.add_line()
-        for part in (self.range_low, named_label("", "to"), self.range_high, self._presets()):
+        for part in (self.range_low, named_label("", "to"), self.range_high):
             line.addWidget(part)
         line.addStretch(1)
         self._show_when(self.colour_map.parentWidget(), _shows("uncertainty"))
-        for control in (self.range_is_automatic, self.range_low):
+        for control in (self.range_is_automatic, self.fit_range, self.range_low):
             self._show_when(control.parentWidget(), _shows("uncertainty", "difference"))
 
     def _presets(self) -> QPushButton:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +20,6 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import atomic_path, make_folder
 from handviz.core.gaussian import keypoints_from_vertices
 from handviz.core.onnx_runtime import session_options
 from handviz.core.paths import MODELS, TRUNK_NAME
@@ -40,9 +37,9 @@ from handviz.models.onnx_file import (
     as_bytes,
     as_floats,
     entries_of_model,
-    refused,
     rounded_to_half,
     store_as_half,
+    write_checked,
     write_onnx,
 )
 from handviz.models.trunk import FEATURE_NAMES, TRUNK_INPUTS, TRUNK_KEY
@@ -310,7 +307,10 @@ def export_onnx(
         store_as_half(part)
         add_metadata(part, template, entries | ({TRUNK_KEY: fingerprint} if is_heads else {}))
 
-    return _write_checked(path, write, lambda part: largest_difference_cm(exported, part, _images(check_images), trunk))
+    def difference(part: Path) -> float:
+        return largest_difference_cm(exported, part, _images(check_images), trunk)
+
+    return write_checked(path, write, difference, MAX_DIFFERENCE_CM, "cm")
 
 
 def export_trunk(model: HandModel, path: Path, *, check_images: Tensor | None = None) -> float:
@@ -332,25 +332,10 @@ def export_trunk(model: HandModel, path: Path, *, check_images: Tensor | None = 
         found = run_trunk(part, model, images)
         return float(np.max([np.abs(found[name] - expected[name].numpy()).max() for name in FEATURE_NAMES]))
 
-    return _write_checked(path, write, difference)
+    return write_checked(path, write, difference, MAX_DIFFERENCE_CM, "cm")
 
 
 def _images(images: Tensor | None) -> Tensor:
     if images is not None:
         return images
     return torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))
-
-
-def _write_checked(path: Path, write: Callable[[Path], None], difference_of: Callable[[Path], float]) -> float:
-    """Write a file, compare it with PyTorch and put it in its place; HandvizError if it differs too much."""
-    make_folder(path.parent)
-    with atomic_path(path) as part:
-        write(part)
-        difference = difference_of(part)
-        if not difference <= MAX_DIFFERENCE_CM:
-            refused_path = refused(part, path)
-            raise HandvizError(
-                f"the ONNX file differs from PyTorch by {difference:.2g} cm; it is saved as {refused_path}",
-                ErrorCode.OUTPUT_DIFFERS,
-            )
-    return difference

@@ -4,20 +4,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import atomic_path, make_folder
-from handviz.core.onnx_runtime import session_options
-from handviz.core.records import KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.hamr.family import FAMILY
 from handviz.models.hamr.heatmaps import MAP_SHAPES, Maps
 from handviz.models.hamr.model import Hamr, Inputs, ModelConfig, ModelOutput
-from handviz.models.landmark_numbers import LANDMARK_NUMBERS, PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS
+from handviz.models.landmark_numbers import LANDMARK_INPUTS, landmark_arrays
 from handviz.models.onnx_contract import CONSTANT_STD_KEY
 from handviz.models.onnx_file import (
     INPUT_NAME,
@@ -25,22 +20,16 @@ from handviz.models.onnx_file import (
     as_bytes,
     as_floats,
     entries_of_model,
-    refused,
+    largest_difference,
     rounded_to_half,
     store_as_half,
     without_norms,
+    write_checked,
     write_onnx,
 )
 
 MAX_DIFFERENCE = 1e-4
 """Of any output: metres, rotations, half-sides, heights of heatmaps."""
-LANDMARK_INPUTS: dict[str, tuple[int, ...]] = {
-    "keypoints": (KEYPOINT_COUNT, 3),
-    "world_m": (KEYPOINT_COUNT, 3),
-    "presence": (),
-    "right_hand": (),
-}
-"""Fields of ``records.CropLandmarks`` that a file takes, with their shapes without the batch."""
 
 
 class ExportedHand(NamedTuple):
@@ -141,14 +130,8 @@ def arrays_of(inputs: Inputs, config: ModelConfig) -> dict[str, np.ndarray]:
         return {INPUT_NAME: as_bytes(inputs.image).numpy()}
     arrays = {name: part.contiguous().numpy() for name, part in inputs.maps._asdict().items()}
     if config.landmarks:
-        landmarks = inputs.landmarks
-        assert landmarks is not None
-        assert landmarks.shape[1] == LANDMARK_NUMBERS
-        points = (KEYPOINT_COUNT, 3)
-        arrays["keypoints"] = landmarks[:, : WORLD_NUMBERS.start].unflatten(1, points).numpy()
-        arrays["world_m"] = (landmarks[:, WORLD_NUMBERS].unflatten(1, points) / DECIMETRES_PER_METRE).numpy()
-        arrays["presence"] = landmarks[:, PRESENCE_NUMBER].numpy()
-        arrays["right_hand"] = landmarks[:, RIGHT_HAND_NUMBER].numpy()
+        assert inputs.landmarks is not None
+        arrays |= landmark_arrays(inputs.landmarks.numpy())
     return arrays
 
 
@@ -168,26 +151,14 @@ def export_onnx(
         **entries,
         CONSTANT_STD_KEY: f"{constant_std_mm:.4g}",
     }
-    make_folder(path.parent)
-    with atomic_path(path) as part:
+
+    def write(part: Path) -> None:
         kind = torch.uint8 if takes_image else torch.float32
         write_onnx(exported, part, ExportedHand._fields, input_shapes(model.config), kind)
         store_as_half(part)
         add_metadata(part, template, stated)
-        difference = _difference(exported, part, check)
-        if not difference <= MAX_DIFFERENCE:
-            raise HandvizError(
-                f"the ONNX file differs from PyTorch by {difference:.2g}; it is saved as {refused(part, path)}",
-                ErrorCode.OUTPUT_DIFFERS,
-            )
-    return difference
 
-
-def _difference(exported: ExportModel, path: Path, check: Inputs) -> float:
-    session = onnxruntime.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
-    arrays = arrays_of(check, exported.model.config)
-    found = session.run(list(ExportedHand._fields), arrays)
-    with torch.no_grad():
-        expected = exported(*(torch.from_numpy(array) for array in arrays.values()))
-    # Python's max would ignore NaN.
-    return float(np.max([np.abs(mine - true.numpy()).max() for mine, true in zip(found, expected, strict=True)]))
+    arrays = arrays_of(check, model.config)
+    return write_checked(
+        path, write, lambda part: largest_difference(exported, part, ExportedHand._fields, arrays), MAX_DIFFERENCE
+    )

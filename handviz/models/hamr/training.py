@@ -1,7 +1,7 @@
 """Training of HAMR on rendered hands or datasets: heatmaps, regressor and presence; MediaPipe's blocks stay frozen."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handviz.core import metrics
 from handviz.core.arguments import Only
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.units import MILLIMETRES_PER_CENTIMETRE
@@ -24,20 +23,19 @@ from handviz.models.hamr.samples import inputs_of_batch
 from handviz.models.hamr.training_cache import SeenSamples, cache_key, fast_heatmaps, seen_samples
 from handviz.models.hamr.training_checkpoint import ARCHITECTURE, calibrated_spread, export, predictor
 from handviz.models.memory import channels_last
-from handviz.models.truth import Truth, in_crop, true_joints
+from handviz.models.truth import Truth, in_crop, pa_mpjpe_mm, true_joints
 from handviz.training.augmentation import (
     LandmarkNoise,
     StyleNoise,
     drawn_styles,
     in_other_styles,
+    landmarks_of_photographs,
     spread_of_statistics,
-    true_landmarks,
-    with_errors_of_photographs,
 )
 from handviz.training.config import RunConfig
 from handviz.training.dataset_samples import Drawing, at_step, load_samples
 from handviz.training.distributed import ALONE, Processes
-from handviz.training.families import TrainingFamily
+from handviz.training.families import TrainingFamily, options_without
 from handviz.training.samples import Samples, to_device
 from handviz.training.trainer import RunTask, parameter_group
 
@@ -182,14 +180,10 @@ class HamrTask(RunTask):
 
     def _with_noise(self, inputs: AnyInputs, truth: Truth, generator: torch.Generator) -> AnyInputs:
         """Return the inputs with landmarks about as accurate as on photographs."""
-        noise = self.config.landmark_noise
-        if inputs.landmarks is None or not noise.fraction:
+        if inputs.landmarks is None:
             return inputs
-        has_mesh = truth.is_hand & torch.isfinite(truth.vertices_cm).all(dim=(1, 2))
-        known = replace(truth, is_hand=has_mesh)
-        true = true_landmarks(inputs.landmarks, known, self.mesh.regressor.cpu())
-        drawn = with_errors_of_photographs(inputs.landmarks, true.landmarks, true.error_mm, noise, generator)
-        return inputs._replace(landmarks=drawn)
+        noise, regressor = self.config.landmark_noise, self.mesh.regressor.cpu()
+        return inputs._replace(landmarks=landmarks_of_photographs(inputs.landmarks, truth, regressor, noise, generator))
 
     def _in_other_styles(self, inputs: Inputs, generator: torch.Generator) -> Inputs:
         """Return the inputs with part of the maps in other styles."""
@@ -227,7 +221,7 @@ def errors_of(output: ModelOutput, truth: Truth, mesh: Mesh) -> dict[str, Tensor
     has_mesh = rows & torch.isfinite(truth.vertices_cm).all(dim=(1, 2))
     seen = in_crop(mesh.regressor @ hand.vertices_cm, hand.rotation, hand.scale_per_cm, hand.translation)
     errors = {
-        "pa_mpjpe_mm": _aligned_mm((mesh.regressor @ hand.vertices_cm)[rows], true[rows]),
+        "pa_mpjpe_mm": pa_mpjpe_mm((mesh.regressor @ hand.vertices_cm)[rows], true[rows]),
         "vertex_error_mm": (hand.vertices_cm - truth.vertices_cm).norm(dim=2).mean(1)[has_mesh]
         * MILLIMETRES_PER_CENTIMETRE,
         "image_error_percent": 50 * (seen[..., :2] - truth.keypoints_crop).norm(dim=2).mean(1)[rows],
@@ -235,35 +229,21 @@ def errors_of(output: ModelOutput, truth: Truth, mesh: Mesh) -> dict[str, Tensor
         "presence_percent": 100 * ((output.hand_logit > 0) == truth.is_hand).float(),
     }
     of_steps = {
-        f"step_{number}_pa_mpjpe_mm": _aligned_mm((mesh.regressor @ step.vertices_cm)[rows], true[rows])
+        f"step_{number}_pa_mpjpe_mm": pa_mpjpe_mm((mesh.regressor @ step.vertices_cm)[rows], true[rows])
         for number, step in enumerate(output.steps[1:-1], 1)
     }
     return errors | of_steps
 
 
-def _aligned_mm(mine_cm: Tensor, true_cm: Tensor) -> Tensor:
-    if not len(mine_cm):
-        return torch.empty(0)
-    found = metrics.pa_mpjpe_mm(mine_cm.cpu().double().numpy(), true_cm.cpu().double().numpy())
-    return torch.from_numpy(found * 0.01).float()
-
-
 UNUSUAL = ("warm_up_steps", "gradient_norm", "landmark_noise", "style_noise")
 """Settings of a run that are no options of ``handviz train``."""
-
-
-def options_of(config: type[RunConfig], unusual: Sequence[str]) -> tuple[str, ...]:
-    """Return the fields of a run's settings that are options."""
-    return tuple(item.name for item in fields(config) if item.name not in unusual)
-
-
 TRAINING = TrainingFamily(
     ARCHITECTURE,
     TrainConfig,
     HamrTask,
     export,
     predictor,
-    options=options_of(TrainConfig, UNUSUAL),
+    options=options_without(TrainConfig, UNUSUAL),
     is_calibrated=True,
     more_calibration=calibrated_spread,
 )

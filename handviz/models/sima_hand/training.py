@@ -1,7 +1,7 @@
 """Training of SiMA-Hand: the multi-view network on moments, the single-view one on crops, with or without a teacher."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from handviz.core import metrics
 from handviz.core.arguments import Only, Option
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.units import MILLIMETRES_PER_CENTIMETRE
@@ -31,20 +30,19 @@ from handviz.models.sima_hand.training_cache import (
     teacher_features,
 )
 from handviz.models.sima_hand.training_checkpoint import ARCHITECTURE, export, load_checkpoint, predictor
-from handviz.models.truth import Truth, in_crop, true_joints
+from handviz.models.truth import Truth, in_crop, pa_mpjpe_mm, true_joints
 from handviz.training.augmentation import (
     LandmarkNoise,
     StyleNoise,
     drawn_styles,
     in_other_styles,
+    landmarks_of_photographs,
     spread_of_statistics,
-    true_landmarks,
-    with_errors_of_photographs,
 )
 from handviz.training.config import RunConfig
 from handviz.training.dataset_samples import Drawing, at_step, load_samples
 from handviz.training.distributed import ALONE, Processes
-from handviz.training.families import TrainingFamily
+from handviz.training.families import TrainingFamily, options_without
 from handviz.training.moments import load_moments
 from handviz.training.samples import Samples, take, to_device
 from handviz.training.trainer import RunTask, parameter_group
@@ -308,10 +306,8 @@ class SimaTask(RunTask):
     def _with_noise(self, inputs: Inputs, truth: Truth, generator: torch.Generator) -> Inputs:
         """Return inputs with landmarks about as accurate as on photographs, and part of the maps in other styles."""
         noise, landmarks, maps = self.config.landmark_noise, inputs.landmarks, inputs.middle_map
-        if landmarks is not None and noise.fraction:
-            has_mesh = truth.is_hand & torch.isfinite(truth.vertices_cm).all(dim=(1, 2))
-            true = true_landmarks(landmarks, replace(truth, is_hand=has_mesh), self.mesh.regressor.cpu())
-            landmarks = with_errors_of_photographs(landmarks, true.landmarks, true.error_mm, noise, generator)
+        if landmarks is not None:
+            landmarks = landmarks_of_photographs(landmarks, truth, self.mesh.regressor.cpu(), noise, generator)
         if maps is not None and self.style_spread is not None:
             drawn = drawn_styles(len(maps), self.style_spread, self.config.style_noise, generator)
             maps = in_other_styles(maps, drawn)
@@ -344,7 +340,7 @@ def errors_of(output: ModelOutput, truth: Truth, mesh: Mesh) -> dict[str, Tensor
     turned = output.vertices_cm @ output.rotation.transpose(1, 2) - truth.vertices_cm @ truth.rotation.transpose(1, 2)
     cosine = ((output.rotation * truth.rotation).sum((1, 2)) - 1) / 2
     return {
-        "pa_mpjpe_mm": _aligned_mm(joints[rows], true[rows]),
+        "pa_mpjpe_mm": pa_mpjpe_mm(joints[rows], true[rows]),
         "vertex_error_mm": _mean_mm(output.vertices_cm - truth.vertices_cm)[has_mesh],
         "turned_vertex_error_mm": _mean_mm(turned)[has_mesh],
         "rotation_error_deg": torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))[has_mesh],
@@ -358,13 +354,6 @@ def _mean_mm(offsets_cm: Tensor) -> Tensor:
     return offsets_cm.norm(dim=2).mean(1) * MILLIMETRES_PER_CENTIMETRE
 
 
-def _aligned_mm(mine_cm: Tensor, true_cm: Tensor) -> Tensor:
-    if not len(mine_cm):
-        return torch.empty(0)
-    found = metrics.pa_mpjpe_mm(mine_cm.cpu().double().numpy(), true_cm.cpu().double().numpy())
-    return torch.from_numpy(found * 0.01).float()
-
-
 UNUSUAL = ("warm_up_steps", "gradient_norm", "landmark_noise", "style_noise")
 """Settings of a run that are no options of ``handviz train``."""
 TRAINING = TrainingFamily(
@@ -373,6 +362,6 @@ TRAINING = TrainingFamily(
     SimaTask,
     export,
     predictor,
-    options=tuple(item.name for item in fields(TrainConfig) if item.name not in UNUSUAL),
+    options=options_without(TrainConfig, UNUSUAL),
     is_calibrated=True,
 )

@@ -1,6 +1,5 @@
 """SiMA-Hand's checkpoints: the networks, their predictions and their export."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,17 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import model_file
 from handviz.core.records import CROP_SIZE, NetworkOutput
-from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.detection.landmark_network import LandmarkNetwork
 from handviz.hand_models.template import HandTemplate
 from handviz.models.sima_hand.export import MULTI_VIEW, ExportModel, export_onnx
 from handviz.models.sima_hand.family import SIMA
 from handviz.models.sima_hand.model import ModelConfig, SimaHand, build_model, config_from_saved
 from handviz.models.sima_hand.samples import inputs_of_batch, of_views
-from handviz.training.checkpoint import Architecture, load_network, read_metadata, variance_scales
-from handviz.training.families import ExportedFile, Predictor
+from handviz.training.checkpoint import Architecture, constant_std_mm, load_network, read_metadata
+from handviz.training.families import ExportedFile, Predictor, with_one_std
 from handviz.training.samples import image_batch
 
 ARCHITECTURE = Architecture("sima_hand", build_model, config_from_saved)
-UNFITTED_STD_MM = 10.0
-"""Root of the sum of a vertex's three variances, before ``handviz calibrate`` has fitted their factor."""
 BATCH = 16
 CHECK_CROPS = 3
 
@@ -32,11 +28,6 @@ CHECK_CROPS = 3
 def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[SimaHand, ModelConfig, dict[str, Any]]:
     """Return network, config and notes; HandvizError for a foreign, damaged or mismatching checkpoint."""
     return load_network(directory, template, ARCHITECTURE)
-
-
-def constant_std_mm(notes: dict[str, Any]) -> float:
-    """Return the one standard deviation of all points of a checkpoint: the root of the sum of three variances."""
-    return UNFITTED_STD_MM * math.sqrt(variance_scales(notes)[0])
 
 
 def predictor(directory: Path, template: HandTemplate) -> Predictor:
@@ -50,7 +41,7 @@ def predictor(directory: Path, template: HandTemplate) -> Predictor:
         )
     exported = ExportModel(model).eval()
     network = LandmarkNetwork() if config.form == "small" else None
-    std_m = constant_std_mm(notes) / MILLIMETRES_PER_METRE / math.sqrt(3)
+    std_mm = constant_std_mm(notes)
 
     @torch.no_grad()
     def predict(images: NDArray[np.uint8]) -> list[NetworkOutput]:
@@ -58,24 +49,11 @@ def predictor(directory: Path, template: HandTemplate) -> Predictor:
         for start in range(0, len(images), BATCH):
             inputs = inputs_of_batch(network, image_batch(images[start : start + BATCH]))
             found = exported.exported(model(inputs))
-            hands += [_hand(dict(zip(found._fields, row, strict=True)), std_m) for row in zip(*found, strict=True)]
+            rows = zip(*(part.numpy() for part in found), strict=True)
+            hands += [with_one_std(dict(zip(found._fields, row, strict=True)), std_mm) for row in rows]
         return hands
 
     return predict
-
-
-def _hand(row: dict[str, torch.Tensor], std_m: float) -> NetworkOutput:
-    arrays = {name: value.numpy() for name, value in row.items()}
-    return NetworkOutput(
-        vertices_m=arrays["vertices_m"],
-        keypoints_m=arrays["keypoints_m"],
-        rotation=arrays["rotation"],
-        scale=float(arrays["scale"]),
-        translation=arrays["translation"],
-        vertex_std_m=np.full_like(arrays["vertices_m"], std_m),
-        keypoint_std_m=np.full_like(arrays["keypoints_m"], std_m),
-        hand_probability=float(arrays["hand_probability"]),
-    )
 
 
 def export(checkpoint: Path, template: HandTemplate, model_dir: Path) -> ExportedFile:

@@ -2,22 +2,18 @@
 
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.files import atomic_path, make_folder
-from handviz.core.onnx_runtime import session_options
 from handviz.hand_models.template import HandTemplate
 from handviz.models.onnx_file import (
     IMAGE_SHAPE,
     INPUT_NAME,
     add_metadata,
-    refused,
+    largest_difference,
     rounded_to_half,
     store_as_half,
+    write_checked,
     write_onnx,
 )
 from handviz.models.texture.network import TextureNet
@@ -48,30 +44,17 @@ def export_texture(
     ``entries`` go into the file's metadata. Weights are rounded to float16, in place, which halves the file.
     """
     exported = ExportTexture(rounded_to_half(network)).eval()
-    make_folder(path.parent)
     count = template.vertex_count
-    with atomic_path(path) as part:
+
+    def write(part: Path) -> None:
         write_onnx(exported, part, OUTPUT_NAMES, {INPUT_NAME: IMAGE_SHAPE, "points": (count, 3), "is_open": (count,)})
         store_as_half(part)
         add_metadata(part, template, entries)
-        difference = _largest_difference(exported, part, count)
-        if not difference <= MAX_DIFFERENCE:
-            refused_path = refused(part, path)
-            raise HandvizError(
-                f"the ONNX file differs from PyTorch by {difference:.2g}; it is saved as {refused_path}",
-                ErrorCode.OUTPUT_DIFFERS,
-            )
-    return difference
 
-
-def _largest_difference(exported: ExportTexture, path: Path, count: int) -> float:
     generator = torch.Generator().manual_seed(0)
     image, points = torch.rand(3, *IMAGE_SHAPE, generator=generator), torch.rand(3, count, 3, generator=generator)
-    inputs = (image, points * 2.2 - 1.1, (points[..., 0] > 0.5).float())
-    with torch.no_grad():
-        expected = exported(*inputs)
-    session = onnxruntime.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
-    names = (INPUT_NAME, "points", "is_open")
-    found = session.run(list(OUTPUT_NAMES), dict(zip(names, (part.numpy() for part in inputs), strict=True)))
-    # Python's max would ignore NaN.
-    return float(np.max([np.abs(one - other.numpy()).max() for one, other in zip(found, expected, strict=True)]))
+    inputs = {INPUT_NAME: image, "points": points * 2.2 - 1.1, "is_open": (points[..., 0] > 0.5).float()}
+    arrays = {name: part.numpy() for name, part in inputs.items()}
+    return write_checked(
+        path, write, lambda part: largest_difference(exported, part, OUTPUT_NAMES, arrays), MAX_DIFFERENCE
+    )
