@@ -34,6 +34,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.mesh_saver import MESH_FORMATS, MeshRequest
 from handviz.gui.session.messages import Answer, Status
 from handviz.gui.session.settings import ViewSettings, drawn_with, shown_colour, value_of
+from handviz.gui.several_views.feature import SeveralViews
 from handviz.gui.source.source_panel import SourceFeature, SourcePanel
 from handviz.gui.source.timeline import Timeline
 from handviz.gui.view.view_panel import ViewPanel
@@ -148,6 +149,7 @@ class MainWindow(QMainWindow):
     def _make_features(self) -> list[Feature]:
         """Return the features, which add their own widgets; the layout is last, because it needs all groups."""
         self.inspection = InspectionFeature(self._controller, self.pages, self._display)
+        self.several_views = SeveralViews(self._controller, self.pages, self._display)
         inspector = PointInspector(self._controller, self.viewport, self.view_panel)
         hand_actions = HandActions(self._controller, inspector, self.source_panel)
         output = OutputPanel(self.source_panel)
@@ -155,6 +157,7 @@ class MainWindow(QMainWindow):
             CameraFeature(self._controller, self.viewport, self.source_panel.camera_model),
             SourceFeature(self._controller, self.source_panel, self.timeline, self),
             self.inspection,
+            self.several_views,
             Recorder(self._controller, self.viewport, output),
             TransparentExport(self._controller, self.viewport, output),
             Streaming(self._controller, output),

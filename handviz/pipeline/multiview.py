@@ -8,9 +8,12 @@ import numpy as np
 from handviz.core.multiview import LeftOutView, MultiViewHand, ViewHand, check_views, match_hands, view_flaw
 from handviz.core.records import Detection, Frame, FrameResult, Handedness, Intrinsics
 from handviz.detection.crop import crop_hand
-from handviz.detection.detectors import Detector
-from handviz.models.multiview import MultiViewModel, ViewCrop
-from handviz.sources.rig_moments import Moment, MomentView
+from handviz.detection.detectors import Detector, make_detector
+from handviz.models.base import LoadContext
+from handviz.models.multiview import MultiViewModel, ViewCrop, load_multi_view_model
+from handviz.pipeline.pipeline import Pipeline
+from handviz.pipeline.settings import PipelineConfig, PipelineSettings
+from handviz.sources.rig_moments import Moment, MomentSource, MomentView
 
 SingleView = Callable[[Frame, Intrinsics], FrameResult]
 """Reconstructs the hands of one view, where no other one fits it."""
@@ -39,8 +42,10 @@ class MultiViewPipeline:
         *,
         is_clip: bool,
         max_hands: int,
+        close_single_view: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the models. ``is_clip``: moments follow each other, so that every view has a detector of its own."""
+        self._close_single_view = close_single_view
         self._model, self._make_detector, self._single_view = model, make_detector, single_view
         self._is_clip, self._max_hands = is_clip, max_hands
         self._detectors: dict[str, Detector] = {}
@@ -58,10 +63,11 @@ class MultiViewPipeline:
         return [self._reconstructed(found, groups, group) for group in groups]
 
     def close(self) -> None:
-        """Free the detectors."""
+        """Free the detectors and the models of one view."""
         for detector in self._detectors.values():
             detector.close()
         self._detectors.clear()
+        self._close_single_view()
 
     def _detector(self, view: str) -> Detector:
         key = view if self._is_clip else ""
@@ -130,3 +136,37 @@ def _left_out(
 
 def _without_hand(found: Sequence[_Found]) -> tuple[LeftOutView, ...]:
     return tuple(LeftOutView(of.view.name, "no hand", "no hand is found in it") for of in found if not of.detections)
+
+
+class LazySingleView:
+    """The models of one view, which are loaded when a view is first alone."""
+
+    def __init__(self, settings: PipelineSettings, config: PipelineConfig) -> None:
+        self._settings, self._config = settings, replace(config, video=False, preload_others=False)
+        self._pipeline: Pipeline | None = None
+
+    def __call__(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
+        """Return the hands of a frame; HandvizError if the model cannot be loaded."""
+        if self._pipeline is None:
+            self._pipeline = Pipeline(self._settings, self._config)
+        return self._pipeline.process_with(frame, intrinsics)
+
+    def close(self) -> None:
+        """Free the models."""
+        if self._pipeline is not None:
+            self._pipeline.close()
+            self._pipeline = None
+
+
+def pipeline_for_rig(source: MomentSource, settings: PipelineSettings, config: PipelineConfig) -> MultiViewPipeline:
+    """Return the pipeline of a rig; HandvizError if the multi-view network cannot be used."""
+    model = load_multi_view_model(LoadContext(config.model_dir, config.hand_model))
+    single_view = LazySingleView(settings, config)
+    return MultiViewPipeline(
+        model,
+        lambda: make_detector(config.detector, max_hands=settings.max_hands, video=source.is_clip),
+        single_view,
+        is_clip=source.is_clip,
+        max_hands=settings.max_hands,
+        close_single_view=single_view.close,
+    )
