@@ -17,6 +17,7 @@ BUILDERS = {
     "detector": ("tools.build_detector", "build"),
     "split": ("tools.build_split", "build"),
     "clip": ("tools.build_clip", "build"),
+    "rig-clip": ("tools.build_rig_clip", "build"),
     "backbone-reference": ("tools.build_backbone", "build_reference"),
 }
 """Module and function that writes the file and returns its path."""

@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.multiview import LeftOutView, MultiViewHand
+from handviz.core.paths import RIG_FILE
 from handviz.core.records import Detection, Frame
 from handviz.gui.main_window import MainWindow
 from handviz.gui.several_views.feature import SeveralViews
@@ -242,6 +243,12 @@ def test_the_dialog_opens_what_is_chosen_and_the_rig_is_closed_at_the_end(
     window.close()
     assert rigs.source.is_closed
     assert rigs.pipeline.is_closed
+
+
+def test_the_sample_rig_is_a_click_away(qtbot: QtBot, window: MainWindow, rigs: Rigs) -> None:
+    window.several_views.page.sample.click()
+    qtbot.waitUntil(lambda: bool(window.several_views.page.panes))
+    assert rigs.opened == [str(RIG_FILE)]
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 2), (3, 2), (4, 2), (5, 3), (8, 3)])

@@ -44,8 +44,8 @@ def test_the_package_keeps_its_structure() -> None:
     """Bounds of docs/architecture.md; whoever has a reason to leave them changes both."""
     found = read_structure()
     assert found.circles() == []
-    # A module is a topic of 100 to 400 lines: 64,000 lines, with a third family and rigs, are about 410 of them.
-    assert len(found.modules) <= 410
+    # A module is a topic of 100 to 400 lines: 67,000 lines, with a third family and rigs, are about 430 of them.
+    assert len(found.modules) <= 430
     assert len(found.arrows()) <= 100
     assert len(found.arrows("gui")) <= 40
 

@@ -1,5 +1,7 @@
 """The scene of rendered clips: arms in a quiet room before a camera, of which gesture and position are given."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +10,14 @@ from handviz.core.records import FloatArray, Handedness
 from handviz.data.synthetic import look, things
 from handviz.data.synthetic.arm import PosedArm, object_transform
 from handviz.data.synthetic.develop import sample_curve
+from handviz.data.synthetic.scene import seen_from
 from handviz.data.synthetic.stage import HEIGHT, WIDTH, Decor, Stage
 from handviz.hand_models.anatomy import joint_axes, pose_from_angles
 from handviz.rendering.studio import HandStudio
 from handviz.rendering.studio_parts import BEHIND, Lights, Material, Surface
 
+GRAIN = 0.006
+"""Standard deviation of the camera's noise."""
 SKIN_SEEDS: dict[Handedness, int] = {"right": 8, "left": 14}
 # Degrees of flexion for (knuckle, middle, end) of index, middle, ring, little, then of the thumb.
 GESTURES = {
@@ -95,9 +100,23 @@ class Room:
         """Return an arm with skin before the camera; ``matrix`` (3, 3) contains the mirroring of left hands."""
         return self._stage.arm(self._materials[side], hand, matrix, position)
 
-    def frame_image(self, surfaces: list[Surface], number: int, *, grain: float = 0.006) -> NDArray[np.uint8]:
+    def frame_image(self, surfaces: list[Surface], number: int, *, grain: float = GRAIN) -> NDArray[np.uint8]:
         """Render RGB (480, 640, 3) of arms in the room; ``number`` seeds the camera's noise of std ``grain``."""
         return self._stage.image(surfaces, self._decor, number, grain=grain)
+
+    def frame_from(self, camera_from_room: FloatArray, surfaces: list[Surface], number: int) -> NDArray[np.uint8]:
+        """Render RGB (480, 640, 3) of arms and things by a camera (4, 4) that stands elsewhere, before the same wall."""
+        turn = camera_from_room[:3, :3]
+        lights = self._decor.lights
+        centre_m = turn @ lights.shadow_centre_m + camera_from_room[:3, 3]
+        lights = replace(
+            lights,
+            directions=lights.directions @ turn.T,
+            above=tuple(turn @ lights.above),
+            shadow_centre_m=tuple(centre_m),
+        )
+        moved = [seen_from(camera_from_room, surface) for surface in (*self._decor.things, *surfaces)]
+        return self._stage.image(moved, replace(self._decor, lights=lights, things=()), number, grain=GRAIN)
 
 
 def _cup() -> Surface:

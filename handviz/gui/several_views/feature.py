@@ -5,6 +5,7 @@ from pathlib import Path
 
 from PyQt6.QtWidgets import QFileDialog, QTabWidget
 
+from handviz.core.paths import RIG_FILE
 from handviz.gui.several_views.page import SeveralViewsPage
 from handviz.gui.several_views.player import MomentAnswer, MomentPlayer, OpenedRig, RigOpener
 from handviz.gui.session.controller import Controller
@@ -44,10 +45,14 @@ class SeveralViews(Feature):
         return (
             Shortcut(("F4",), "Several views", self.show_page),
             Shortcut((), "Open rig of several cameras…", self.choose_rig, menu="Source"),
+            Shortcut((), "Open sample rig", lambda: self.open(str(RIG_FILE)), menu="Source"),
         )
 
     def stop(self) -> None:
         """End the thread and free the graphics card."""
+        # Signals of the thread may still be queued; they are dropped.
+        self._generation += 1
+        self.player.playing_changed.disconnect(self._take_playing)
         self.player.stop()
         self.page.release_gl()
 
@@ -82,6 +87,7 @@ class SeveralViews(Feature):
     def _connect(self) -> None:
         page, player = self.page, self.player
         page.open.clicked.connect(self.choose_rig)
+        page.sample.clicked.connect(lambda: self.open(str(RIG_FILE)))
         page.play.clicked.connect(self.toggle_playing)
         page.step.clicked.connect(player.step)
         page.restart.clicked.connect(player.restart)

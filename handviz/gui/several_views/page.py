@@ -62,6 +62,7 @@ class SeveralViewsPage(QWidget):
         self.panes: dict[str, ViewPane] = {}
         self.setAcceptDrops(True)
         self.open = push_button("Open rig…", "Open RIG.json: calibrated cameras and their clips or folders")
+        self.sample = push_button("Sample", "Open the bundled rig: three cameras and a hand, all rendered")
         self.title = ElidedLabel()
         self.invitation = named_label("invitation", INVITATION, wraps=True)
         self.invitation.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -142,7 +143,7 @@ class SeveralViewsPage(QWidget):
         self._grid.setSpacing(2)
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 8, 10, 6)
-        top = row_of(self.open, self.title, wide=self.title)
+        top = row_of(self.open, self.sample, self.title, wide=self.title)
         column.addLayout(top)
         column.addWidget(self.banner)
         column.addWidget(self.invitation, 1)
