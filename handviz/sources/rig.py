@@ -1,4 +1,4 @@
-"""Rigs: two to eight calibrated cameras and their clips or folders, as a file ``RIG.json`` states them.
+"""Rigs: two to eight calibrated cameras, live or with their clips or folders, as a file ``RIG.json`` states them.
 
 Files are untrusted: everything is checked before any source is opened. They are not read by pydantic, because entries
 may have one of two forms, and because entries that are not known have to be named.
@@ -20,6 +20,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_limited, write_files
 from handviz.core.multiview import CalibratedView
 from handviz.core.records import FloatArray, Frame
+from handviz.sources.source import camera_number
 
 FORMAT, VERSION = "handviz rig", 1
 MIN_VIEWS, MAX_VIEWS = 2, 8
@@ -45,8 +46,8 @@ class RigView:
     """One camera of a rig and what it recorded."""
 
     name: str
-    source: Path
-    """Clip, folder of images or image."""
+    source: Path | str
+    """Clip, folder of images or image; or a camera, such as "camera:0"."""
     camera: CameraModel
     """In mode ``intrinsics``."""
     camera_from_world: FloatArray
@@ -79,6 +80,16 @@ class Rig:
 
     name: str
     views: tuple[RigView, ...]
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its views are cameras; HandvizError if some are and some are not."""
+        live = {isinstance(view.source, str) for view in self.views}
+        if len(live) > 1:
+            raise HandvizError(
+                f"{self.name} has cameras and files, which are not of one time: give either", ErrorCode.OPTION_CONFLICT
+            )
+        return True in live
 
 
 class _Entry:
@@ -166,12 +177,17 @@ def _view(content: Any, number: int, path: Path) -> RigView:
     camera, distortion = _camera(entry, path)
     return RigView(
         name=name,
-        source=_path_in(entry, "source", path),
+        source=_source(entry, path),
         camera=camera,
         camera_from_world=_pose(entry),
         distortion=distortion,
         time_offset_ms=entry.number("time_offset_ms", MAX_OFFSET_MS, 0.0),
     )
+
+
+def _source(entry: _Entry, path: Path) -> Path | str:
+    text = entry.text("source", MAX_PATH)
+    return text if camera_number(text) is not None else _path_in(entry, "source", path)
 
 
 def _camera(entry: _Entry, path: Path) -> tuple[CameraModel, FloatArray | None]:
@@ -301,19 +317,24 @@ def write_rig(path: Path, rig: Rig) -> None:
     write_files({path: rig_text(rig, path.parent).encode("utf-8")})
 
 
-def _view_entry(view: RigView, folder: Path) -> dict[str, Any]:
+def _source_text(view: RigView, folder: Path) -> str:
+    if isinstance(view.source, str):
+        return view.source
     try:
-        source = view.source.resolve().relative_to(folder.resolve())
+        return view.source.resolve().relative_to(folder.resolve()).as_posix()
     except ValueError as error:
         raise HandvizError(
             f"{view.source} is not in {folder}, the folder of the rig: move it there", ErrorCode.BAD_VALUE
         ) from error
+
+
+def _view_entry(view: RigView, folder: Path) -> dict[str, Any]:
     assert view.camera.known is not None
     matrix = view.camera.known.matrix - TO_HANDVIZ_PX
     width, height = view.camera.known_size
     entry: dict[str, Any] = {
         "name": view.name,
-        "source": source.as_posix(),
+        "source": _source_text(view, folder),
         "intrinsics": {"image_width": width, "image_height": height, "camera_matrix": matrix.tolist()},
         "camera_from_world": view.camera_from_world.tolist(),
     }

@@ -156,6 +156,7 @@ class RigSource:
         except HandvizError as error:
             left_out.append(LeftOutView(view.name, "unreadable", str(error)))
         else:
+            assert isinstance(view.source, Path)
             file = found.name or f"{view.source.name}#{found.number:06d}"
             views.append(MomentView(view.name, file, frame, camera))
 

@@ -15,11 +15,11 @@ from handviz.core.multiview import LeftOutView, MultiViewHand
 from handviz.core.paths import RIG_FILE
 from handviz.core.records import Detection, Frame
 from handviz.gui.main_window import MainWindow
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.settings import SettingsStore
 from handviz.gui.several_views.feature import SeveralViews
 from handviz.gui.several_views.page import INVITATION, columns_of
 from handviz.gui.several_views.player import OpenedRig
-from handviz.gui.session.controller import Controller
-from handviz.gui.session.settings import SettingsStore
 from handviz.pipeline.settings import PipelineConfig
 from handviz.sources.rig_moments import Moment, MomentView
 from tests.core.test_multiview import NAMES, camera

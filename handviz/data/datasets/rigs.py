@@ -12,6 +12,7 @@ from handviz.data.datasets.annotated import MultiViewDataset
 from handviz.data.datasets.registry import is_dataset_spec, open_dataset
 from handviz.sources.images import now_ms
 from handviz.sources.rig import MAX_VIEWS, read_rig
+from handviz.sources.rig_cameras import LiveRig
 from handviz.sources.rig_moments import Moment, MomentSource, MomentView, RigSource
 
 
@@ -59,8 +60,19 @@ class DatasetRig:
         return MomentView(name, hand.name, frame, camera)
 
 
-def open_rig(text: str) -> MomentSource:
-    """Open a rig's file, or a split such as ``hanco/test:FOLDER``; HandvizError names what is wrong with it."""
+def open_rig(text: str, *, may_be_live: bool = False) -> MomentSource:
+    """Open a rig's file, or a split such as ``hanco/test:FOLDER``; HandvizError names what is wrong with it.
+
+    ``may_be_live``: whether its views may be cameras, whose moments have no end.
+    """
     if is_dataset_spec(text):
         return DatasetRig(text)
-    return RigSource(read_rig(Path(text).expanduser()))
+    rig = read_rig(Path(text).expanduser())
+    if not rig.is_live:
+        return RigSource(rig)
+    if not may_be_live:
+        raise HandvizError(
+            f"{rig.name} has cameras: open it in the window, or record a clip of each and name those",
+            ErrorCode.OPTION_CONFLICT,
+        )
+    return LiveRig(rig)

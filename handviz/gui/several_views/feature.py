@@ -6,10 +6,10 @@ from pathlib import Path
 from PyQt6.QtWidgets import QFileDialog, QTabWidget
 
 from handviz.core.paths import RIG_FILE
-from handviz.gui.several_views.page import SeveralViewsPage
-from handviz.gui.several_views.player import MomentAnswer, MomentPlayer, OpenedRig, RigOpener
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings, drawn_with
+from handviz.gui.several_views.page import SeveralViewsPage
+from handviz.gui.several_views.player import MomentAnswer, MomentPlayer, OpenedRig, RigOpener
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.pipeline.settings import MAX_HANDS_OF_CLIPS, PipelineConfig, PipelineSettings
 from handviz.rendering.hand_shape import ModelDisplay
@@ -137,7 +137,7 @@ def open_rig_with(text: str, settings: ViewSettings, config: PipelineConfig) -> 
     from handviz.data.datasets.rigs import open_rig
     from handviz.pipeline.multiview import pipeline_for_rig
 
-    source = open_rig(text)
+    source = open_rig(text, may_be_live=True)
     single = PipelineSettings(
         model=settings.pipeline.model, hand_size=settings.pipeline.hand_size, max_hands=MAX_HANDS_OF_CLIPS
     )
