@@ -36,6 +36,7 @@ COMMANDS = {
     "tables": "the paper's tables with your own runs' numbers beside the paper's",
     "adapt": "a network learns your camera from a clip without labels, if held-out frames say that it helps",
     "calibrate": "fit a checkpoint's variances, measure the shown standard deviations, or fit the posterior's errors",
+    "rig": "recordings of a checkerboard by several cameras -> RIG.json, for reconstruct --views",
     "export": "write a checkpoint as ONNX and compare the two",
     "mano": "MANO parameters: from hands, meshes and recordings, and from one convention into another",
     "benchmark": "measure the window's own loop on this machine, beside MediaPipe alone",
