@@ -50,7 +50,7 @@ def run(arguments: Arguments) -> int:
     with tqdm(unit="moment", desc="searching the board") as bar:
         found = rig_from_boards(
             boards,
-            {name: text if camera_number(text) is not None else Path(text).expanduser() for name, text in sources.items()},
+            {name: _source(text) for name, text in sources.items()},
             Board(arguments.columns, arguments.rows),
             arguments.square_mm / MILLIMETRES_PER_METRE,
             camera_files=cameras,
@@ -65,6 +65,10 @@ def run(arguments: Arguments) -> int:
     print_result("%d cameras, placed by %d poses of the board: %s", len(found.calibration.rms_px),
                  found.calibration.moments, arguments.out)  # fmt: skip
     return 0
+
+
+def _source(text: str) -> Path | str:
+    return text if camera_number(text) is not None else Path(text).expanduser()
 
 
 def named(words: Sequence[str], option: str) -> Mapping[str, str]:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
 
-from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.multiview import CalibratedView
 from handviz.core.records import CropSpec, HandCrop, HandMesh, ModelId, NetworkFile
 from handviz.hand_models.template import HandTemplate
 from handviz.models.base import LoadContext
 
-BUILT_IN: tuple[str, ...] = ()
+BUILT_IN: tuple[str, ...] = ("handviz.models.sima_hand.multi_view:load",)
 """``module:NAME`` of a ``MultiViewLoader``; the first one is used."""
 
 
@@ -59,13 +58,7 @@ MultiViewLoader = Callable[[LoadContext], MultiViewModel]
 
 
 def load_multi_view_model(context: LoadContext) -> MultiViewModel:
-    """Load the multi-view network; HandvizError if there is none."""
-    if not BUILT_IN:
-        raise HandvizError(
-            "the multi-view network is not installed: reconstruct each view by itself, without --views, until handviz "
-            "comes with it",
-            ErrorCode.MODEL_MISSING,
-        )
+    """Load the multi-view network; HandvizError if it cannot be used."""
     module, _, name = BUILT_IN[0].partition(":")
     loader: MultiViewLoader = getattr(import_module(module), name)
     return loader(context)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from handviz.core.errors import HandvizError
 from handviz.core.multiview import LeftOutView
@@ -87,7 +88,7 @@ class LiveRig:
         number, last_ms = 0, -1.0
         while True:
             with self._arrived:
-                self._arrived.wait_for(lambda: self._is_closed or self._all_newer(last_ms), WAIT_S)
+                self._arrived.wait_for(partial(self._is_due, last_ms), WAIT_S)
                 if self._is_closed:
                     return
                 newest = [reader.frames[-1].captured_ms for reader in self._readers if reader.frames]
@@ -113,8 +114,11 @@ class LiveRig:
         for reader in self._readers:
             reader.join()
 
-    def _all_newer(self, time_ms: float) -> bool:
-        return all(reader.frames and reader.frames[-1].captured_ms > time_ms for reader in self._readers)
+    def _is_due(self, time_ms: float) -> bool:
+        """Return whether all cameras have a newer frame, or the rig is closed."""
+        return self._is_closed or all(
+            reader.frames and reader.frames[-1].captured_ms > time_ms for reader in self._readers
+        )
 
     def _moment(self, number: int, time_ms: float, found: list[tuple[RigView, Frame | None, str]]) -> Moment:
         views: list[MomentView] = []

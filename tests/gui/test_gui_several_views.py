@@ -251,9 +251,25 @@ def test_the_sample_rig_is_a_click_away(qtbot: QtBot, window: MainWindow, rigs: 
     assert rigs.opened == [str(RIG_FILE)]
 
 
-@pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 2), (3, 2), (4, 2), (5, 3), (8, 3)])
-def test_panes_make_about_a_square(count: int, columns: int) -> None:
-    assert columns_of(count) == columns
+@pytest.mark.parametrize(
+    ("count", "size", "columns"),
+    [
+        (1, (1200, 600), 1),
+        (2, (1200, 600), 2),
+        (3, (1200, 600), 3),
+        (4, (1200, 900), 2),
+        (3, (500, 900), 1),
+        (8, (1200, 600), 4),
+    ],
+)
+def test_panes_stand_where_their_images_are_largest(count: int, size: tuple[int, int], columns: int) -> None:
+    assert columns_of(count, *size) == columns
+
+
+def test_one_legend_stands_for_all_panes(qtbot: QtBot, window: MainWindow) -> None:
+    open_paused(qtbot, window)
+    legends = [pane.viewport.options.legend for pane in window.several_views.page.panes.values()]
+    assert legends == [True, False, False]
 
 
 def test_settings_of_the_colours_reach_all_panes(qtbot: QtBot, window: MainWindow) -> None:

@@ -128,7 +128,9 @@ def test_a_network_that_is_right_gives_the_true_hand_in_the_first_camera(network
     assert np.linalg.det(hand.camera_from_wrist) == pytest.approx(1)
     assert (hand.handedness, hand.model) == (side, "sima_mvr")
     # Of 0, 1 and 2 mm: (N - 1) / N times 2 mm^2.
-    one = hand.vertex_std_mm / (hand.keypoints_m[9] @ hand.keypoints_m[9] / (right.right_m[9] @ right.right_m[9])) ** 0.5
+    one = (
+        hand.vertex_std_mm / (hand.keypoints_m[9] @ hand.keypoints_m[9] / (right.right_m[9] @ right.right_m[9])) ** 0.5
+    )
     np.testing.assert_allclose(one**2, 3 * SPREAD.floor_mm**2 + SPREAD.factor * 4 / 3, rtol=1e-6)
 
 
@@ -199,6 +201,8 @@ def test_outputs_that_are_not_what_they_must_be_are_named(network, monkeypatch) 
 
 def test_presence_is_the_mean_of_all_views(network, monkeypatch) -> None:
     right = RightNetwork("right")
-    monkeypatch.setattr(network, "run", lambda inputs: right(inputs) | {"hand_probability": np.array([[0.2, 0.4, 0.9]])})
+    monkeypatch.setattr(
+        network, "run", lambda inputs: right(inputs) | {"hand_probability": np.array([[0.2, 0.4, 0.9]])}
+    )
     assert network.reconstruct(right.views).hand_probability == pytest.approx(0.5)
     assert replace(network.reconstruct(right.views), track_id=0).track_id == 0

@@ -1,9 +1,10 @@
 """Widgets of the page: a pane for each view with a switch, and the controls of the rig above and below."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from PyQt6.QtCore import QSize, Qt, pyqtSignal
-from PyQt6.QtGui import QDragEnterEvent, QDropEvent
+from PyQt6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
 from PyQt6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from handviz.core.records import FrameResult
@@ -18,7 +19,10 @@ INVITATION = (
     "Open a rig: two to eight calibrated cameras and their clips or folders, as docs/guide/several_cameras.md says"
 )
 SMALLEST_PANE = QSize(160, 120)
-MOST_COLUMNS = 4
+USUAL_ASPECT, HEAD_PX = 4 / 3, 26
+"""Of the images, and the height of what is above them in a pane."""
+CONTROLS_PX = 90
+"""Height of what is above and below the panes."""
 
 
 class ViewPane(QWidget):
@@ -73,15 +77,16 @@ class SeveralViewsPage(QWidget):
         self.restart = push_button("Restart", "Go back to the first moment (Home)")
         self.numbers = ElidedLabel()
         self._grid = QGridLayout()
+        self._columns = 0
         self._lay_out()
         self.show_playing(is_playing=False)
         self.show_opened(is_open=False)
 
     def set_options(self, options: DrawOptions) -> None:
-        """Draw all panes with these options."""
+        """Draw all panes with these options, and one legend for all of them."""
         self._options = options
-        for pane in self.panes.values():
-            pane.viewport.set_options(options)
+        for number, pane in enumerate(self.panes.values()):
+            pane.viewport.set_options(replace(options, legend=options.legend and number == 0))
 
     def empty(self, title: str) -> None:
         """Show no view, and the name of what is being opened."""
@@ -129,6 +134,11 @@ class SeveralViewsPage(QWidget):
         for pane in self.panes.values():
             pane.viewport.release_gl()
 
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Arrange the panes anew."""
+        super().resizeEvent(event)
+        self._arrange()
+
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
         """Accept dragged files."""
         welcome(event)
@@ -160,13 +170,23 @@ class SeveralViewsPage(QWidget):
         for name in names:
             if name not in self.panes:
                 self.panes[name] = self._new_pane(name)
-        columns = columns_of(len(names))
-        for number, name in enumerate(names):
-            self._grid.addWidget(self.panes[name], number // columns, number % columns)
+        self._columns = 0
+        self._arrange()
+        self.set_options(self._options)
+
+    def _arrange(self) -> None:
+        """Put the panes where their images are largest."""
+        columns = columns_of(len(self.panes), self.width(), self.height() - CONTROLS_PX) if self.panes else 0
+        if columns == self._columns:
+            return
+        self._columns = columns
+        for pane in self.panes.values():
+            self._grid.removeWidget(pane)
+        for number, pane in enumerate(self.panes.values()):
+            self._grid.addWidget(pane, number // columns, number % columns)
 
     def _new_pane(self, name: str) -> ViewPane:
         pane = ViewPane(name, self._display)
-        pane.viewport.set_options(self._options)
         pane.switch.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         pane.switch.toggled.connect(lambda _, pane=pane: self._take_switch(pane))
         return pane
@@ -179,9 +199,14 @@ class SeveralViewsPage(QWidget):
         self.views_changed.emit(self.switched_off())
 
 
-def columns_of(count: int) -> int:
-    """Return how many columns so many panes have: as many as rows, or one more."""
-    return next((columns for columns in range(1, MOST_COLUMNS) if columns * columns >= count), MOST_COLUMNS)
+def columns_of(count: int, width_px: int, height_px: int, aspect: float = USUAL_ASPECT) -> int:
+    """Return the number of columns in which so many images of this aspect ratio are largest."""
+
+    def image_width(columns: int) -> float:
+        rows = -(-count // columns)
+        return min(width_px / columns, (height_px / rows - HEAD_PX) * aspect)
+
+    return max(range(1, count + 1), key=image_width)
 
 
 def moment_text(answer: MomentAnswer) -> str:

@@ -191,9 +191,7 @@ class MomentPlayer(QThread):
         took_ms = (time.monotonic() - began_s) * 1000
         rate_hz = self._rate.tick(time.monotonic()) if self._is_playing else 0.0
         results = results_of_views(moment, hands)
-        self.answered.emit(
-            MomentAnswer(self._generation, moment, hands, results, rig.source.count, rate_hz, took_ms)
-        )
+        self.answered.emit(MomentAnswer(self._generation, moment, hands, results, rig.source.count, rate_hz, took_ms))
 
     def _close(self) -> None:
         rig, self._rig, self._moments, self._moment = self._rig, None, None, None
