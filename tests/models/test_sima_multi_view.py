@@ -21,6 +21,7 @@ from handviz.detection.crop import (
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.base import LoadContext
 from handviz.models.multiview import ViewCrop
+from handviz.models.onnx_contract import CROP_INPUTS
 from handviz.models.sima_hand.export import export_onnx
 from handviz.models.sima_hand.model import Inputs, ModelConfig, build_model
 from handviz.models.sima_hand.multi_view import SPREAD, SimaMultiView, Spread, jackknife_variance, load
@@ -150,10 +151,7 @@ def test_views_that_are_left_out_give_the_jackknife_s_variance(network) -> None:
     without = (values.sum(axis=0) - values) / 7
     np.testing.assert_allclose(jackknife_variance(without), values.var(axis=0, ddof=1) / 8)
     assert (Spread(3.0, 1.0).std_m(np.zeros((2, 4, 3))) == 0.003).all()
-    inputs = {
-        name: random.random((1, 3, *shape), np.float32)
-        for name, shape in {"middle_map": (112, 14, 14), "keypoints": (21, 3), "world_m": (21, 3), "presence": (), "right_hand": ()}.items()
-    }  # fmt: skip
+    inputs = {name: random.random((1, 3, *CROP_INPUTS[name]), np.float32) for name in network._inputs}
     found = network.left_out(inputs)["vertices_m"]
     alone = network.run({name: value[:, [0, 2]] for name, value in inputs.items()})["vertices_m"]
     np.testing.assert_allclose(found[1], alone[0], atol=1e-6)

@@ -105,7 +105,7 @@ class Room:
         return self._stage.image(surfaces, self._decor, number, grain=grain)
 
     def frame_from(self, camera_from_room: FloatArray, surfaces: list[Surface], number: int) -> NDArray[np.uint8]:
-        """Render RGB (480, 640, 3) of arms and things by a camera elsewhere, ``camera_from_room`` (4, 4); the wall stays."""
+        """Render RGB (480, 640, 3) of arms and things by a camera elsewhere, by (4, 4); the wall stays."""
         turn = camera_from_room[:3, :3]
         lights = self._decor.lights
         centre_m = turn @ lights.shadow_centre_m + camera_from_room[:3, 3]
