@@ -12,8 +12,10 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -90,11 +92,38 @@ def call(*command: str | Path, quiet: bool = False) -> int:
     """Run a command in the project's folder; return its exit status, 127 if it cannot be started."""
     errors = subprocess.DEVNULL if quiet else None
     try:
-        return subprocess.run([str(part) for part in command], cwd=ROOT, check=False, stderr=errors).returncode
+        with subprocess.Popen([str(part) for part in command], cwd=ROOT, stderr=errors) as process:
+            return wait_and_forward(process)
     except OSError as error:
         if not quiet:
             say(f"{command[0]} does not start: {error.strerror}")
         return COMMAND_NOT_FOUND
+
+
+def wait_and_forward(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a command's end and return its exit status; what ends this process ends the command first.
+
+    A terminal sends Ctrl+C to both: the command decides when it is done. SIGTERM and SIGHUP are passed on to it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return process.wait()
+
+    def forward(number: int, _: object) -> None:
+        process.send_signal(number)
+
+    handlers = {signal.SIGINT: lambda *_: None}
+    handlers |= {getattr(signal, name): forward for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
+    # One that is ignored stays so: nohup asks for it.
+    before = {
+        number: signal.signal(number, handler)
+        for number, handler in handlers.items()
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        return process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def has_display() -> bool:

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import bootstrap
 from handviz import __version__
 from handviz.core.paths import PROJECT_ROOT
 from tests.environments import python_in, run_away, script_in, show_running_packages
+from tests.waiting import LIMIT_S
 
 
 class Calls:
@@ -243,6 +245,31 @@ def test_run_hands_its_arguments_to_the_program(monkeypatch: pytest.MonkeyPatch,
     set_display(monkeypatch, ":0")
     assert bootstrap.run_program(["--model", "prior"]) == 0
     assert calls.lines[0].endswith("app.py --model prior")
+
+
+WAITING = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+signal.signal(signal.SIGINT, lambda *_: sys.exit(8))
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 7), (signal.SIGINT, 8)])
+def test_what_ends_the_start_script_ends_the_program_in_its_own_way(number: signal.Signals, status: int) -> None:
+    start = f"import sys, bootstrap; sys.exit(bootstrap.call(sys.executable, '-c', {WAITING!r}))"
+    with subprocess.Popen(
+        [sys.executable, "-c", start], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        if number == signal.SIGINT:  # a terminal sends it to all
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        assert process.wait(LIMIT_S) == status
 
 
 def test_without_a_display_the_clip_becomes_images(
