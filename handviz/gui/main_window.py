@@ -40,7 +40,7 @@ from handviz.gui.source.timeline import Timeline
 from handviz.gui.view.view_panel import ViewPanel
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.choices import choices_of
-from handviz.gui.widgets.controls import ElidedLabel, LiveLabel, named_label
+from handviz.gui.widgets.controls import ElidedLabel, LiveLabel, named_label, single_shot
 from handviz.gui.widgets.dropping import choose as choose_dropped
 from handviz.gui.widgets.dropping import dropped_paths, welcome
 from handviz.gui.widgets.input_filters import give_keyboard_back, let_wheel_scroll
@@ -59,6 +59,8 @@ INVITATION = "Choose a camera, open a clip or folder, or drop one here"
 MOVE_THE_LIGHT = "Drag with the right mouse button to move the light; double-click to reset it."
 NO_LIGHT_TO_MOVE = "Studio light is shown in texture (T) and shaded (P) only."
 BANNER_MARGIN_PX = 14
+MESSAGE_MS = 10_000
+"""How long a message stays in the status bar."""
 LAST_FOLDER, MESH_FOLDER = "last_folder", "mesh_folder"
 
 
@@ -83,6 +85,7 @@ class MainWindow(QMainWindow):
         self.invitation = named_label("invitation", INVITATION, wraps=True)
         self.banner = named_label("banner", wraps=True)
         self.message = ElidedLabel()
+        self._expiry = single_shot(self, MESSAGE_MS, self._expire_message)
         self.pages = QTabWidget()
         self.toasts = Toasts(self.pages)
         self.welcome = Welcome(self.pages)
@@ -136,6 +139,7 @@ class MainWindow(QMainWindow):
         controller.settings_changed.connect(self._apply_settings)
         controller.status_changed.connect(self.show_status)
         controller.warned.connect(self.toasts.show_toast)
+        controller.saved.connect(self.toasts.show_saved)
         self.view_panel.numbers.summarised.connect(self.stages.setText)
         self.view_panel.range_fit_wanted.connect(self.fit_range)
         self.view_panel.range_lock_wanted.connect(self.lock_range)
@@ -248,11 +252,16 @@ class MainWindow(QMainWindow):
     def show_status(self, status: Status) -> None:
         """Show a message in the status bar, and an error over the image too."""
         self.message.setText(status.answer or status.text)
+        self._expiry.start()
         self.banner.setText(status.text if status.is_error else "")
         self.banner.setVisible(status.is_error)
         if self._controller.source is None or status.is_error:
             self.invitation.setText(INVITATION if status.is_error else status.text)
         self._place_labels()
+
+    def _expire_message(self) -> None:
+        """Take away a message that was there long enough; errors stay as long as what they are about."""
+        self.message.setText(self.banner.text())
 
     def show_shortcuts(self) -> None:
         """Open the list of keyboard shortcuts."""
@@ -367,7 +376,7 @@ class MainWindow(QMainWindow):
     def _save_view(self, path: Path) -> None:
         try:
             save_image(self._in_front()[0].grabFramebuffer(), path)
-            self._controller.notify(f"Saved {path}")
+            self._controller.report_saved(f"Saved {path}", path.parent)
         except HandvizError as error:
             self._controller.warn(str(error))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from gui_fakes import TRIANGLE, FakePipeline, FakeSource, frame
-from PyQt6.QtCore import Qt
-from PyQt6.QtGui import QColor, QPalette
+from PyQt6.QtCore import QRect, Qt
+from PyQt6.QtGui import QColor, QDesktopServices, QPalette
 from PyQt6.QtTest import QTest
 from PyQt6.QtWidgets import (
     QAbstractButton,
@@ -167,6 +167,37 @@ def test_a_click_dismisses_a_toast_and_there_are_at_most_four(qtbot: QtBot, wind
     assert [label.text() for label in window.toasts.labels] == [f"error {number}" for number in (3, 4, 5, 6)]
     qtbot.mouseClick(window.toasts.labels[0], Qt.MouseButton.LeftButton)
     assert window.toasts.labels[0].text() == "error 4"
+
+
+def test_what_was_saved_is_a_toast_that_opens_its_folder(
+    qtbot: QtBot, window: MainWindow, log_buffer: LogBuffer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    caplog.set_level(logging.INFO)  # as in the program
+    opened: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
+    window._controller.report_saved(f"Saved hand.glb in {tmp_path}", tmp_path)
+    (toast,) = window.toasts.labels
+    assert toast.button is not None
+    assert toast.rect().contains(toast.button.geometry())
+    space = QRect(0, 0, toast.width(), 1000)
+    text = toast.fontMetrics().boundingRect(space, int(Qt.TextFlag.TextWordWrap), toast.text())
+    assert toast.button.y() >= text.height() - 2, "the button is below the text"
+    qtbot.mouseClick(toast.button, Qt.MouseButton.LeftButton)
+    assert [Path(path) for path in opened] == [tmp_path]
+    assert any("Saved hand.glb" in line for _, line in log_buffer.lines)
+    assert "Saved hand.glb" in window.message.text()
+
+
+def test_messages_of_the_status_bar_expire_and_errors_do_not(qtbot: QtBot, window: MainWindow) -> None:
+    window._expiry.setInterval(30)
+    window._controller.notify("Texture reset.")
+    assert window.message.text() == "Texture reset."
+    qtbot.waitUntil(lambda: not window.message.text())
+    window._controller.report_view("There is no OpenGL")
+    window._controller.notify("Saved to a folder")
+    assert window.message.text() == "Saved to a folder"
+    qtbot.waitUntil(lambda: window.message.text() == "There is no OpenGL")
 
 
 def test_log_window_follows_searches_and_saves(

@@ -1,6 +1,6 @@
 """Export of an inspection from the window: dialog, progress, message."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -72,8 +72,8 @@ class ExportDialog(QDialog):
         self.choose.setEnabled(bool(self.chosen_parts))
 
 
-def write_export(request: ExportRequest, task: Task) -> str:
-    """Write everything within a task; returns the message that says where it is."""
+def write_export(request: ExportRequest, task: Task) -> tuple[str, Path]:
+    """Write everything within a task; return the message that says where it is, and the folder."""
     # Here, so that the window is up before these libraries are loaded.
     from handviz.inspection.export import export_inspection
 
@@ -81,7 +81,7 @@ def write_export(request: ExportRequest, task: Task) -> str:
         task.report(task.progressed, (done, total))
 
     written = export_inspection(request, report, lambda: task.is_cancelled)
-    return f"Saved {', '.join(path.name for path in written)} in {request.out}"
+    return f"Saved {', '.join(path.name for path in written)} in {request.out}", request.out
 
 
 class InspectionExporter(QObject):
@@ -95,8 +95,10 @@ class InspectionExporter(QObject):
         self._results_path = Path()
         page.export.clicked.connect(self._start_or_cancel)
         self._task.progressed.connect(self._show_progress)
-        self._task.done.connect(lambda message: self._show_end(message, controller.notify))
-        self._task.failed.connect(lambda message: self._show_end(message, controller.warn))
+        self._task.done.connect(self._show_end)
+        self._task.done.connect(lambda done: controller.report_saved(*done))
+        self._task.failed.connect(self._show_end)
+        self._task.failed.connect(controller.warn)
 
     def set_inspection(self, inspection: InspectionRequest, results_path: Path) -> None:
         """Set the inspection to export, and the file of its results."""
@@ -150,9 +152,8 @@ class InspectionExporter(QObject):
         done, total = progress
         self._controller.notify(f"Exporting: {done:,} of {total:,}…")
 
-    def _show_end(self, message: str, show: Callable[[str], None]) -> None:
+    def _show_end(self, _: object) -> None:
         self._page.export.setText("Export…")
-        show(message)
 
 
 def images_of(rows: Sequence[TableRow]) -> tuple[ImageRow, ...]:

@@ -16,8 +16,8 @@ from handviz.gui.widgets.shortcuts import Feature, Shortcut
 logger = logging.getLogger(__name__)
 
 
-def make_animations(folder: Path) -> str:
-    """Read a recording, write GLB and BVH beside it; returns the message that says where they are."""
+def make_animations(folder: Path) -> tuple[str, Path]:
+    """Read a recording, write GLB and BVH beside it; return the message that says where they are, and their folder."""
     # Imported here so that the window is up before the formats' libraries are loaded.
     from handviz.io.recording.animate import animate
 
@@ -25,7 +25,7 @@ def make_animations(folder: Path) -> str:
     for animation in made:
         logger.info("%s: %s", animation.path, animation.message)
     names = ", ".join(animation.path.name for animation in made)
-    return f"Saved {names} in {folder} ({made[0].message})"
+    return f"Saved {names} in {folder} ({made[0].message})", folder
 
 
 class AnimationExport(Feature):
@@ -35,7 +35,7 @@ class AnimationExport(Feature):
         super().__init__()
         self._controller, self._parent = controller, parent
         self._task = Task("The animation could not be exported", low_priority=True)
-        self._task.done.connect(controller.notify)
+        self._task.done.connect(lambda done: controller.report_saved(*done))
         self._task.failed.connect(controller.warn)
         panel.animate.clicked.connect(self.choose)
 

@@ -308,7 +308,7 @@ class Recorder(Feature):
             self._controller.warn(message)
         else:
             message = f"Recorded {_summary(progress)}: {progress.folder}"
-            self._controller.notify(message)
+            self._controller.report_saved(message, progress.folder)
         self._panel.show_recording(False, progress.error or _summary(progress), str(progress.folder))
 
 

@@ -93,6 +93,6 @@ class TransparentExport(Feature):
         path = free_path(Path(folder) if folder else images_folder(), stem, datetime.now())
         try:
             save_cut_out(pixels, path)
-            self._controller.notify(f"Saved {path}")
+            self._controller.report_saved(f"Saved {path}", path.parent)
         except HandvizError as error:
             self._controller.warn(str(error))

@@ -59,6 +59,8 @@ class Controller(QObject):
     """Status"""
     warned = pyqtSignal(str)
     """message about a request that failed, shown as a toast"""
+    saved = pyqtSignal(str, str)
+    """message about what was written, and its folder"""
     cameras_found = pyqtSignal(list)
     length_changed = pyqtSignal(object)
     """SourceLength of the present source"""
@@ -122,7 +124,7 @@ class Controller(QObject):
         self._reconstruct.error.connect(self._on_model_error)
         self._reconstruct.recovered.connect(self._on_model_recovered)
         self._probe.found.connect(self._on_cameras_found)
-        self._saver.done.connect(self.notify)
+        self._saver.done.connect(lambda done: self.report_saved(*done))
         self._saver.failed.connect(self.warn)
 
     def start(self, source: str | None = None) -> None:
@@ -323,6 +325,12 @@ class Controller(QObject):
         """Show a message in the status bar."""
         self._reply = message
         self._set_message(message)
+
+    def report_saved(self, message: str, folder: Path) -> None:
+        """Report what was written, and where: in the log, as a toast and in the status bar."""
+        logger.info("%s", message)
+        self.notify(message)
+        self.saved.emit(message, str(folder))
 
     def warn(self, message: str) -> None:
         """Report that a request failed: in the log, as a toast and in the status bar."""

@@ -56,8 +56,8 @@ def _stems(stem: str, hands: Sequence[HandMesh]) -> list[str]:
     return [stem] if len(hands) == 1 else [f"{stem}_{hand.handedness}" for hand in hands]
 
 
-def write_meshes(request: MeshRequest) -> str:
-    """Write a file for each hand; return a message with their paths."""
+def write_meshes(request: MeshRequest) -> tuple[str, Path]:
+    """Write a file for each hand; return a message with their paths, and their folder."""
     # Imported late: loads the formats' libraries.
     from handviz.io.mesh_export import export_mesh
 
@@ -71,4 +71,4 @@ def write_meshes(request: MeshRequest) -> str:
             colour_map=request.colour_map,
             image=request.result.frame.image,
         )
-    return f"Saved {' and '.join(path.name for path in paths)} in {paths[0].parent}"
+    return f"Saved {' and '.join(path.name for path in paths)} in {paths[0].parent}", paths[0].parent

@@ -35,7 +35,7 @@ class SeveralViews(Feature):
         self.page = SeveralViewsPage(display)
         pages.addTab(self.page, PAGE_NAME)
         self.player = MomentPlayer(opener or (lambda text: open_rig_with(text, controller.settings, controller.config)))
-        self._text = ""
+        self._text, self._is_stopped = "", False
         self._generation, self._is_playing, self._resumes = 0, False, False
         self._connect()
         self._apply_settings(controller.settings)
@@ -52,7 +52,7 @@ class SeveralViews(Feature):
         """End the thread and free the graphics card."""
         # Signals of the thread may still be queued; they are dropped.
         self._generation += 1
-        self.player.playing_changed.disconnect(self._take_playing)
+        self._is_stopped = True
         self.player.stop()
         self.page.release_gl()
 
@@ -114,6 +114,8 @@ class SeveralViews(Feature):
             self._controller.warn(message)
 
     def _take_playing(self, is_playing: bool) -> None:
+        if self._is_stopped:
+            return
         self._is_playing = is_playing
         self.page.show_playing(is_playing=is_playing)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from PyQt6.QtCore import QSignalBlocker, QSize, Qt, pyqtSignal
+from PyQt6.QtCore import QObject, QSignalBlocker, QSize, Qt, QTimer, pyqtSignal
 from PyQt6.QtGui import QPainter, QPaintEvent
 from PyQt6.QtWidgets import (
     QAbstractButton,
@@ -90,6 +90,15 @@ def number_box(limits: tuple[float, float], suffix: str) -> QDoubleSpinBox:
     box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     box.setFixedWidth(84)
     return box
+
+
+def single_shot(parent: QObject, interval_ms: int, fired: Callable[[], object]) -> QTimer:
+    """Return a timer that calls ``fired`` once after each ``start``; another start begins the interval anew."""
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.setInterval(interval_ms)
+    timer.timeout.connect(fired)
+    return timer
 
 
 class LiveLabel(QLabel):

@@ -89,6 +89,8 @@ QLabel#title { font-size: 17px; font-weight: 600; }
 QLabel#number { font-family: monospace; }
 QLabel#banner, QLabel#toast { background: $error_ground; color: $error_text; border: 1px solid $error_edge;
     border-radius: 5px; padding: 9px 12px; }
+QLabel#saved_toast { background: $panel; color: $text; border: 1px solid $edge_hover; border-radius: 5px;
+    padding: 9px 12px; }
 QLabel#note { color: #e6eaef; background: rgba(20, 24, 30, 150); border-radius: 4px; padding: 2px 8px;
     font-size: 11px; }
 QLabel#invitation { color: #97a1ad; font-size: 15px; background: transparent; }
