@@ -17,6 +17,7 @@ from PyQt6.QtWidgets import (
 
 from handviz.gui.session.controller import SPEEDS, Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
+from handviz.gui.source.uncertainty_strip import UncertaintyStrip
 from handviz.gui.widgets.bind import bind
 from handviz.gui.widgets.controls import ElidedLabel, LiveLabel, combo_box, named_label
 from handviz.gui.widgets.icons import IconName, icon
@@ -104,6 +105,8 @@ class Timeline(QFrame):
         self.slider = ScrubSlider()
         self.slider.setToolTip("Position in the clip or folder; drag to scrub")
         column.addWidget(self.slider)
+        self.strip = UncertaintyStrip()
+        column.addWidget(self.strip)
         row = QHBoxLayout()
         column.addLayout(row)
         self._fill(row)
@@ -137,6 +140,8 @@ class Timeline(QFrame):
         self.play.clicked.connect(controller.toggle_playing)
         bind(self.loop, "loop", controller)
         self.slider.valueChanged.connect(controller.seek)
+        self.strip.seek_wanted.connect(controller.go_to)
+        controller.answered.connect(lambda answer: self.strip.take(answer.result))
         self.number.valueChanged.connect(lambda number: controller.go_to(number - 1))
         self.speed.activated.connect(lambda row: controller.set_speed(SPEEDS[row]))
         controller.source_changing.connect(lambda _: self.hide())
@@ -172,11 +177,13 @@ class Timeline(QFrame):
         with QSignalBlocker(self.slider):
             self.slider.setValue(0)
         self._show_count(info.frame_count)
+        self.strip.reset(None if info.is_live else info.frame_count)
         self.setVisible(not info.is_live and info.frame_count != 1)
 
     def show_length(self, length: SourceLength) -> None:
         """Show the new length of a folder that changed or of a clip whose header was wrong."""
         self._show_count(length.frame_count)
+        self.strip.resize_to(length.frame_count)
         self._show_number(max(length.number, 0))
         self.setVisible(length.frame_count != 1)
 

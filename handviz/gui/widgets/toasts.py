@@ -42,7 +42,10 @@ class Toast(QLabel):
         if self.button is not None:
             hint = self.button.sizeHint()
             self.button.setGeometry(
-                self.width() - hint.width() - GAP_PX, self.height() - hint.height() - GAP_PX, hint.width(), hint.height()
+                self.width() - hint.width() - GAP_PX,
+                self.height() - hint.height() - GAP_PX,
+                hint.width(),
+                hint.height(),
             )
 
 
