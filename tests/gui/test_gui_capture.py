@@ -134,6 +134,37 @@ def test_playing_again_at_the_end_starts_again(qtbot: QtBot, start: Start, mailb
     assert mailbox.numbers() == [0, 1, 0, 1]
 
 
+def test_a_clip_loops_between_in_and_out_point(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
+    thread = start(FakeSource(9, nominal_fps=1.0), FakeSource(9, nominal_fps=1.0))
+    thread.open("folder", 1)
+    thread.set_span(3, 5)
+    thread.set_speed(100.0)
+    thread.set_playing(True)
+    qtbot.waitUntil(lambda: len(mailbox.requests) >= 10)
+    numbers = mailbox.numbers()
+    at = numbers.index(3)
+    assert numbers[at : at + 6] == [3, 4, 5, 3, 4, 5]
+    assert set(numbers[at:]) == {3, 4, 5}
+    thread.open("other", 2)  # all of another source is there again
+    thread.set_playing(True)
+    qtbot.waitUntil(lambda: {7, 8} <= {one.frame.number for one in mailbox.requests if one.generation == 2})
+
+
+def test_playing_from_the_out_point_begins_at_the_in_point(
+    qtbot: QtBot, start: Start, mailbox: RecordingMailbox
+) -> None:
+    thread = start(FakeSource(9, nominal_fps=1.0))
+    thread.set_loop(False)
+    thread.open("folder", 1)
+    thread.set_span(2, 4)
+    thread.set_speed(100.0)
+    thread.seek(7)
+    qtbot.waitUntil(lambda: mailbox.numbers()[-1:] == [7])
+    thread.set_playing(True)
+    qtbot.waitUntil(lambda: mailbox.numbers()[-1] == 4)
+    assert mailbox.numbers() == [0, 7, 2, 3, 4]
+
+
 def test_steps_pause_the_clip(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
     thread = start(FakeSource(9, nominal_fps=1.0))
     thread.open("folder", 1)

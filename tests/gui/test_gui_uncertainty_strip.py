@@ -24,6 +24,7 @@ from handviz.gui.source.uncertainty_strip import (
     by_column,
     runs,
 )
+from tests.gui.test_gui_window import press
 
 COUNT = 12
 
@@ -129,3 +130,25 @@ def test_a_clip_fills_the_strip_and_a_click_goes_to_the_frame(qtbot: QtBot, wind
     QTest.mouseClick(strip, Qt.MouseButton.LeftButton, pos=click)
     qtbot.waitUntil(lambda: window.timeline.number.value() == wanted + 1)
     assert not window._controller.is_playing
+
+
+def test_in_and_out_point_are_set_at_the_present_frame(qtbot: QtBot, window: MainWindow) -> None:
+    timeline, controller = window.timeline, window._controller
+    qtbot.waitUntil(lambda: timeline.strip.isVisible() and "mean" in timeline.strip.values_at(COUNT - 1))
+    controller.go_to(3)
+    qtbot.waitUntil(lambda: timeline.slider.value() == 3)
+    press(qtbot, window, "Ctrl+[")
+    assert timeline.strip._span == (3, COUNT - 1)
+    controller.go_to(6)
+    qtbot.waitUntil(lambda: timeline.slider.value() == 6)
+    press(qtbot, window, "Ctrl+]")
+    assert timeline.strip._span == (3, 6)
+    assert window.message.text() == "Plays frames 4 to 7."
+    qtbot.waitUntil(lambda: controller._capture._span == (3, 6))
+    controller.go_to(1)
+    qtbot.waitUntil(lambda: timeline.slider.value() == 1)
+    press(qtbot, window, "Ctrl+]")  # before the in point, which gives way
+    assert timeline.strip._span == (0, 1)
+    press(qtbot, window, "Ctrl+\\")
+    assert timeline.strip._span is None
+    qtbot.waitUntil(lambda: controller._capture._span == (0, None))

@@ -68,6 +68,7 @@ class CaptureThread(QThread):
         self._sent_count: int | None = None
         self._refresh_error = ""
         self._seek_to: int | None = None
+        self._span: tuple[int, int | None] = 0, None
         self._position = -1
         self._last_frame: Frame | None = None
         self._rate = RateMeter()
@@ -100,6 +101,10 @@ class CaptureThread(QThread):
     def set_loop(self, loop: bool) -> None:
         """Set whether a clip or folder starts again at its end."""
         self._requests.put(partial(setattr, self, "_loop", loop))
+
+    def set_span(self, first: int, last: int | None) -> None:
+        """Play and loop from one frame to another, both included; None: to the end. Another source has all again."""
+        self._requests.put(partial(setattr, self, "_span", (first, last)))
 
     def seek(self, number: int) -> None:
         """Show this frame; of several waiting requests only the last is done."""
@@ -181,7 +186,7 @@ class CaptureThread(QThread):
         self._text, self._generation, self._rotation_deg = text, generation, config.rotation_deg
         self._finder.reset(text, config.camera)
         self._jump, self._position, self._last_frame, self._seek_to = 0, -1, None, None
-        self._message = ""
+        self._message, self._span = "", (0, None)
         self._rate.reset()
         self._open_again()
 
@@ -223,15 +228,20 @@ class CaptureThread(QThread):
         if self._source is None:
             return
         self._playing = playing or self._source.is_live
-        at_end = self._source.frame_count is not None and self._position + 1 >= self._source.frame_count
-        if self._playing and not self._source.is_live and at_end and self._position > 0:
-            self._source.seek(0)
-            self._jump += 1
+        first, last = self._span
+        count = self._source.frame_count
+        at_end = (count is not None and self._position + 1 >= count) or (last is not None and self._position >= last)
+        if self._playing and not self._source.is_live and self._position > 0 and (at_end or self._position < first - 1):
+            self._source.seek(first)
+            self._jump, self._position = self._jump + 1, first - 1
         self._clock.begin(time.monotonic())
         self.playing_changed.emit(self._generation, self._playing)
 
     def _advance(self, source: Source) -> None:
-        began_s = time.monotonic()
+        began_s, last = time.monotonic(), self._span[1]
+        if last is not None and self._position >= last and not source.is_live:
+            self._end(source)
+            return
         try:
             frame = source.read()
         except HandvizError as error:
@@ -249,9 +259,10 @@ class CaptureThread(QThread):
         self._deliver(frame)
 
     def _end(self, source: Source) -> None:
-        if self._loop and self._position > 0 and not source.is_live:
-            source.seek(0)
-            self._jump, self._position = self._jump + 1, -1
+        first = self._span[0]
+        if self._loop and self._position > first and not source.is_live:
+            source.seek(first)
+            self._jump, self._position = self._jump + 1, first - 1
         else:
             self._pause()
 

@@ -282,6 +282,10 @@ class Controller(QObject):
         """Show this frame."""
         self._capture.seek(number)
 
+    def set_span(self, first: int, last: int | None) -> None:
+        """Play and loop from one frame to another, both included; None: to the end."""
+        self._capture.set_span(first, last)
+
     def go_to(self, number: int) -> None:
         """Pause and show this frame."""
         self._capture.set_playing(False)

@@ -109,6 +109,7 @@ class Timeline(QFrame):
         column.addWidget(self.strip)
         row = QHBoxLayout()
         column.addLayout(row)
+        self._span: tuple[int, int | None] = 0, None
         self._fill(row)
         self._connect(controller)
         self.hide()
@@ -169,6 +170,31 @@ class Timeline(QFrame):
         else:
             self.number.begin_typing()
 
+    def set_in_point(self) -> None:
+        """Let the clip play and loop from the present frame on."""
+        self._set_span(self.slider.value(), self._span[1])
+
+    def set_out_point(self) -> None:
+        """Let the clip play and loop up to the present frame."""
+        self._set_span(self._span[0], self.slider.value())
+
+    def clear_span(self) -> None:
+        """Let all of the clip play again."""
+        self._set_span(0, None)
+
+    def _set_span(self, first: int, last: int | None) -> None:
+        """Take in and out point; one that would lie on the wrong side of the other gives way to it."""
+        if self.isHidden():
+            self._controller.notify("In and out points work in clips and folders only.")
+            return
+        if last is not None and first >= last:
+            first, last = (first, None) if first != self._span[0] else (0, last)
+        self._span = first, last
+        self._controller.set_span(first, last)
+        end = self.slider.maximum() if last is None else last
+        self.strip.show_span(None if self._span == (0, None) else (first, end))
+        self._controller.notify(f"Plays frames {first + 1} to {end + 1}.")
+
     def show_source(self, info: SourceInfo) -> None:
         """Show the timeline for clips and folders."""
         self.time.setText("")
@@ -177,6 +203,7 @@ class Timeline(QFrame):
         with QSignalBlocker(self.slider):
             self.slider.setValue(0)
         self._show_count(info.frame_count)
+        self._span = 0, None
         self.strip.reset(None if info.is_live else info.frame_count)
         self.setVisible(not info.is_live and info.frame_count != 1)
 
