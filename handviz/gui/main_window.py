@@ -215,6 +215,7 @@ class MainWindow(QMainWindow):
             Shortcut(("Left",), "Previous frame", lambda: controller.step(-1), menu="Source"),
             Shortcut(("Right",), "Next frame", lambda: controller.step(1), menu="Source"),
             switch("Loop", "loop", "L", menu="Source"),
+            switch("Reconstruct every frame of clips", "every_frame", "Shift+L", menu="Source"),
             Shortcut(("Ctrl+S",), "Save screenshot", self.save_screenshot, menu="File"),
             Shortcut(("Ctrl+Shift+S",), "Save screenshot as…", self.save_screenshot_elsewhere, menu="File"),
             Shortcut(("Ctrl+E",), "Save meshes…", self.save_meshes, menu="File"),

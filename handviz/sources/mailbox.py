@@ -34,13 +34,19 @@ class Mailbox(Generic[Item]):
                 return
             self._dropped += self._item is not None
             self._item = item
-            self._condition.notify()
+            self._condition.notify_all()
+
+    def wait_until_taken(self, timeout_s: float) -> bool:
+        """Wait until no item is there or the mailbox is closed; return whether that is so."""
+        with self._condition:
+            return self._condition.wait_for(lambda: self._item is None, timeout_s)
 
     def get(self, timeout_s: float) -> Item | None:
         """Wait for an item and take it; None after the timeout or when the mailbox is closed."""
         with self._condition:
             self._condition.wait_for(lambda: self._item is not None or self._closed, timeout_s)
             item, self._item = self._item, None
+            self._condition.notify_all()
             return item
 
     def close(self) -> None:

@@ -134,6 +134,34 @@ def test_playing_again_at_the_end_starts_again(qtbot: QtBot, start: Start, mailb
     assert mailbox.numbers() == [0, 1, 0, 1]
 
 
+def test_every_frame_waits_until_the_one_before_is_taken(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
+    thread = start(FakeSource(6))
+    thread.set_loop(False)
+    thread.set_every_frame(True)
+    thread.open("clip.mp4", 1)
+    taken: list[int] = []
+
+    def take() -> bool:
+        request = mailbox.get(0.0)
+        if request is not None:
+            assert mailbox.numbers() == list(range(request.frame.number + 1)), "no later frame was put"
+            taken.append(request.frame.number)
+        return len(taken) == 6
+
+    qtbot.waitUntil(take)
+    assert taken == list(range(6))
+    assert mailbox.dropped == 0
+
+
+def test_requests_are_handled_while_a_frame_waits(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
+    thread = start(FakeSource(6))
+    thread.set_every_frame(True)
+    thread.open("clip.mp4", 1)  # nobody takes its first frame
+    qtbot.waitUntil(lambda: mailbox.numbers() == [0])
+    with qtbot.waitSignal(thread.playing_changed, check_params_cb=_is(False)):
+        thread.set_playing(False)
+
+
 def test_a_clip_loops_between_in_and_out_point(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
     thread = start(FakeSource(9, nominal_fps=1.0), FakeSource(9, nominal_fps=1.0))
     thread.open("folder", 1)

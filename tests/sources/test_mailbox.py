@@ -23,6 +23,22 @@ def test_taken_items_are_not_dropped() -> None:
     assert mailbox.dropped == 0
 
 
+def test_who_puts_may_wait_until_the_item_is_taken() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    assert mailbox.wait_until_taken(0.0)
+    mailbox.put(1)
+    assert not mailbox.wait_until_taken(0.0)
+    answers: list[bool] = []
+    waiting = threading.Thread(target=lambda: answers.append(mailbox.wait_until_taken(LIMIT_S)))
+    waiting.start()
+    assert mailbox.get(0.0) == 1
+    waiting.join(LIMIT_S)
+    assert answers == [True]
+    mailbox.put(2)
+    mailbox.close()
+    assert mailbox.wait_until_taken(0.0)
+
+
 def test_close_wakes_who_waits_and_ends_everything() -> None:
     mailbox: Mailbox[int] = Mailbox()
     answers: list[int | None] = []

@@ -21,6 +21,8 @@ from handviz.sources.source import CAMERA_PREFIX, ChangingSource, InterruptibleS
 
 RETRY_S = 1.0
 REFRESH_S = 2.0
+TAKEN_POLL_S = 0.05
+"""How long a frame waits for the one before it, until requests are looked for again."""
 MAX_REPORTED = 3
 """Unreadable images in a row that are reported one by one; the rest are reported together."""
 logger = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class CaptureThread(QThread):
         self._source: Source | None = None
         self._text, self._rotation_deg, self._generation, self._jump = "", 0, 0, 0
         self._playing, self._loop, self._paused = False, True, False
+        self._every_frame = False
         self._message = ""
         self._clock = PlaybackClock()
         self._retry_at_s: float | None = None
@@ -101,6 +104,10 @@ class CaptureThread(QThread):
     def set_loop(self, loop: bool) -> None:
         """Set whether a clip or folder starts again at its end."""
         self._requests.put(partial(setattr, self, "_loop", loop))
+
+    def set_every_frame(self, every_frame: bool) -> None:
+        """Let a clip wait until each frame is reconstructed, or play at its rate and skip frames for that."""
+        self._requests.put(partial(setattr, self, "_every_frame", every_frame))
 
     def set_span(self, first: int, last: int | None) -> None:
         """Play and loop from one frame to another, both included; None: to the end. Another source has all again."""
@@ -238,6 +245,8 @@ class CaptureThread(QThread):
         self.playing_changed.emit(self._generation, self._playing)
 
     def _advance(self, source: Source) -> None:
+        if self._every_frame and not source.is_live and not self._mailbox.wait_until_taken(TAKEN_POLL_S):
+            return
         began_s, last = time.monotonic(), self._span[1]
         if last is not None and self._position >= last and not source.is_live:
             self._end(source)

@@ -135,6 +135,7 @@ class Controller(QObject):
         self._capture.start()
         self._reconstruct.start()
         self._capture.set_loop(self.settings.loop)
+        self._capture.set_every_frame(self.settings.every_frame)
         self._chooses_source = source is None
         if source is not None:
             self._open(source)
@@ -259,6 +260,8 @@ class Controller(QObject):
         before, self.settings = self.settings, settings
         if settings.loop != before.loop:
             self._capture.set_loop(settings.loop)
+        if settings.every_frame != before.every_frame:
+            self._capture.set_every_frame(settings.every_frame)
         wanted = wanted_of_pipeline(settings)
         if wanted != wanted_of_pipeline(before):
             self._reconstruct.apply(wanted)

@@ -59,6 +59,8 @@ class ViewSettings:
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     loop: bool = True
     """Play clips again from their beginning."""
+    every_frame: bool = False
+    """Let clips wait for the reconstruction instead of skipping frames."""
     attention: bool = False
     """Show the attention of the picked point."""
     theme: ThemeSetting = "system"

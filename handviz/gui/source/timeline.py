@@ -19,11 +19,11 @@ from handviz.gui.session.controller import SPEEDS, Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
 from handviz.gui.source.uncertainty_strip import UncertaintyStrip
 from handviz.gui.widgets.bind import bind
-from handviz.gui.widgets.controls import ElidedLabel, LiveLabel, combo_box, named_label
+from handviz.gui.widgets.controls import ElidedLabel, LiveLabel, check_box, combo_box, named_label
 from handviz.gui.widgets.icons import IconName, icon
 
 MAX_FRAME = 2_000_000_000
-MIN_WIDTH_PX, WIDTH_WITH_SPEED_PX, WIDTH_WITH_TIME_PX = 300, 370, 470
+MIN_WIDTH_PX, WIDTH_WITH_SPEED_PX, WIDTH_WITH_TIME_PX, WIDTH_WITH_EVERY_FRAME_PX = 300, 370, 470, 590
 
 
 class ScrubSlider(QSlider):
@@ -132,6 +132,9 @@ class Timeline(QFrame):
         hint = "Playback speed: slower ([), faster (])"
         self.speed = combo_box({speed: f"{speed:g}×" for speed in SPEEDS}, hint)
         row.addWidget(self.speed)
+        hint = "Reconstruct every frame of a clip, slower than real time where need be: nothing is skipped (Shift+L)"
+        self.every_frame = check_box("Every frame", hint)
+        row.addWidget(self.every_frame)
         self.loop = self._add_button(row, "loop", "Loop (L)")
         self.loop.setCheckable(True)
 
@@ -140,6 +143,7 @@ class Timeline(QFrame):
         self.forward.clicked.connect(lambda: controller.step(1))
         self.play.clicked.connect(controller.toggle_playing)
         bind(self.loop, "loop", controller)
+        bind(self.every_frame, "every_frame", controller)
         self.slider.valueChanged.connect(controller.seek)
         self.strip.seek_wanted.connect(controller.go_to)
         controller.answered.connect(lambda answer: self.strip.take(answer.result))
@@ -158,10 +162,11 @@ class Timeline(QFrame):
         return QSize(MIN_WIDTH_PX, super().minimumSizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
-        """Hide speed and time where the window is too narrow."""
+        """Hide controls that are in the menu too where the window is too narrow."""
         super().resizeEvent(event)
         self.speed.setVisible(self.width() >= WIDTH_WITH_SPEED_PX)
         self.time.setVisible(self.width() >= WIDTH_WITH_TIME_PX)
+        self.every_frame.setVisible(self.width() >= WIDTH_WITH_EVERY_FRAME_PX)
 
     def edit_number(self) -> None:
         """Let the user type a frame number."""
