@@ -15,6 +15,7 @@ from handviz.core.records import FrameResult
 from handviz.gui.calibration.feature import CameraFeature
 from handviz.gui.folder.feature import InspectionFeature
 from handviz.gui.inspector.compare import Compare
+from handviz.gui.inspector.distribution import Distribution
 from handviz.gui.inspector.hand_actions import HandActions
 from handviz.gui.inspector.network_views import NetworkViews
 from handviz.gui.inspector.point_inspector import PointInspector
@@ -155,6 +156,7 @@ class MainWindow(QMainWindow):
         self.inspection = InspectionFeature(self._controller, self.pages, self._display)
         self.several_views = SeveralViews(self._controller, self.pages, self._display)
         inspector = PointInspector(self._controller, self.viewport, self.view_panel)
+        self.distribution = Distribution(self._controller, inspector, self.view_panel)
         hand_actions = HandActions(self._controller, inspector, self.source_panel)
         output = OutputPanel(self.source_panel)
         return [
@@ -168,6 +170,7 @@ class MainWindow(QMainWindow):
             AnimationExport(self._controller, self, output),
             inspector,
             hand_actions,
+            self.distribution,
             Compare(self._controller, self.viewport, self.view_panel),
             NetworkViews(self._controller, self.view_panel),
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
