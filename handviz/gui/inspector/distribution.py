@@ -30,7 +30,7 @@ class Plot(QWidget):
         super().__init__()
         self.setFixedHeight(height_px)
         self.setAccessibleName(name)
-        self.heights = np.empty(0)
+        self.heights: FloatArray = np.empty(0)
         """(N,) fractions of the plot's height"""
         self._colours: Sequence[QColor] = ()
         self._texts: Sequence[str] = ()

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PyQt6.QtCore import QPointF, QRectF, QSize, Qt, pyqtSignal
 from PyQt6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPolygonF
 from PyQt6.QtWidgets import QWidget
@@ -23,8 +24,7 @@ class FrameValues(NamedTuple):
 
     mean_mm: dict[Handedness, FloatArray]
     max_mm: dict[Handedness, FloatArray]
-    is_known: FloatArray
-    """Boolean"""
+    is_known: NDArray[np.bool_]
 
 
 class UncertaintyStrip(QWidget):
@@ -141,7 +141,7 @@ class UncertaintyStrip(QWidget):
     def _paint_gaps(self, painter: QPainter) -> None:
         values = self._values
         has_hand = np.isfinite(values.mean_mm["right"]) | np.isfinite(values.mean_mm["left"])
-        for first, last in runs(np.asarray(values.is_known & ~has_hand, bool)):
+        for first, last in runs(values.is_known & ~has_hand):
             left, right = self._x(first), self._x(last)
             painter.fillRect(QRectF(left, self.height() - 5, max(right - left, 1.5), 5), NO_HAND)
 
@@ -185,7 +185,7 @@ def by_column(values: FloatArray, width: int) -> FloatArray:
     return columns
 
 
-def runs(flags: np.ndarray) -> list[tuple[int, int]]:
+def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return first and last index of each run of true flags."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
     return [(int(first), int(last) - 1) for first, last in edges.reshape(-1, 2)]

@@ -65,7 +65,7 @@ class Spread:
         return np.sqrt((self.floor_mm / MILLIMETRES_PER_METRE) ** 2 + self.factor * jackknife_variance(left_out_m))
 
 
-SPREAD = Spread(floor_mm=2.6, factor=1.0)
+SPREAD = Spread(floor_mm=5.05, factor=0.556)
 
 
 def jackknife_variance(left_out: FloatArray) -> FloatArray:
