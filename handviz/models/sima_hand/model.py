@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from handviz.core.arguments import Option
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.gaussian import rotation_from_6d
+from handviz.core.gaussian import rotation_from_6d, six_d_from_rotation
 from handviz.core.records import KEYPOINT_COUNT
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE
 from handviz.hand_models.mesh_levels import mesh_levels
@@ -219,7 +219,8 @@ class PaperOrientationEncoder(nn.Module):
 class RotationRegressor(nn.Module):
     """Enhanced f_o (B, T, C), and MediaPipe's landmarks -> rotation (B, 3, 3), by six numbers.
 
-    With landmarks, which give the palm's rotation, it is what follows that one.
+    With landmarks they are added to those of the palm's rotation, which is read too: where the landmarks have the palm
+    upside down, the layers can take it back.
     """
 
     identity: Tensor
@@ -227,6 +228,7 @@ class RotationRegressor(nn.Module):
     def __init__(self, sizes: FormSizes, numbers: int) -> None:
         super().__init__()
         narrow, width = sizes.regressor
+        numbers += 6 if numbers else 0
         self.narrow = nn.Linear(sizes.orientation, narrow)
         last = nn.Linear(HEAD_WIDTH, 6)
         nn.init.normal_(last.weight, std=0.01)
@@ -237,9 +239,10 @@ class RotationRegressor(nn.Module):
         self.register_buffer("identity", torch.tensor([1.0, 0, 0, 0, 1, 0]), persistent=False)
 
     def forward(self, enhanced: Tensor, numbers: list[Tensor], start: Tensor | None) -> Tensor:
-        vector = torch.cat([torch.relu(self.narrow(enhanced)).flatten(1), *numbers], dim=1)
-        rotation = rotation_from_6d(self.identity + self.layers(vector).float())
-        return rotation if start is None else start @ rotation
+        of_palm = self.identity[None] if start is None else six_d_from_rotation(start)
+        known = numbers if start is None else [*numbers, of_palm]
+        vector = torch.cat([torch.relu(self.narrow(enhanced)).flatten(1), *known], dim=1)
+        return rotation_from_6d(of_palm + self.layers(vector).float())
 
 
 class CameraHead(nn.Module):
