@@ -38,6 +38,7 @@ from handviz.gui.session.settings import ViewSettings, drawn_with, shown_colour,
 from handviz.gui.several_views.feature import SeveralViews
 from handviz.gui.source.source_panel import SourceFeature, SourcePanel
 from handviz.gui.source.timeline import Timeline
+from handviz.gui.view.navigation import Navigation
 from handviz.gui.view.view_panel import ViewPanel
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.choices import choices_of
@@ -171,6 +172,7 @@ class MainWindow(QMainWindow):
             inspector,
             hand_actions,
             self.distribution,
+            Navigation(self._controller, self.viewport, inspector.picked_index),
             Compare(self._controller, self.viewport, self.view_panel),
             NetworkViews(self._controller, self.view_panel),
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),

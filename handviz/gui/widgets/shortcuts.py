@@ -28,9 +28,10 @@ MenuName = Literal["File", "Source", "Model", "View", "Tools", "Help"]
 COLUMN_COUNT = 2
 MOUSE = (
     "Click: Select a hand, read a point",
-    "Drag: Rotate (3D view)",
-    "Wheel: Zoom (3D view)",
-    "Double-click: Reset the 3D view",
+    "Drag: Move the image, rotate the 3D view",
+    "Middle drag, Shift+drag: Pan",
+    "Wheel: Zoom",
+    "Double-click: Reset zoom and viewpoint",
     "Right drag: Move the light (studio light)",
     "Right double-click: Reset the light",
 )
