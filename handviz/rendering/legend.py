@@ -231,6 +231,24 @@ class LegendPart:
             return bar_size_px(ATTENTION_TITLES)
         return (SEEN_WIDTH_PX, SEEN_HEIGHT_PX) if self.kind == "seen" else (WIDTH_PX, HEIGHT_PX)
 
+    @property
+    def has_bar(self) -> bool:
+        """Whether it is a colour scale."""
+        return self.kind in ("uncertainty", "attention", "distance")
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Lines above a colour scale."""
+        titles = {"uncertainty": (TITLE,), "attention": ATTENTION_TITLES, "distance": (DISTANCE_TITLE, *self.lines)}
+        return titles.get(self.kind, ())
+
+    @property
+    def colours(self) -> FloatArray:
+        """(256, 3) sRGB of a colour scale, from its lower end to its upper one."""
+        if self.kind == "uncertainty":
+            return uncertainty_colours(self.colour_map)
+        return attention_colours() if self.kind == "attention" else distance_colours()
+
     def image(self, pixel_ratio: float) -> NDArray[np.uint8]:
         """Return (H, W, 4) sRGB with premultiplied opacity."""
         match self.kind:

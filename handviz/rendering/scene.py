@@ -377,13 +377,16 @@ class Scene:
         zoom = camera.image.within(letterbox(size, view_size, self._region), size, view_size)
         return replace(camera, image=zoom)
 
-    def hand_box_px(self, index: int, view_size: Size, options: DrawOptions, camera: OrbitCamera) -> Region | None:
-        """Return left, top, right and bottom of a hand in the view last drawn; None if there is no such hand."""
-        if index >= len(self._shapes):
+    def hands_box_px(
+        self, hand: int | None, view_size: Size, options: DrawOptions, camera: OrbitCamera
+    ) -> Region | None:
+        """Return left, top, right and bottom of a hand, or of all (None), in the view last drawn; None without one."""
+        shapes = self._shapes if hand is None else self._shapes[hand : hand + 1]
+        if not shapes:
             return None
-        shape = self._shapes[index]
         clip_from_scene = self._matrices(view_size, options, camera)[0]
-        points_px = project(clip_from_scene, np.concatenate([shape.model_vertices, shape.keypoints]), view_size)
+        points = np.concatenate([part for shape in shapes for part in (shape.model_vertices, shape.keypoints)])
+        points_px = project(clip_from_scene, points, view_size)
         (left, top), (right, bottom) = points_px.min(axis=0).tolist(), points_px.max(axis=0).tolist()
         return left, top, right, bottom
 

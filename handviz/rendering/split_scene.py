@@ -8,7 +8,7 @@ import moderngl
 import numpy as np
 
 from handviz.core.records import FloatArray, FrameResult, ModelId
-from handviz.rendering.camera import OrbitCamera, Size
+from handviz.rendering.camera import OrbitCamera, Region, Size
 from handviz.rendering.colormap import RangeFollower, fitted_range
 from handviz.rendering.difference import Distances, distances_of, on_mesh_of
 from handviz.rendering.hand_shape import ModelDisplay, all_stds_mm, orbit_centre, orbit_radius
@@ -113,14 +113,36 @@ class SplitScene:
         if options.view == "orbit":
             placed = None if hand is None else scene.hand_in_orbit(hand)
             return camera.framing(*placed) if placed is not None else camera.framing(np.zeros(3), 1.0)
-        hands = range(len(self._result.hands)) if hand is None else (hand,)
-        boxes = [box for one in hands if (box := scene.hand_box_px(one, size_px, options, camera)) is not None]
-        if not boxes:
+        box = scene.hands_box_px(hand, size_px, options, camera)
+        if box is None:
             return None
-        low, high = np.min(boxes, axis=0).tolist(), np.max(boxes, axis=0).tolist()
-        left, right = (size_px[0] - high[2], size_px[0] - low[0]) if options.mirror else (low[0], high[2])
-        zoom = camera.image.framing((left, low[1], right, high[3]), size_px, FRAMED_FRACTION)
+        left, top, right, bottom = box
+        left, right = (size_px[0] - right, size_px[0] - left) if options.mirror else (left, right)
+        zoom = camera.image.framing((left, top, right, bottom), size_px, FRAMED_FRACTION)
         return scene.kept_inside(replace(camera, image=zoom), size_px)
+
+    def shown_size(self, camera: OrbitCamera, view_size: Size, options: DrawOptions, pixel_ratio: float) -> Size:
+        """Return the size of the view without the bars beside the image; with panes, and in 3D, there are none."""
+        panes = self.panes(view_size, options, pixel_ratio)
+        if len(panes) != 1 or options.view != "overlay":
+            return view_size
+        rectangle = self._scene_of(panes[0].model, options).image_rectangle(view_size, options, pixel_ratio, camera)
+        left, top, right, bottom = within_view(rectangle, view_size)
+        return max(1, round(right - left)), max(1, round(bottom - top))
+
+    def hands_box_px(
+        self, hand: int | None, camera: OrbitCamera, view_size: Size, options: DrawOptions
+    ) -> Region | None:
+        """Return the box around a hand, or all of them (None), of the view last drawn; None with panes."""
+        if self._result is None or options.compare:
+            return None
+        return self._scene_of(self._single(options), options).hands_box_px(hand, view_size, options, camera)
+
+    def legend_parts(self, options: DrawOptions) -> tuple[LegendPart, ...]:
+        """Return the legends of the view last drawn."""
+        panes = self.panes((1, 1), options)
+        scenes = [(self._scene_of(pane.model, options), self._options_of(pane.model, options)) for pane in panes]
+        return joined(part for scene, own in scenes for part in scene.legend_parts(own))
 
     def set_highlight(self, highlight: Highlight | None) -> None:
         """Mark this point of the current result from the next ``draw`` on, in every pane; None marks nothing."""

@@ -20,11 +20,12 @@ from PyQt6.QtWidgets import QWidget
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import WINDOW_COMMAND
 from handviz.core.records import FrameResult, HandMesh
-from handviz.rendering.camera import ImageZoom, OrbitCamera, Size
+from handviz.rendering.camera import ImageZoom, OrbitCamera, Region, Size
 from handviz.rendering.hand_notes import has_posterior
 from handviz.rendering.hand_shape import ModelDisplay
 from handviz.rendering.highlight import Highlight, Pick
 from handviz.rendering.iterations import seconds_to_next_step
+from handviz.rendering.legend import LegendPart
 from handviz.rendering.offscreen import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 from handviz.rendering.options import DrawOptions, KeyLight
 from handviz.rendering.panes import PanePoint
@@ -37,6 +38,8 @@ SOFTWARE_HINTS = {
 }
 WHEEL_STEP = 120.0
 CLICK_REACH_PX = 4.0
+CROP_MARGIN = 0.12
+"""Around a hand that an image is cropped to, as a fraction of its size."""
 ANIMATION_PAUSE_MS = 30
 """Between two paints of the animation, in which the window does everything else."""
 logger = logging.getLogger(__name__)
@@ -51,6 +54,15 @@ def broken_driver(error: Exception, platform: str = sys.platform) -> str:
         f"The graphics driver cannot draw this ({reason}). Hands are still reconstructed and can be saved. "
         f"To see them, update the driver or {hint}."
     )
+
+
+def _with_margin(box: Region, size: Size) -> Region:
+    """Return a box with room around it, within an image of this size; at least a pixel."""
+    left, top, right, bottom = box
+    margin = CROP_MARGIN * max(right - left, bottom - top)
+    left, top = (min(max(edge - margin, 0), side - 1) for edge, side in zip((left, top), size, strict=True))
+    right, bottom = (min(max(edge + margin, 1), side) for edge, side in zip((right, bottom), size, strict=True))
+    return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
 class QtFunctions:
@@ -200,29 +212,68 @@ class Viewport(QOpenGLWidget):
 
         None where nothing can be drawn; HandvizError if this is too large for the graphics card.
         """
+        return self._drawn_image(self._options.cut_out(), scale, self._size_px, None)
+
+    def figure(
+        self, options: DrawOptions, scale: float = 1.0, *, crop: bool = False, hand: int | None = None
+    ) -> NDArray[np.uint8] | None:
+        """Return (H, W, 4) RGB and straight alpha of the view with other options, without bars beside the image.
+
+        ``crop``: only a hand and its surroundings, those of all hands without a number. None and errors as ``cut_out``.
+        """
+        scene, camera = self._scene, self._orbit
+
+        def box(size: Size) -> Region | None:
+            found = scene.hands_box_px(hand, camera, size, options) if scene is not None else None
+            return None if found is None else _with_margin(found, size)
+
+        def size_px() -> Size:
+            whole, ratio = self._size_px(), self.devicePixelRatioF()
+            return scene.shown_size(camera, whole, options, ratio) if scene is not None else whole
+
+        return self._drawn_image(options, scale, size_px, box if crop else None)
+
+    def legend_parts(self) -> tuple[LegendPart, ...]:
+        """Return the legends of the view; none before the first paint."""
+        return self._scene.legend_parts(self._options) if self._scene is not None else ()
+
+    def _drawn_image(
+        self,
+        options: DrawOptions,
+        scale: float,
+        size_px: Callable[[], Size],
+        box: Callable[[Size], Region | None] | None,
+    ) -> NDArray[np.uint8] | None:
         if self._ctx is None or self._scene is None:
             return None
         self.makeCurrent()
         try:
-            return self._cut_out(self._ctx, self._scene, scale)
+            width, height = size_px()
+            size = round(width * scale), round(height * scale)
+            image = self._draw_apart(self._ctx, self._scene, options, size, self.devicePixelRatioF() * scale)
+            region = box(size) if box is not None else None
         except moderngl.Error as error:
             message = f"The graphics card cannot draw the view at this size ({error}); make the window smaller."
             raise HandvizError(message, ErrorCode.TOO_LARGE) from error
         finally:
             self._scene.set_highlight(self._highlight)
             self.doneCurrent()
+        if region is None:
+            return image
+        left, top, right, bottom = (round(edge) for edge in region)
+        return np.ascontiguousarray(image[top:bottom, left:right])
 
-    def _cut_out(self, ctx: moderngl.Context, scene: SplitScene, scale: float) -> NDArray[np.uint8]:
-        pixel_ratio = self.devicePixelRatioF() * scale
-        size = round(self.width() * pixel_ratio), round(self.height() * pixel_ratio)
+    def _draw_apart(
+        self, ctx: moderngl.Context, scene: SplitScene, options: DrawOptions, size: Size, pixel_ratio: float
+    ) -> NDArray[np.uint8]:
         with ExitStack() as resources:
             smooth = MultisampleTarget(ctx, min(SAMPLES, ctx.max_samples))
             plain = MultisampleTarget(ctx, 0)
             for target in (smooth, plain):
                 resources.callback(target.release)
-            options = self._options.cut_out()
             drawn = smooth.framebuffer(size)
-            scene.set_highlight(None)
+            if options.background == "none":
+                scene.set_highlight(None)
             scene.draw(
                 drawn,
                 options,

@@ -32,6 +32,8 @@ ATTENTION_HINT = (
 )
 COLOUR_MAP_HINT = "Colours of the standard deviation, from dark (confident) to light (uncertain)"
 GROUND_HINT = "Colour around the image, and behind the hands in the 3D view"
+FIGURE_SCALE_HINT = "Resolution of saved and copied images, relative to the view"
+FIGURE_BACKGROUND_HINT = "Background of saved and copied images; on white and transparent the hands are alone"
 SIDE_HINT = "Override the detected handedness of all hands"
 CHOICES: dict[str, tuple[Choice, ...]] = {
     "shown_colour": (
@@ -51,6 +53,12 @@ CHOICES: dict[str, tuple[Choice, ...]] = {
     ),
     "colour_map": tuple(Choice(name, name.capitalize(), hint=COLOUR_MAP_HINT) for name in UNCERTAINTY_CONTROL_COLOURS),
     "ground": tuple(Choice(name, name.capitalize(), hint=GROUND_HINT) for name in GROUNDS),
+    "figure_scale": tuple(Choice(scale, f"{scale}x", hint=FIGURE_SCALE_HINT) for scale in (1, 2, 4)),
+    "figure_background": (
+        Choice("view", "As in the view", hint=FIGURE_BACKGROUND_HINT),
+        Choice("white", "White", hint=FIGURE_BACKGROUND_HINT),
+        Choice("transparent", "Transparent", hint=FIGURE_BACKGROUND_HINT),
+    ),
     "theme": (Choice("system", "System"), Choice("dark", "Dark"), Choice("light", "Light")),
     "side": (
         Choice("detected", "Automatic", hint=SIDE_HINT),
