@@ -19,7 +19,7 @@ GRID_STEP_M = 0.05
 GRID_REACH, GRID_DEPTH = 3.0, 0.85
 """Extent of the grid around the hands and its place below their centre, in radii of the ball that contains them."""
 GRID_OPACITY = 0.22
-AXES_PX, AXIS_LENGTH_PX, AXIS_WIDTH_PX = 68, 22, 2
+AXES_PX, AXIS_LENGTH_PX, AXIS_WIDTH_PX = 78, 23, 2
 AXES = (("x", (222, 84, 84)), ("y", (92, 172, 74)), ("z", (78, 138, 230)))
 """The camera's: x right, y down, z away."""
 BAR_HEIGHT_PX, BAR_MARGIN_PX, TICK_PX = 34, 12, 5
