@@ -20,6 +20,7 @@ from handviz.gui.inspector.hand_actions import HandActions
 from handviz.gui.inspector.network_views import NetworkViews
 from handviz.gui.inspector.point_inspector import PointInspector
 from handviz.gui.record.animation_export import AnimationExport
+from handviz.gui.record.figures import Figures
 from handviz.gui.record.output_panel import OutputPanel
 from handviz.gui.record.recording import Recorder
 from handviz.gui.record.screenshot import (
@@ -34,10 +35,11 @@ from handviz.gui.record.streaming import Streaming
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.mesh_saver import MESH_FORMATS, MeshRequest
 from handviz.gui.session.messages import Answer, Status
-from handviz.gui.session.settings import ViewSettings, drawn_with, shown_colour, value_of
+from handviz.gui.session.settings import ViewSettings, drawn_with, value_of
 from handviz.gui.several_views.feature import SeveralViews
 from handviz.gui.source.source_panel import SourceFeature, SourcePanel
 from handviz.gui.source.timeline import Timeline
+from handviz.gui.view.navigation import Navigation
 from handviz.gui.view.view_panel import ViewPanel
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.choices import choices_of
@@ -159,6 +161,14 @@ class MainWindow(QMainWindow):
         self.distribution = Distribution(self._controller, inspector, self.view_panel)
         hand_actions = HandActions(self._controller, inspector, self.source_panel)
         output = OutputPanel(self.source_panel)
+        self.figures = Figures(
+            self._controller,
+            self._in_front,
+            inspector.picked_index,
+            panel=output,
+            parent=self,
+            display=self._display,
+        )
         return [
             CameraFeature(self._controller, self.viewport, self.source_panel.camera_model),
             SourceFeature(self._controller, self.source_panel, self.timeline, self),
@@ -166,11 +176,13 @@ class MainWindow(QMainWindow):
             self.several_views,
             Recorder(self._controller, self.viewport, output),
             TransparentExport(self._controller, self.viewport, output),
+            self.figures,
             Streaming(self._controller, output),
             AnimationExport(self._controller, self, output),
             inspector,
             hand_actions,
             self.distribution,
+            Navigation(self._controller, self.viewport, inspector.picked_index),
             Compare(self._controller, self.viewport, self.view_panel),
             NetworkViews(self._controller, self.view_panel),
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
@@ -288,9 +300,7 @@ class MainWindow(QMainWindow):
     def save_screenshot(self) -> None:
         """Save the view, legend included, into the chosen folder or the user's folder for images."""
         folder = self._controller.store.text(SCREENSHOT_FOLDER)
-        settings = self._controller.settings
-        stem = f"handviz_{settings.pipeline.model}_{shown_colour(settings)}"
-        self._save_view(free_path(Path(folder) if folder else images_folder(), stem, datetime.now()))
+        self._save_view(free_path(Path(folder) if folder else images_folder(), self.figures.stem(), datetime.now()))
 
     def save_screenshot_elsewhere(self) -> None:
         """Ask for a folder, which is used from now on, and save the view there."""
@@ -379,7 +389,7 @@ class MainWindow(QMainWindow):
 
     def _save_view(self, path: Path) -> None:
         try:
-            save_image(self._in_front()[0].grabFramebuffer(), path)
+            save_image(self.figures.image(), path)
             self._controller.report_saved(f"Saved {path}", path.parent)
         except HandvizError as error:
             self._controller.warn(str(error))

@@ -2,7 +2,8 @@
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -57,6 +58,12 @@ LABEL_WEIGHT = 40
 MARGIN_PX = 14
 MIN_RATIO, SHRINKING = 0.5, 0.85
 DRAWS_BEFORE_GROWING = 60
+STAY_S = 5.0
+"""How long a legend stays in a corner into which a hand moves."""
+JUMP = 0.15
+"""Distance between the hands of two draws, as a fraction of the view, above which they belong to different images."""
+MEMORY = 0.97
+"""Fraction of what hands covered in former draws that counts in the next one."""
 
 
 def ticks_mm(range_mm: tuple[float, float]) -> list[float]:
@@ -231,6 +238,24 @@ class LegendPart:
             return bar_size_px(ATTENTION_TITLES)
         return (SEEN_WIDTH_PX, SEEN_HEIGHT_PX) if self.kind == "seen" else (WIDTH_PX, HEIGHT_PX)
 
+    @property
+    def has_bar(self) -> bool:
+        """Whether it is a colour scale."""
+        return self.kind in ("uncertainty", "attention", "distance")
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Lines above a colour scale."""
+        titles = {"uncertainty": (TITLE,), "attention": ATTENTION_TITLES, "distance": (DISTANCE_TITLE, *self.lines)}
+        return titles.get(self.kind, ())
+
+    @property
+    def colours(self) -> FloatArray:
+        """(256, 3) sRGB of a colour scale, from its lower end to its upper one."""
+        if self.kind == "uncertainty":
+            return uncertainty_colours(self.colour_map)
+        return attention_colours() if self.kind == "attention" else distance_colours()
+
     def image(self, pixel_ratio: float) -> NDArray[np.uint8]:
         """Return (H, W, 4) sRGB with premultiplied opacity."""
         match self.kind:
@@ -341,13 +366,20 @@ def corner_rectangle(corner: Corner, box: tuple[float, float, float, float], siz
 
 
 def free_corner(
-    points_px: FloatArray, box: tuple[float, float, float, float], size: tuple[int, int], current: Corner
+    points_px: FloatArray,
+    box: tuple[float, float, float, float],
+    size: tuple[int, int],
+    current: Corner,
+    before: Mapping[Corner, float] | None = None,
 ) -> Corner:
-    """Return the current corner if the legend covers none of the points (N, 2) there, otherwise the emptiest one."""
-    covered = covered_points(points_px, corner_rectangle(current, box, size))
-    if not covered:
+    """Return the current corner if the legend covers none of the points (N, 2) there, otherwise the emptiest one.
+
+    Of corners as empty as each other it is the one that was so ``before``.
+    """
+    covered = {corner: covered_points(points_px, corner_rectangle(corner, box, size)) for corner in (current, *CORNERS)}
+    if not covered[current]:
         return current
-    return min((current, *CORNERS), key=lambda corner: covered_points(points_px, corner_rectangle(corner, box, size)))
+    return min(covered, key=lambda corner: (covered[corner], (before or {}).get(corner, 0.0)))
 
 
 def covered_points(points_px: FloatArray, rectangle: Rectangle) -> int:
@@ -358,11 +390,14 @@ def covered_points(points_px: FloatArray, rectangle: Rectangle) -> int:
 
 
 class LegendPass:
-    """Drawing of legends in a corner where they cover no hand; changes the corner only if it must."""
+    """Drawing of legends in a corner where they cover no hand; changes the corner only if it must, and not often."""
 
-    def __init__(self, ctx: moderngl.Context) -> None:
+    def __init__(self, ctx: moderngl.Context, clock: Callable[[], float] = time.monotonic) -> None:
         self._image = ImagePass(ctx, components=4)
         self._corner: Corner = CORNERS[0]
+        self._clock, self._moved_s, self._may_move = clock, -math.inf, True
+        self._centre: FloatArray | None = None
+        self._covered_before = dict.fromkeys(CORNERS, 0.0)
         self._fitted_for: tuple[object, ...] | None = None
         self._steps = self._free_draws = 0
 
@@ -377,13 +412,27 @@ class LegendPass:
         if ratio < MIN_RATIO:
             return None
         size_px = stacked_size(tuple(parts))
-        ratio, self._corner = self._fit(size_px, room, ratio, points_px)
+        self._look_at(points_px, room, _scaled(size_px, ratio))
+        ratio, corner = self._fit(size_px, room, ratio, points_px)
+        if corner != self._corner:
+            self._corner, self._moved_s = corner, self._clock()
         image = stacked_image(tuple(parts), round(ratio, 2))
         self._image.set_image(image)
         height, width = image.shape[:2]
         rectangle = corner_rectangle(self._corner, room.inner(MARGIN_PX * ratio), (width, height))
         self._image.draw(room.view_size, rectangle)
         return rectangle
+
+    def _look_at(self, points_px: FloatArray, room: LegendRoom, size: tuple[int, int]) -> None:
+        """Decide whether the legend may move: not soon after it has, unless the hands are those of another image."""
+        for corner in CORNERS:
+            covered = covered_points(points_px, corner_rectangle(corner, room.inner(MARGIN_PX), size))
+            self._covered_before[corner] = MEMORY * self._covered_before[corner] + covered
+        centre = points_px.mean(axis=0) if len(points_px) else None
+        is_known = centre is not None and self._centre is not None
+        moved_px = math.dist(centre, self._centre) if is_known else math.inf
+        self._centre = centre
+        self._may_move = moved_px > JUMP * math.hypot(*room.view_size) or self._clock() - self._moved_s >= STAY_S
 
     def _fit(
         self, size_px: tuple[int, int], room: LegendRoom, largest: float, points_px: FloatArray
@@ -413,7 +462,9 @@ class LegendPass:
     ) -> tuple[Corner, bool]:
         """Return the corner for this scale, and whether it covers no point there."""
         inner, size = room.inner(MARGIN_PX * ratio), _scaled(size_px, ratio)
-        corner = free_corner(points_px, inner, size, self._corner)
+        corner = self._corner
+        if self._may_move:
+            corner = free_corner(points_px, inner, size, self._corner, self._covered_before)
         return corner, not covered_points(points_px, corner_rectangle(corner, inner, size))
 
     def release(self) -> None:

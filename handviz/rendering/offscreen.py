@@ -103,7 +103,7 @@ class OffscreenRenderer:
     ) -> None:
         """Create with ``samples`` per pixel against aliasing; None: as the live window.
 
-        ``labels``: label hands as the options say; without it, images have none.
+        ``labels``: draw labels of hands, and guides of the 3D view, as the options say; without it there are none.
         """
         self._labels = labels
         self._fixed_size = (width, height) if width and height else None
@@ -160,7 +160,8 @@ class OffscreenRenderer:
         time_s: float,
     ) -> NDArray[np.uint8]:
         size = self._fixed_size or _size_of(result, options)
-        options = replace(options, labels=options.labels and self._labels)
+        if not self._labels:
+            options = replace(options, labels=False, guides=False)
         with self._ctx:
             plain = self._plain.framebuffer(size)
             drawn = self._drawn.framebuffer(size) if self._samples else plain

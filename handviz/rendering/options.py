@@ -26,6 +26,14 @@ HeatmapMode = Literal[
 DEFAULT_COMPARED: tuple[ModelId, ...] = ("prior", "amvur", "final")
 """The models of a comparison unless others are chosen."""
 Background = Literal["picture", "none"]
+Ground = Literal["dark", "grey", "white", "checker"]
+GROUNDS: dict[Ground, tuple[float, float, float]] = {
+    "dark": (0.055, 0.063, 0.078),
+    "grey": (0.36, 0.38, 0.41),
+    "white": (1.0, 1.0, 1.0),
+    "checker": (0.75, 0.75, 0.75),
+}
+"""Colours around image and hands; of the checkerboard the middle one."""
 Fade = tuple[float, float, float]
 """Standard deviations in mm between which a surface fades, and the fraction of its opacity that is left above both."""
 FADED_FROM, FADED_TO, FADED_OPACITY = 0.8, 1.25, 0.15
@@ -117,6 +125,12 @@ class DrawOptions:
     """Align the hands first (Procrustes), which leaves differences of pose and shape."""
     labels: bool = True
     """On the image, each hand's number, side and score."""
+    guides: bool = True
+    """In the 3D view, a grid below the hands, the camera's axes, and a scale bar."""
+    ground: Ground = "dark"
+    """Colour around image and hands."""
+    detections: bool = False
+    """On the image, MediaPipe's 21 landmarks of each hand and the square of its crop."""
 
     @property
     def std_range_mm(self) -> tuple[float, float] | None:
@@ -144,7 +158,16 @@ class DrawOptions:
 
     def cut_out(self) -> "DrawOptions":
         """Return options for the same hands without background, opaque."""
-        return replace(self, background="none", opacity=1.0, legend=False, inset=False, labels=False)
+        return replace(
+            self,
+            background="none",
+            opacity=1.0,
+            legend=False,
+            inset=False,
+            labels=False,
+            guides=False,
+            detections=False,
+        )
 
 
 def fade_of(options: DrawOptions) -> Fade | None:

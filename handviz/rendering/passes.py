@@ -22,7 +22,6 @@ CORNERS = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], dtype=np.float32)
 Rectangle = tuple[float, float, float, float]
 FLOATS_PER_VERTEX = 11
 FLOAT_BYTES = 4
-BACKGROUND = (0.055, 0.063, 0.078)
 EDGE_COLOUR = (0.03, 0.05, 0.07, 0.55)
 EDGE_DEPTH_BIAS = 2e-3
 MARK_FADES = options.SEEN_FROM, options.SEEN_TO
@@ -133,6 +132,8 @@ class MeshView:
     """For uncertain regions; None: none fades."""
     over_nothing: bool = False
     """No backdrop: premultiplied colours, and opacity in alpha."""
+    ground: tuple[float, float, float] = options.GROUNDS["dark"]
+    """Colour behind the hands beside the backdrop."""
 
 
 class _Topology:
@@ -252,8 +253,6 @@ class MeshPass:
                 self._draw_surface(self.fading_program, slot.fading_surface, material)
 
     def _set_constants(self) -> None:
-        for program in self._surface_programs:
-            program["background"] = BACKGROUND
         for program in (self.marking_program, self.fading_program):
             program["mark_ground"] = (*options.GROUND_COLOUR, options.GROUND_FRACTION)
             program["mark_stripe"] = (*options.STRIPE_COLOUR, options.STRIPE_FRACTION)
@@ -267,6 +266,7 @@ class MeshPass:
             program["clip_from_scene"] = tuple(view.clip_from_scene.T.ravel())
         for program in self._surface_programs:
             program["eye_from_scene"] = tuple(view.eye_from_scene.T.ravel())
+            program["background"] = view.ground
             program["opacity"] = view.opacity
             program["backdrop_opacity"] = 0.0 if view.over_nothing else 1.0
             program["inside_opacity"] = view.inside_opacity

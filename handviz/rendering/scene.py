@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import moderngl
 import numpy as np
@@ -13,17 +14,20 @@ from handviz.rendering.camera import (
     Letterbox,
     Matrix,
     OrbitCamera,
+    Region,
     Size,
     letterbox,
     overlay_matrix,
     project,
 )
 from handviz.rendering.colormap import RangeFollower
+from handviz.rendering.detection_strokes import detection_strokes
 from handviz.rendering.difference import Distances, name_of
 from handviz.rendering.ellipses import EllipsePass
 from handviz.rendering.hand_label import HandLabelPass, hand_label
 from handviz.rendering.hand_notes import has_posterior, has_uncertainty, mesh_note, uncertainty_note
 from handviz.rendering.hand_shape import (
+    HAND_RADIUS_M,
     HandShape,
     HandShaper,
     ModelDisplay,
@@ -38,15 +42,17 @@ from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 from handviz.rendering.iterations import hand_at_step, step_at, step_note
 from handviz.rendering.legend import MARGIN_PX, LegendPart, LegendPass, LegendRoom, disc_lines, note_lines, notes_for
 from handviz.rendering.legend import Rectangle as WholeRectangle
-from handviz.rendering.options import DrawOptions, KeyLight, fade_of
+from handviz.rendering.options import GROUNDS, DrawOptions, KeyLight, fade_of
+from handviz.rendering.orbit_guides import OrbitGuides, checker_image
 from handviz.rendering.panes import Pane
-from handviz.rendering.passes import BACKGROUND, ImagePass, MeshPass, MeshView, Rectangle, SkeletonPass
+from handviz.rendering.passes import ImagePass, MeshPass, MeshView, Rectangle, SkeletonPass
 from handviz.rendering.picking import JOINT_REACH_PX, PickView, highlight_strokes, pick
 from handviz.rendering.samples import GhostPass, drawn_hands, normals_at, normals_of
 
 INSET_FRACTION = 0.26
 LABEL_STEP = 8
 """Every how many vertices labels keep off."""
+CHECKER_PX = 12
 
 
 class Scene:
@@ -62,6 +68,8 @@ class Scene:
         self._ctx = ctx
         self._frame_in_use = self.frame
         self._frame_with_heatmaps: ImagePass | None = None
+        self._guides: OrbitGuides | None = None
+        self._checker: ImagePass | None = None
         self._legend = LegendPass(ctx)
         self._mesh = MeshPass(ctx)
         self._ghosts = GhostPass(ctx)
@@ -75,6 +83,7 @@ class Scene:
         self._result: FrameResult | None = None
         self._distances: Distances | None = None
         self._orbit_radius_m: float | None = None
+        self._region: Region | None = None
         self._shapes: list[HandShape] = []
         self._drawn: list[HandShape] = []
         """The same at the moment of the animation, if there is one."""
@@ -94,12 +103,15 @@ class Scene:
         *,
         distances: Distances | None = None,
         orbit_radius_m: float | None = None,
+        region: Region | None = None,
     ) -> None:
         """Set a new result, or None for an empty view; nothing is uploaded before the next ``draw``.
 
-        ``distances`` to another model colour its hands; ``orbit_radius_m`` fits the orbit to other panes too.
+        ``distances`` to another model colour its hands; ``orbit_radius_m`` fits the orbit to other panes too. The
+        overlay shows ``region`` of the image as large as fits; None: all of it.
         """
         self._result, self._distances, self._orbit_radius_m = result, distances, orbit_radius_m
+        self._region = region
         self._shaped_for = self._heatmaps_of = self._image = None
         self._shown_hands, self._step_note, self._steps_of = (), "", None
         if result is not None and result.hands:
@@ -145,15 +157,21 @@ class Scene:
         view_size = width, height
         target.viewport = left_px, bottom_px, width, height
         over_nothing = options.background == "none"
-        ground = (0.0,) * 4 if over_nothing else (*BACKGROUND, 1.0)
+        ground = (0.0,) * 4 if over_nothing else (*GROUNDS[options.ground], 1.0)
         target.clear(*ground, depth=1.0, viewport=target.viewport)
         if self._result is None:
             return
+        camera = orbit or OrbitCamera()
         self._upload(options, time_s)
-        rectangle = self.image_rectangle(view_size, options, pixel_ratio)
+        rectangle = self.image_rectangle(view_size, options, pixel_ratio, camera)
+        if options.ground == "checker" and not over_nothing:
+            self._draw_checker(view_size, pixel_ratio)
         if options.view == "overlay" and not over_nothing:
             self._frame_in_use.draw(view_size, rectangle, mirror=options.mirror)
-        clip_from_scene, eye_from_scene = self._matrices(view_size, options, orbit or OrbitCamera())
+        clip_from_scene, eye_from_scene = self._matrices(view_size, options, camera)
+        has_guides = options.view == "orbit" and options.guides and bool(self._shapes)
+        if has_guides:
+            self._own_guides().draw_grid(clip_from_scene, self._radius_m(), options.ground)
         view = MeshView(
             clip_from_scene=clip_from_scene,
             eye_from_scene=eye_from_scene,
@@ -168,10 +186,28 @@ class Scene:
             wireframe=options.wireframe,
             fade=fade_of(options),
             over_nothing=over_nothing,
+            ground=GROUNDS[options.ground],
         )
         self._mesh.draw(view)
         if options.samples == "ghosts":
             self._ghosts.draw(clip_from_scene, eye_from_scene)
+        self._draw_lines(view_size, options, clip_from_scene, pixel_ratio)
+        if options.view == "orbit" and options.inset and not over_nothing:
+            self._frame_in_use.draw(view_size, rectangle, mirror=options.mirror)
+        if has_guides:
+            self._draw_axes_and_scale(view_size, options, camera, pixel_ratio, rectangle)
+        legend = None
+        if options.legend and self._shapes:
+            box = within_view(rectangle, view_size) if options.view == "overlay" else (0.0, 0.0, *view_size)
+            points_px = _points_px(clip_from_scene, self._shapes, view_size)
+            legend = self._legend.draw(self.legend_parts(options), LegendRoom(box, view_size, pixel_ratio), points_px)
+        if pane is None:
+            self.draw_labels(
+                view_size, options, orbit=orbit, pixel_ratio=pixel_ratio, taken=() if legend is None else (legend,)
+            )
+
+    def _draw_lines(self, view_size: Size, options: DrawOptions, clip_from_scene: Matrix, pixel_ratio: float) -> None:
+        """Draw ellipses, skeletons, detections and the picked point."""
         if options.ellipses:
             sigmas = options.ellipse_sigmas
             self._ellipses.draw(self._shapes, clip_from_scene, view_size, sigmas=sigmas, pixel_ratio=pixel_ratio)
@@ -183,17 +219,10 @@ class Scene:
             shape = self._drawn[highlight.pick.hand]
             strokes = highlight_strokes(highlight, shape, clip_from_scene, view_size, pixel_ratio)
             self._skeleton.draw_strokes(view_size, strokes)
-        if options.view == "orbit" and options.inset and not over_nothing:
-            self._frame_in_use.draw(view_size, rectangle, mirror=options.mirror)
-        legend = None
-        if options.legend and self._shapes:
-            box = rectangle if options.view == "overlay" else (0.0, 0.0, *view_size)
-            points_px = _points_px(clip_from_scene, self._shapes, view_size)
-            legend = self._legend.draw(self.legend_parts(options), LegendRoom(box, view_size, pixel_ratio), points_px)
-        if pane is None:
-            self.draw_labels(
-                view_size, options, orbit=orbit, pixel_ratio=pixel_ratio, taken=() if legend is None else (legend,)
-            )
+        if options.detections and options.view == "overlay":
+            assert self._result is not None
+            for data in detection_strokes(self._result, clip_from_scene, view_size, pixel_ratio):
+                self._skeleton.draw_strokes(view_size, data)
 
     def draw_labels(
         self,
@@ -321,24 +350,99 @@ class Scene:
         hands = self._result.hands
         if options.view == "overlay":
             # What an iteration makes of a hand may lie far in front of it or behind.
-            clip = overlay_matrix(self._image_size(), view_size, depth_range((*hands, *self._shown_hands)))
+            box, depths = self._image_box(view_size, orbit), depth_range((*hands, *self._shown_hands))
+            clip = overlay_matrix(box, view_size, depths)
             eye: Matrix = np.eye(3, dtype=np.float32)
         else:
-            clip = orbit.matrix(self._orbit_radius_m or orbit_radius(hands, orbit_centre(hands)), view_size)
+            clip = orbit.matrix(self._radius_m(), view_size)
             eye = orbit.rotation()
         return (MIRROR @ clip).astype(np.float32) if options.mirror else clip, eye
 
-    def image_rectangle(self, view_size: Size, options: DrawOptions, pixel_ratio: float) -> Rectangle:
-        """Return the image's rectangle: as large as fits; in the 3D view small in the lower left corner."""
+    def _radius_m(self) -> float:
+        """Return the radius of the ball that the 3D view contains without zoom."""
+        assert self._result is not None
+        return self._orbit_radius_m or orbit_radius(self._result.hands, orbit_centre(self._result.hands))
+
+    def _image_box(self, view_size: Size, camera: OrbitCamera) -> Letterbox:
+        """Return where the image lies in the overlay, before it is mirrored."""
+        size = self._image_size()
+        fitted = letterbox(size, view_size, self._region)
+        return camera.image.within(fitted, size, view_size).placed(fitted, view_size)
+
+    def kept_inside(self, camera: OrbitCamera, view_size: Size) -> OrbitCamera:
+        """Return the camera with the zoom into the image that is drawn: the image is not moved out of the view."""
+        if self._result is None:
+            return camera
+        size = self._image_size()
+        zoom = camera.image.within(letterbox(size, view_size, self._region), size, view_size)
+        return replace(camera, image=zoom)
+
+    def hands_box_px(
+        self, hand: int | None, view_size: Size, options: DrawOptions, camera: OrbitCamera
+    ) -> Region | None:
+        """Return left, top, right and bottom of a hand, or of all (None), in the view last drawn; None without one."""
+        shapes = self._shapes if hand is None else self._shapes[hand : hand + 1]
+        if not shapes:
+            return None
+        clip_from_scene = self._matrices(view_size, options, camera)[0]
+        points = np.concatenate([part for shape in shapes for part in (shape.model_vertices, shape.keypoints)])
+        points_px = project(clip_from_scene, points, view_size)
+        (left, top), (right, bottom) = points_px.min(axis=0).tolist(), points_px.max(axis=0).tolist()
+        return left, top, right, bottom
+
+    def hand_in_orbit(self, index: int) -> tuple[FloatArray, float] | None:
+        """Return centre (3,) and radius of a hand in radii of the 3D view's ball; None if there is no such hand."""
+        if self._result is None or index >= len(self._result.hands):
+            return None
+        hand, centre_m = self._result.hands[index], orbit_centre(self._result.hands)
+        middle_m = (hand.keypoints_m.min(axis=0) + hand.keypoints_m.max(axis=0)) / 2
+        shift_m = hand.wrist_camera_m + middle_m - centre_m
+        return shift_m / self._radius_m(), HAND_RADIUS_M / self._radius_m()
+
+    def image_rectangle(
+        self, view_size: Size, options: DrawOptions, pixel_ratio: float, camera: OrbitCamera | None = None
+    ) -> Rectangle:
+        """Return the image's rectangle: as the zoom says; in the 3D view small in the lower left corner."""
         width, height = self._image_size()
         if options.view == "overlay":
-            box = letterbox((width, height), view_size)
+            box = self._image_box(view_size, camera or OrbitCamera())
         else:
             scale = INSET_FRACTION * min(view_size[0] / width, view_size[1] / height)
             margin = MARGIN_PX * pixel_ratio
             box = Letterbox(scale=scale, left_px=margin, top_px=view_size[1] - margin - scale * height)
         right, bottom = box.left_px + box.scale * width, box.top_px + box.scale * height
+        if options.view == "overlay" and options.mirror:
+            return view_size[0] - right, box.top_px, view_size[0] - box.left_px, bottom
         return box.left_px, box.top_px, right, bottom
+
+    def _own_guides(self) -> OrbitGuides:
+        """Return the guides of the 3D view, made when they are first needed."""
+        if self._guides is None:
+            self._guides = OrbitGuides(self._ctx)
+            self._resources.callback(self._guides.release)
+        return self._guides
+
+    def _draw_axes_and_scale(
+        self, view_size: Size, options: DrawOptions, camera: OrbitCamera, pixel_ratio: float, inset: Rectangle
+    ) -> None:
+        margin = MARGIN_PX * pixel_ratio
+        has_inset = options.inset and options.background != "none"
+        rotation = camera.rotation()
+        self._own_guides().draw_axes_and_scale(
+            np.diag([-1.0, 1.0, 1.0]) @ rotation if options.mirror else rotation,
+            camera.metres_per_px(self._radius_m(), view_size),
+            (margin, inset[1] - margin / 2 if has_inset else view_size[1] - margin),
+            view_size=view_size,
+            pixel_ratio=pixel_ratio,
+            ground=options.ground,
+        )
+
+    def _draw_checker(self, view_size: Size, pixel_ratio: float) -> None:
+        if self._checker is None:
+            self._checker = ImagePass(self._ctx)
+            self._resources.callback(self._checker.release)
+        self._checker.set_image(checker_image(view_size, max(1, round(CHECKER_PX * pixel_ratio))))
+        self._checker.draw(view_size, (0.0, 0.0, *view_size))
 
     def legend_parts(self, options: DrawOptions, *, beside_label: bool = False) -> tuple[LegendPart, ...]:
         """Return the legends of the colours, of inferred regions, of uncertain ones, and of what is not drawn.
@@ -372,6 +476,12 @@ class Scene:
             lines += note_lines("" if self._step_note else uncertainty_note(hands, options, label))
             lines += note_lines(mesh_note(hands, self._display.surfaces))
         return (*parts, LegendPart("notes", lines=lines)) if lines else tuple(parts)
+
+
+def within_view(rectangle: Rectangle, view_size: Size) -> Rectangle:
+    """Return the part of a rectangle that is in the view."""
+    left, top, right, bottom = rectangle
+    return max(left, 0.0), max(top, 0.0), min(right, view_size[0]), min(bottom, view_size[1])
 
 
 def _points_px(clip_from_scene: Matrix, shapes: Sequence[HandShape], view_size: Size) -> FloatArray:

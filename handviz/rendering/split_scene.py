@@ -8,7 +8,7 @@ import moderngl
 import numpy as np
 
 from handviz.core.records import FloatArray, FrameResult, ModelId
-from handviz.rendering.camera import OrbitCamera, Size
+from handviz.rendering.camera import OrbitCamera, Region, Size
 from handviz.rendering.colormap import RangeFollower, fitted_range
 from handviz.rendering.difference import Distances, distances_of, on_mesh_of
 from handviz.rendering.hand_shape import ModelDisplay, all_stds_mm, orbit_centre, orbit_radius
@@ -19,9 +19,11 @@ from handviz.rendering.options import Difference, DrawOptions, KeyLight
 from handviz.rendering.pane_label import pane_label, pane_lines
 from handviz.rendering.panes import Pane, PanePoint, pane_at, panes_of
 from handviz.rendering.passes import ImagePass, Rectangle
-from handviz.rendering.scene import Scene
+from handviz.rendering.scene import Scene, within_view
 
 GAP_COLOUR = (0.16, 0.18, 0.21)
+FRAMED_FRACTION = 0.6
+"""Of a pane, that the hand fills which is zoomed to."""
 
 
 class _Drawn(NamedTuple):
@@ -90,6 +92,57 @@ class SplitScene:
     ) -> PanePoint | None:
         """Return the model drawn at a point of the view, in physical pixels, and the point in its pane."""
         return pane_at(self.panes(view_size, options, pixel_ratio), *point_px)
+
+    def kept_inside(
+        self, camera: OrbitCamera, view_size: Size, options: DrawOptions, pixel_ratio: float = 1.0
+    ) -> OrbitCamera:
+        """Return the camera with the zoom into the image that is drawn, as ``Scene.kept_inside``."""
+        panes = self.panes(view_size, options, pixel_ratio)
+        if not panes or options.view != "overlay":
+            return camera
+        return self._scene_of(panes[0].model, options).kept_inside(camera, panes[0].size_px)
+
+    def framing(
+        self, hand: int | None, camera: OrbitCamera, view_size: Size, options: DrawOptions, pixel_ratio: float = 1.0
+    ) -> OrbitCamera | None:
+        """Return the camera that shows a hand, or all of them (None), large; None if there is no hand."""
+        panes = self.panes(view_size, options, pixel_ratio)
+        if self._result is None or not panes or not self._result.hands:
+            return None
+        scene, size_px = self._scene_of(panes[0].model, options), panes[0].size_px
+        if options.view == "orbit":
+            placed = None if hand is None else scene.hand_in_orbit(hand)
+            return camera.framing(*placed) if placed is not None else camera.framing(np.zeros(3), 1.0)
+        box = scene.hands_box_px(hand, size_px, options, camera)
+        if box is None:
+            return None
+        left, top, right, bottom = box
+        left, right = (size_px[0] - right, size_px[0] - left) if options.mirror else (left, right)
+        zoom = camera.image.framing((left, top, right, bottom), size_px, FRAMED_FRACTION)
+        return scene.kept_inside(replace(camera, image=zoom), size_px)
+
+    def shown_size(self, camera: OrbitCamera, view_size: Size, options: DrawOptions, pixel_ratio: float) -> Size:
+        """Return the size of the view without the bars beside the image; with panes, and in 3D, there are none."""
+        panes = self.panes(view_size, options, pixel_ratio)
+        if len(panes) != 1 or options.view != "overlay":
+            return view_size
+        rectangle = self._scene_of(panes[0].model, options).image_rectangle(view_size, options, pixel_ratio, camera)
+        left, top, right, bottom = within_view(rectangle, view_size)
+        return max(1, round(right - left)), max(1, round(bottom - top))
+
+    def hands_box_px(
+        self, hand: int | None, camera: OrbitCamera, view_size: Size, options: DrawOptions
+    ) -> Region | None:
+        """Return the box around a hand, or all of them (None), of the view last drawn; None with panes."""
+        if self._result is None or options.compare:
+            return None
+        return self._scene_of(self._single(options), options).hands_box_px(hand, view_size, options, camera)
+
+    def legend_parts(self, options: DrawOptions) -> tuple[LegendPart, ...]:
+        """Return the legends of the view last drawn."""
+        panes = self.panes((1, 1), options)
+        scenes = [(self._scene_of(pane.model, options), self._options_of(pane.model, options)) for pane in panes]
+        return joined(part for scene, own in scenes for part in scene.legend_parts(own))
 
     def set_highlight(self, highlight: Highlight | None) -> None:
         """Mark this point of the current result from the next ``draw`` on, in every pane; None marks nothing."""
@@ -178,7 +231,9 @@ class SplitScene:
         own, scene = self._options_of(pane.model, options), self._scene_of(pane.model, options)
         scene.set_highlight(self._highlight_of(pane.model, options))
         scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, pane=pane, time_s=time_s)
-        shown = scene.image_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
+        shown = None
+        if own.view == "overlay":
+            shown = within_view(scene.image_rectangle(pane.size_px, own, pixel_ratio, orbit), pane.size_px)
         lines = pane_lines(self._result, pane, options, self._distances, self._display)
         label, rectangle = pane_label(lines, pane, shown, pixel_ratio)
         if options.background != "none":

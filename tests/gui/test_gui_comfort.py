@@ -464,7 +464,7 @@ def test_menus_mark_what_is_on(qtbot: QtBot, window: MainWindow) -> None:
             menu.aboutToShow.emit()
         return {action.text() for action in window.actions() if action.isChecked()}
 
-    usual = {"Colour: Uncertainty", "Labels of hands", "Loop", "Theme: System"}
+    usual = {"Colour: Uncertainty", "Grid, axes and scale bar (3D view)", "Labels of hands", "Loop", "Theme: System"}
     assert marked() == usual | {"AMVUR", "Wireframe"}
     press(qtbot, window, "2")
     press(qtbot, window, "W")

@@ -268,6 +268,7 @@ def rgb(image: QImage) -> np.ndarray:
 @pytest.mark.display
 def test_three_panes_show_three_hands_and_rotate_together(qtbot: QtBot, shown: MainWindow) -> None:
     assert len(rows_of_hands(shown)) == 1
+    shown._controller.change(guides=False)
     with qtbot.waitSignal(shown.result_painted):
         press_key(shown, "C")
     press_key(shown, "O")

@@ -351,7 +351,7 @@ def test_cut_out_has_the_hand_alone(qtbot: QtBot, shown: MainWindow, camera: Fak
     shown._controller.store.save_text(SCREENSHOT_FOLDER, str(tmp_path / "pictures"))
     shown._controller.start("camera:0")
     show_frames(qtbot, shown, camera, 1)
-    recorder(shown)._panel.twice.setChecked(True)
+    shown._controller.change(figure_scale=2)
     press_key(shown, "Ctrl+Shift+T")
     (saved,) = (tmp_path / "pictures").glob("*_cut_out_*.png")
     image = cv2.imread(str(saved), cv2.IMREAD_UNCHANGED)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from handviz.rendering.camera import MIRROR, OrbitCamera, overlay_matrix, project
+from handviz.rendering.camera import MIRROR, OrbitCamera, letterbox, overlay_matrix, project
 from handviz.rendering.ellipses import ellipse_axes, fraction_inside, projected_covariances
 from handviz.rendering.hand_shape import HandShaper, PlainSurface, depth_range
 from handviz.rendering.options import DrawOptions
@@ -40,7 +40,7 @@ def test_on_the_image_they_are_the_covariances_of_samples_that_the_pinhole_sees(
     )
     surface = PlainSurface(np.array([[0, 1, 2]], np.int32), 30)
     shape = HandShaper(surface).shape(hand, DrawOptions(), range_mm=(0, 1), centre_m=np.zeros(3))
-    clip = overlay_matrix((640, 480), VIEW, depth_range([hand]))
+    clip = overlay_matrix(letterbox((640, 480), VIEW), VIEW, depth_range([hand]))
     assert shape.keypoint_covariance is not None
     found = projected_covariances(clip, shape.keypoints, shape.keypoint_covariance, VIEW)[4]
     point_m = hand.keypoints_m[4] + hand.wrist_camera_m

@@ -8,7 +8,7 @@ import pytest
 
 from handviz.core.records import FloatArray, HandMesh
 from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
-from handviz.rendering.camera import MIRROR, OrbitCamera, overlay_matrix, project
+from handviz.rendering.camera import MIRROR, OrbitCamera, letterbox, overlay_matrix, project
 from handviz.rendering.hand_shape import HandShape, HandShaper, VertexNormals, depth_range
 from handviz.rendering.highlight import Pick
 from handviz.rendering.options import DrawOptions
@@ -31,7 +31,7 @@ def pick_view(clip_from_scene: FloatArray, size: tuple[int, int] = VIEW) -> Pick
 
 
 def overlay(hand: HandMesh, size: tuple[int, int] = VIEW, *, mirrored: bool = False) -> FloatArray:
-    clip = overlay_matrix(IMAGE, size, depth_range([hand]))
+    clip = overlay_matrix(letterbox(IMAGE, size), size, depth_range([hand]))
     return MIRROR @ clip if mirrored else clip
 
 
@@ -113,7 +113,7 @@ def test_the_nearer_of_two_hands_is_picked_and_nothing_beside_them() -> None:
     near = textured_hand()
     far = replace(near, wrist_camera_m=near.wrist_camera_m + np.array([0, 0, 0.2]))
     both = shapes(far, near)
-    view = pick_view(overlay_matrix(IMAGE, VIEW, depth_range([near, far])))
+    view = pick_view(overlay_matrix(letterbox(IMAGE, VIEW), VIEW, depth_range([near, far])))
     point_px = project(view.clip_from_scene, both[1].model_vertices[[599]], VIEW)[0]
     found = pick(view, both, point_px, joint_reach_px=0)
     assert found is not None

@@ -89,7 +89,7 @@ def test_edges_go_with_their_surface_and_marks_stay_marks(draw: Draw) -> None:
 
 
 def test_in_orbit_uncertain_parts_go_too(draw: Draw) -> None:
-    options = replace(UNCERTAIN, view="orbit", inset=False, uncertain="hide")
+    options = replace(UNCERTAIN, view="orbit", inset=False, guides=False, uncertain="hide")
     assert draw(result(square(std_mm=9.0)), options).max() < 30
     assert draw(result(square(std_mm=2.0)), options)[CENTRE].max() > 100
 

@@ -154,7 +154,7 @@ def test_letterbox_keeps_shape_and_centre() -> None:
 
 
 def test_overlay_lands_on_the_pixels_of_the_letterboxed_image() -> None:
-    matrix = overlay_matrix((640, 480), (1000, 960), (0.2, 1.0))
+    matrix = overlay_matrix(letterbox((640, 480), (1000, 960)), (1000, 960), (0.2, 1.0))
     box = letterbox((640, 480), (1000, 960))
     points = np.array([[0.0, 0.0, 0.5], [640.0, 480.0, 0.5], [100.0, 50.0, 0.3]])
     expected = points[:, :2] * box.scale + [box.left_px, box.top_px]
@@ -162,7 +162,10 @@ def test_overlay_lands_on_the_pixels_of_the_letterboxed_image() -> None:
 
 
 def test_nearer_points_have_smaller_depth_in_both_views() -> None:
-    for matrix in (overlay_matrix((64, 64), (64, 64), (0.2, 1.0)), OrbitCamera().matrix(0.1, (64, 64))):
+    for matrix in (
+        overlay_matrix(letterbox((64, 64), (64, 64)), (64, 64), (0.2, 1.0)),
+        OrbitCamera().matrix(0.1, (64, 64)),
+    ):
         clip = np.array([[0, 0, -0.02, 1], [0, 0, 0.02, 1]]) @ matrix.T
         assert clip[0, 2] / clip[0, 3] < clip[1, 2] / clip[1, 3]
 

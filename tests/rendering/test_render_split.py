@@ -262,7 +262,7 @@ def test_a_cut_out_of_panes_is_hands_alone(draw: Draw, scene: SplitScene) -> Non
 
 
 def test_a_legend_shrinks_rather_than_cover_a_hand_and_grows_with_the_view(draw: Draw) -> None:
-    shown = replace(COMPARED, view="orbit", inset=False)
+    shown = replace(COMPARED, view="orbit", inset=False, guides=False)
 
     def legend_pixels(size: tuple[int, int]) -> int:
         options = (replace(shown, legend=legend) for legend in (False, True))

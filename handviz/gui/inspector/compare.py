@@ -33,7 +33,9 @@ class Compare(Feature):
         panel.group("Compare", before="Colour")
         self._add_panes()
         self._add_difference()
+        self._model_before = controller.settings.pipeline.model
         viewport.clicked.connect(self.choose_at)
+        viewport.click_revoked.connect(lambda: controller.change(model=self._model_before))
         controller.answered.connect(self._take_answer)
         controller.settings_changed.connect(self.show_settings)
         self.show_settings(controller.settings)
@@ -73,6 +75,7 @@ class Compare(Feature):
 
     def choose_at(self, position: QPointF) -> None:
         """Activate the model whose pane was clicked, for numbers, attention and saved meshes."""
+        self._model_before = self._controller.settings.pipeline.model
         pane = self._viewport.pane_at(position)
         if pane is not None and self._controller.settings.draw.compare and pane.model in self._others:
             self._controller.change(model=pane.model)

@@ -75,6 +75,8 @@ class PointInspector(Feature):
         self._worker = LatestWins(reader.read, "The attention could not be read", rest_s=rest_after)
         self._result: FrameResult | None = None
         self._picked: PickedHand | None = None
+        self._picked_before: PickedHand | None = None
+        """the last click"""
         self._attention: AttentionShown | None = None
         self._attention_of: ModelId | None = None
         self._numbers_timer = QTimer(self)
@@ -82,6 +84,7 @@ class PointInspector(Feature):
         self._numbers_timer.timeout.connect(self._write_numbers)
         self._numbers_are_old = False
         viewport.clicked.connect(self.pick_at)
+        viewport.click_revoked.connect(self._revoke_click)
         controller.answered.connect(self._take_answer)
         controller.source_changing.connect(self._forget_result)
         controller.settings_changed.connect(self._take_settings)
@@ -132,7 +135,7 @@ class PointInspector(Feature):
 
     def pick_at(self, position: QPointF) -> None:
         """Pick the point at a position of the viewport; beside the hands the last point stays."""
-        pick = self._viewport.pick_at(position)
+        pick, self._picked_before = self._viewport.pick_at(position), self._picked
         if pick is not None:
             self.pick(pick)
         elif self._result is not None and self._result.hands:
@@ -154,6 +157,14 @@ class PointInspector(Feature):
         self._picked = None
         self._forget_attention(None)
         self._show()
+
+    def _revoke_click(self) -> None:
+        """Select what was selected before a click that has become a double click."""
+        if self._picked is not self._picked_before:
+            self._picked = self._picked_before
+            self._forget_attention(None)
+            self._show()
+            self._controller.notify("")
 
     def _take_answer(self, answer: Answer) -> None:
         self._result = answer.result

@@ -4,11 +4,13 @@ from typing import Literal
 
 from PyQt6.QtWidgets import (
     QAbstractSpinBox,
+    QComboBox,
     QLineEdit,
     QSpinBox,
     QToolButton,
 )
 
+from handviz.gui.widgets.choices import FIGURE_BACKGROUND_HINT, FIGURE_SCALE_HINT, choices_of
 from handviz.gui.widgets.controls import Panel, check_box, check_quietly, combo_box, named_label, push_button, row_of
 
 PORT_LIMITS = (1, 65535)
@@ -32,8 +34,12 @@ class OutputPanel:
         self.animate = push_button("Export animation (GLB, BVH)…", hint)
         hint = "Save the hands without image and legend (Ctrl+Shift+T)"
         self.cut_out = push_button("Save transparent PNG", hint)
-        self.twice = check_box("2x resolution", "Transparent PNG of twice the size of the view")
         hint = "Send joints and standard deviations of every frame to other programs (Ctrl+U)"
+        self.copy = push_button("Copy image", "Copy the view to the clipboard (Ctrl+C)")
+        self.resolution = _choices("figure_scale", FIGURE_SCALE_HINT, "Resolution")
+        self.background = _choices("figure_background", FIGURE_BACKGROUND_HINT, "Background of images")
+        hint = "Crop saved and copied images to the selected hand, or to all hands; without the legend"
+        self.crop = check_box("Crop to the hand", hint)
         self.stream = check_box("Stream over UDP (OSC / JSON)", hint)
         formats = {kind: kind for kind in STREAM_FORMATS}
         self.stream_format = combo_box(formats, "Format: OSC messages, or one JSON object per frame")
@@ -50,7 +56,9 @@ class OutputPanel:
         column.addWidget(self.recorded)
         column.addWidget(self.animate)
         column.addWidget(self.cut_out)
-        column.addWidget(self.twice)
+        column.addWidget(self.copy)
+        column.addLayout(row_of(self.resolution, self.background, wide=self.background))
+        column.addWidget(self.crop)
         column.addWidget(self.stream)
         receiver = (self.stream_format, self.stream_address, self.stream_port)
         column.addLayout(row_of(*receiver, wide=self.stream_address))
@@ -71,6 +79,12 @@ class OutputPanel:
             part.setEnabled(not is_on)
         self.streamed.setText(text)
         self.streamed.setVisible(bool(text))
+
+
+def _choices(name: str, hint: str, accessible_name: str) -> QComboBox:
+    box = combo_box({choice.value: choice.label for choice in choices_of(name)}, hint)
+    box.setAccessibleName(accessible_name)
+    return box
 
 
 def _port_box() -> QSpinBox:

@@ -19,7 +19,6 @@ from handviz.gui.widgets.shortcuts import Feature, Shortcut
 SCREENSHOT_FOLDER = "screenshot_folder"
 """Settings key of the chosen folder."""
 JPEG_QUALITY, DEFAULT_QUALITY = 90, -1
-TWICE = "cut_out_twice"
 
 
 def images_folder() -> Path:
@@ -29,8 +28,9 @@ def images_folder() -> Path:
 
 
 def save_image(image: QImage, path: Path) -> None:
-    """Write an image without opacity; raises HandvizError if that is not possible."""
-    _save(image.convertToFormat(QImage.Format.Format_RGB888), path)
+    """Write an image, with its opacity if it is RGBA8888; raises HandvizError if that is not possible."""
+    is_opaque = image.format() != QImage.Format.Format_RGBA8888
+    _save(image.convertToFormat(QImage.Format.Format_RGB888) if is_opaque else image, path)
 
 
 def save_cut_out(pixels: NDArray[np.uint8], path: Path) -> None:
@@ -68,9 +68,7 @@ class TransparentExport(Feature):
 
     def __init__(self, controller: Controller, viewport: Viewport, panel: OutputPanel) -> None:
         super().__init__()
-        self._controller, self._viewport, self._panel = controller, viewport, panel
-        panel.twice.setChecked(controller.store.text(TWICE) == "yes")
-        panel.twice.toggled.connect(lambda checked: controller.store.save_text(TWICE, "yes" if checked else ""))
+        self._controller, self._viewport = controller, viewport
         panel.cut_out.clicked.connect(self.save)
 
     def shortcuts(self) -> Sequence[Shortcut]:
@@ -80,7 +78,7 @@ class TransparentExport(Feature):
     def save(self) -> None:
         """Save the PNG beside the screenshots; a message says where, or why not."""
         try:
-            pixels = self._viewport.cut_out(2.0 if self._panel.twice.isChecked() else 1.0)
+            pixels = self._viewport.cut_out(self._controller.settings.figure_scale)
         except HandvizError as error:
             self._controller.warn(str(error))
             return

@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from handviz.core.arguments import limits_of
+from handviz.core.arguments import between, limits_of
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import not_writable, read_limited, write_files
 from handviz.core.paths import settings_folder
@@ -26,6 +26,7 @@ from handviz.rendering.options import DrawOptions
 LAYOUT_VERSION = "1"
 """Version of the file; increased when the meaning of a name or value changes."""
 ThemeSetting = Literal["system", "dark", "light"]
+FigureBackground = Literal["view", "white", "transparent"]
 VERSION_KEY = "settings_version"
 FILE_NAME, FORMER_NAME = "handviz.json", "handviz.ini"
 BACKUP_SUFFIX = ".before-reset"
@@ -64,6 +65,12 @@ class ViewSettings:
     attention: bool = False
     """Show the attention of the picked point."""
     theme: ThemeSetting = "system"
+    figure_scale: Annotated[int, between(1, 4)] = 1
+    """Size of saved and copied images, relative to the view."""
+    figure_background: FigureBackground = "view"
+    """Of saved and copied images: as in the view, or the hands alone on white or nothing."""
+    figure_crop: bool = False
+    """Crop saved and copied images to the selected hand, or to all hands."""
 
 
 def _places() -> dict[str, tuple[str, Any]]:

@@ -23,7 +23,7 @@ from handviz.gui.session.messages import Answer
 from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import LIMITS, ShownColour, ViewSettings, shown_colour
 from handviz.gui.widgets.bind import bind, button_of, choice_box, radio_group
-from handviz.gui.widgets.choices import COLOUR_MAP_HINT, choices_of
+from handviz.gui.widgets.choices import COLOUR_MAP_HINT, GROUND_HINT, choices_of
 from handviz.gui.widgets.controls import (
     LiveLabel,
     Panel,
@@ -195,6 +195,24 @@ class ViewPanel(Panel):
         )
         hint = "Number, side and score beside each hand on the image"
         self.labels = self._add_switch("labels", "Labels of hands", "N", hint)
+        hint = "MediaPipe's 21 landmarks of each hand, and the square that the network sees"
+        self.detections = self._add_switch(
+            "detections", "Landmarks and crop", "U", hint, when=lambda settings: settings.draw.view == "overlay"
+        )
+        hint = "Grid of 5 cm below the hands, the camera's axes, and a scale bar"
+        self.guides = self._add_switch(
+            "guides",
+            "Grid, axes, scale",
+            "Y",
+            hint,
+            menu_text="Grid, axes and scale bar (3D view)",
+            when=lambda settings: settings.draw.view == "orbit",
+        )
+        self.ground = choice_box("ground", controller, GROUND_HINT)
+        self.ground.setAccessibleName("Background")
+        line = self.add_line()
+        line.addWidget(named_label("", "Background"), 1)
+        line.addWidget(self.ground)
         self.opacity = self._add_slider("opacity", "Opacity", "Opacity of the mesh over the image")
         self.group("Smoothing")
         self._add_choice("smoothing_kind")

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -19,11 +20,12 @@ from PyQt6.QtWidgets import QWidget
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import WINDOW_COMMAND
 from handviz.core.records import FrameResult, HandMesh
-from handviz.rendering.camera import OrbitCamera
+from handviz.rendering.camera import ImageZoom, OrbitCamera, Region, Size
 from handviz.rendering.hand_notes import has_posterior
 from handviz.rendering.hand_shape import ModelDisplay
 from handviz.rendering.highlight import Highlight, Pick
 from handviz.rendering.iterations import seconds_to_next_step
+from handviz.rendering.legend import LegendPart
 from handviz.rendering.offscreen import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 from handviz.rendering.options import DrawOptions, KeyLight
 from handviz.rendering.panes import PanePoint
@@ -36,6 +38,8 @@ SOFTWARE_HINTS = {
 }
 WHEEL_STEP = 120.0
 CLICK_REACH_PX = 4.0
+CROP_MARGIN = 0.12
+"""Around a hand that an image is cropped to, as a fraction of its size."""
 ANIMATION_PAUSE_MS = 30
 """Between two paints of the animation, in which the window does everything else."""
 logger = logging.getLogger(__name__)
@@ -50,6 +54,15 @@ def broken_driver(error: Exception, platform: str = sys.platform) -> str:
         f"The graphics driver cannot draw this ({reason}). Hands are still reconstructed and can be saved. "
         f"To see them, update the driver or {hint}."
     )
+
+
+def _with_margin(box: Region, size: Size) -> Region:
+    """Return a box with room around it, within an image of this size; at least a pixel."""
+    left, top, right, bottom = box
+    margin = CROP_MARGIN * max(right - left, bottom - top)
+    left, top = (min(max(edge - margin, 0), side - 1) for edge, side in zip((left, top), size, strict=True))
+    right, bottom = (min(max(edge + margin, 1), side) for edge, side in zip((right, bottom), size, strict=True))
+    return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
 class QtFunctions:
@@ -99,13 +112,16 @@ class ImageTaker(Protocol):
 class Viewport(QOpenGLWidget):
     """Widget that draws results through a SplitScene.
 
-    In the 3D view dragging rotates, the wheel zooms, a double click resets. The right button moves the light.
+    In the 3D view dragging rotates, with Shift or the middle button it moves sideways; on the image it moves the image.
+    The wheel zooms, on the image at the pointer; a double click resets. The right button moves the light.
     """
 
     painted = pyqtSignal(object, float)
     """the result shown or None, and the drawing time in milliseconds"""
     clicked = pyqtSignal(QPointF)
     """position of a click with the left button"""
+    click_revoked = pyqtSignal()
+    """the last click was the first half of a double click, which means something else"""
     failed = pyqtSignal(str)
     """message why nothing can be drawn"""
 
@@ -123,6 +139,7 @@ class Viewport(QOpenGLWidget):
         self._dragged = Qt.MouseButton.NoButton
         self._drag_from = QPointF()
         self._pressed_at: QPointF | None = None
+        self._has_clicked = False
         self._drawn_size = (0, 0)
         self._highlight: Highlight | None = None
         self.image_taker: ImageTaker | None = None
@@ -136,8 +153,10 @@ class Viewport(QOpenGLWidget):
         self.setMinimumSize(QSize(320, 240))
 
     def show_result(self, result: FrameResult | None) -> None:
-        """Draw this result from now on, or nothing."""
+        """Draw this result from now on, or nothing, which ends the zoom into the image."""
         self._result = result
+        if result is None:
+            self._orbit = replace(self._orbit, image=ImageZoom())
         if self._scene is not None:
             self._scene.show(result)
         self.update()
@@ -193,29 +212,68 @@ class Viewport(QOpenGLWidget):
 
         None where nothing can be drawn; HandvizError if this is too large for the graphics card.
         """
+        return self._drawn_image(self._options.cut_out(), scale, self._size_px, None)
+
+    def figure(
+        self, options: DrawOptions, scale: float = 1.0, *, crop: bool = False, hand: int | None = None
+    ) -> NDArray[np.uint8] | None:
+        """Return (H, W, 4) RGB and straight alpha of the view with other options, without bars beside the image.
+
+        ``crop``: only a hand and its surroundings, those of all hands without a number. None and errors as ``cut_out``.
+        """
+        scene, camera = self._scene, self._orbit
+
+        def box(size: Size) -> Region | None:
+            found = scene.hands_box_px(hand, camera, size, options) if scene is not None else None
+            return None if found is None else _with_margin(found, size)
+
+        def size_px() -> Size:
+            whole, ratio = self._size_px(), self.devicePixelRatioF()
+            return scene.shown_size(camera, whole, options, ratio) if scene is not None else whole
+
+        return self._drawn_image(options, scale, size_px, box if crop else None)
+
+    def legend_parts(self) -> tuple[LegendPart, ...]:
+        """Return the legends of the view; none before the first paint."""
+        return self._scene.legend_parts(self._options) if self._scene is not None else ()
+
+    def _drawn_image(
+        self,
+        options: DrawOptions,
+        scale: float,
+        size_px: Callable[[], Size],
+        box: Callable[[Size], Region | None] | None,
+    ) -> NDArray[np.uint8] | None:
         if self._ctx is None or self._scene is None:
             return None
         self.makeCurrent()
         try:
-            return self._cut_out(self._ctx, self._scene, scale)
+            width, height = size_px()
+            size = round(width * scale), round(height * scale)
+            image = self._draw_apart(self._ctx, self._scene, options, size, self.devicePixelRatioF() * scale)
+            region = box(size) if box is not None else None
         except moderngl.Error as error:
             message = f"The graphics card cannot draw the view at this size ({error}); make the window smaller."
             raise HandvizError(message, ErrorCode.TOO_LARGE) from error
         finally:
             self._scene.set_highlight(self._highlight)
             self.doneCurrent()
+        if region is None:
+            return image
+        left, top, right, bottom = (round(edge) for edge in region)
+        return np.ascontiguousarray(image[top:bottom, left:right])
 
-    def _cut_out(self, ctx: moderngl.Context, scene: SplitScene, scale: float) -> NDArray[np.uint8]:
-        pixel_ratio = self.devicePixelRatioF() * scale
-        size = round(self.width() * pixel_ratio), round(self.height() * pixel_ratio)
+    def _draw_apart(
+        self, ctx: moderngl.Context, scene: SplitScene, options: DrawOptions, size: Size, pixel_ratio: float
+    ) -> NDArray[np.uint8]:
         with ExitStack() as resources:
             smooth = MultisampleTarget(ctx, min(SAMPLES, ctx.max_samples))
             plain = MultisampleTarget(ctx, 0)
             for target in (smooth, plain):
                 resources.callback(target.release)
-            options = self._options.cut_out()
             drawn = smooth.framebuffer(size)
-            scene.set_highlight(None)
+            if options.background == "none":
+                scene.set_highlight(None)
             scene.draw(
                 drawn,
                 options,
@@ -227,10 +285,72 @@ class Viewport(QOpenGLWidget):
             smooth.resolve(plain.framebuffer(size))
             return straight_alpha(read_pixels(plain.framebuffer(size), components=4))
 
+    @property
+    def camera(self) -> OrbitCamera:
+        """The viewpoint of the 3D view, and the zoom into the image."""
+        return self._orbit
+
     def set_orbit(self, orbit: OrbitCamera) -> None:
-        """Set the viewpoint of the 3D view, until the mouse changes it."""
-        self._orbit = orbit
+        """Set the viewpoint of the 3D view and the zoom into the image, until the user changes them."""
+        self._orbit = self._kept_inside(orbit)
         self.update()
+
+    def reset_camera(self) -> None:
+        """Return to the first viewpoint of the 3D view, or to the whole image."""
+        if self._options.view == "orbit":
+            self.set_orbit(OrbitCamera(image=self._orbit.image))
+        else:
+            self.set_orbit(replace(self._orbit, image=ImageZoom()))
+
+    def frame_hand(self, hand: int | None) -> bool:
+        """Show a hand of the result, or all of them (None), large; return False if there is none to be shown."""
+        if self._scene is None:
+            return False
+        ratio = self.devicePixelRatioF()
+        camera = self._scene.framing(hand, self._orbit, self._size_px(), self._options, ratio)
+        if camera is not None:
+            self.set_orbit(camera)
+        return camera is not None
+
+    def zoom_by(self, steps: float, position: QPointF | None = None) -> None:
+        """Zoom in by steps of the wheel; on the image at a position of this widget, or in the middle of the view."""
+        if self._options.view == "orbit":
+            self.set_orbit(self._orbit.zoomed(steps))
+            return
+        place = self.pane_at(position) if position is not None else None
+        size_px = place.size_px if place is not None else self._pane_size()
+        x, y = place.point_px if place is not None else (size_px[0] / 2, size_px[1] / 2)
+        point_px = (size_px[0] - x if self._options.mirror else x), y
+        self.set_orbit(replace(self._orbit, image=self._orbit.image.zoomed(steps, point_px, size_px)))
+
+    def move_by(self, right_px: float, down_px: float, *, pans: bool = False) -> None:
+        """Rotate the 3D view, or move it sideways (``pans``), by pixels of this widget; on the image, move that."""
+        right_px = -right_px if self._options.mirror else right_px
+        ratio = self.devicePixelRatioF()
+        if self._options.view == "overlay":
+            image = self._orbit.image.dragged(right_px * ratio, down_px * ratio, self._pane_size())
+            self.set_orbit(replace(self._orbit, image=image))
+        elif pans:
+            self.set_orbit(self._orbit.panned(right_px * ratio, down_px * ratio, self._pane_size()))
+        else:
+            self.set_orbit(self._orbit.dragged(right_px, down_px))
+
+    def _kept_inside(self, camera: OrbitCamera) -> OrbitCamera:
+        if self._scene is None:
+            return camera
+        return self._scene.kept_inside(camera, self._size_px(), self._options, self.devicePixelRatioF())
+
+    def _size_px(self) -> Size:
+        """Return width and height in physical pixels."""
+        ratio = self.devicePixelRatioF()
+        return round(self.width() * ratio), round(self.height() * ratio)
+
+    def _pane_size(self) -> Size:
+        """Return width and height of the first pane, in physical pixels."""
+        panes = ()
+        if self._scene is not None:
+            panes = self._scene.panes(self._size_px(), self._options, self.devicePixelRatioF())
+        return panes[0].size_px if panes else self._size_px()
 
     def release_gl(self) -> None:
         """Free all OpenGL objects; the viewport stays empty afterwards."""
@@ -330,21 +450,28 @@ class Viewport(QOpenGLWidget):
         """Begin a drag or a click."""
         is_left = event is not None and event.button() == Qt.MouseButton.LeftButton
         self._pressed_at = event.position() if event is not None and is_left else None
+        self._has_clicked = False
         if event is not None and self._can_drag(event.button()):
             self._dragged, self._drag_from = event.button(), event.position()
 
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Rotate the hands or move the light."""
+        """Rotate or move the hands, move the image or the light."""
         if event is None or not self._can_drag(self._dragged):
             return
+        if self._pressed_at is not None:
+            # A click with an unsteady hand moves nothing.
+            if (event.position() - self._pressed_at).manhattanLength() <= CLICK_REACH_PX:
+                return
+            self._pressed_at = None
         moved = event.position() - self._drag_from
         self._drag_from = event.position()
-        right_px = -moved.x() if self._options.mirror else moved.x()
         if self._dragged == Qt.MouseButton.RightButton:
+            right_px = -moved.x() if self._options.mirror else moved.x()
             self._light = self._light.dragged(right_px, moved.y())
-        else:
-            self._orbit = self._orbit.dragged(right_px, moved.y())
-        self.update()
+            self.update()
+            return
+        is_shifted = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        self.move_by(moved.x(), moved.y(), pans=is_shifted or self._dragged == Qt.MouseButton.MiddleButton)
 
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
         """End a drag, or report a click."""
@@ -352,6 +479,7 @@ class Viewport(QOpenGLWidget):
         if event is not None and pressed_at is not None and event.button() == Qt.MouseButton.LeftButton:
             moved = event.position() - pressed_at
             if moved.manhattanLength() <= CLICK_REACH_PX:
+                self._has_clicked = True
                 self.clicked.emit(event.position())
         if event is not None and event.button() == self._dragged:
             self._dragged = Qt.MouseButton.NoButton
@@ -360,20 +488,21 @@ class Viewport(QOpenGLWidget):
         """Reset the view, or with the right button the light."""
         if event is not None and event.button() == Qt.MouseButton.RightButton:
             self._light = KeyLight()
-        else:
-            self._orbit = OrbitCamera()
-        self.update()
+            self.update()
+            return
+        if self._has_clicked:
+            self.click_revoked.emit()
+        self.reset_camera()
 
     def _can_drag(self, button: Qt.MouseButton) -> bool:
         if button == Qt.MouseButton.RightButton:
             return self._options.light_can_move
-        return button == Qt.MouseButton.LeftButton and self._options.view == "orbit"
+        return button in (Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton)
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802
-        """Zoom the 3D view."""
-        if event is not None and self._options.view == "orbit":
-            self._orbit = self._orbit.zoomed(event.angleDelta().y() / WHEEL_STEP)
-            self.update()
+        """Zoom."""
+        if event is not None:
+            self.zoom_by(event.angleDelta().y() / WHEEL_STEP, event.position())
 
     def _release(self) -> None:
         for part in (self._scene, self._smooth_target):

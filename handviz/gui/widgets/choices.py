@@ -6,6 +6,7 @@ from handviz.models.base import ModelSpec
 from handviz.models.registry import list_models
 from handviz.rendering.colormap import UNCERTAINTY_CONTROL_COLOURS
 from handviz.rendering.ellipses import fraction_inside
+from handviz.rendering.options import GROUNDS
 
 MAX_KEYS = 9
 """Models that have a key, their number in the list."""
@@ -30,6 +31,9 @@ ATTENTION_HINT = (
     "attended to, not what caused the result."
 )
 COLOUR_MAP_HINT = "Colours of the standard deviation, from dark (confident) to light (uncertain)"
+GROUND_HINT = "Colour around the image, and behind the hands in the 3D view"
+FIGURE_SCALE_HINT = "Resolution of saved and copied images, relative to the view"
+FIGURE_BACKGROUND_HINT = "Background of saved and copied images; on white and transparent the hands are alone"
 SIDE_HINT = "Override the detected handedness of all hands"
 CHOICES: dict[str, tuple[Choice, ...]] = {
     "shown_colour": (
@@ -41,13 +45,20 @@ CHOICES: dict[str, tuple[Choice, ...]] = {
     ),
     "view": (
         Choice("overlay", "Overlay", "O", "The mesh drawn over the image"),
-        Choice("orbit", "3D view", "O", "Drag to rotate, wheel to zoom, double-click to reset"),
+        Choice("orbit", "3D view", "O", "Drag to rotate, Shift+drag to pan, wheel to zoom, double-click to reset"),
     ),
     "smoothing_kind": (
         Choice("kalman", "Kalman", "K", "Weights each frame by its own standard deviation; little lag"),
         Choice("one_euro", "One Euro", "K", "Smooths slow hands strongly and fast ones less; some lag"),
     ),
     "colour_map": tuple(Choice(name, name.capitalize(), hint=COLOUR_MAP_HINT) for name in UNCERTAINTY_CONTROL_COLOURS),
+    "ground": tuple(Choice(name, name.capitalize(), hint=GROUND_HINT) for name in GROUNDS),
+    "figure_scale": tuple(Choice(scale, f"{scale}x", hint=FIGURE_SCALE_HINT) for scale in (1, 2, 4)),
+    "figure_background": (
+        Choice("view", "As in the view", hint=FIGURE_BACKGROUND_HINT),
+        Choice("white", "White", hint=FIGURE_BACKGROUND_HINT),
+        Choice("transparent", "Transparent", hint=FIGURE_BACKGROUND_HINT),
+    ),
     "theme": (Choice("system", "System"), Choice("dark", "Dark"), Choice("light", "Light")),
     "side": (
         Choice("detected", "Automatic", hint=SIDE_HINT),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from PyQt6.QtCore import QEvent, QObject, Qt
+from PyQt6.QtCore import QEvent, QObject, QSize, Qt
 from PyQt6.QtGui import QAction, QKeyEvent, QKeySequence
 from PyQt6.QtWidgets import (
     QAbstractButton,
@@ -16,6 +16,8 @@ from PyQt6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QMainWindow,
+    QScrollArea,
+    QStyle,
     QTabBar,
     QVBoxLayout,
     QWidget,
@@ -25,12 +27,15 @@ from handviz.gui.session.settings import ViewSettings, value_of
 from handviz.gui.widgets.controls import named_label, push_button
 
 MenuName = Literal["File", "Source", "Model", "View", "Tools", "Help"]
-COLUMN_COUNT = 2
+COLUMN_COUNT, MAX_LINES = 3, 24
+"""Of the list of keys; longer blocks are continued in another one."""
+SCREEN_MARGIN_PX = 80
 MOUSE = (
     "Click: Select a hand, read a point",
-    "Drag: Rotate (3D view)",
-    "Wheel: Zoom (3D view)",
-    "Double-click: Reset the 3D view",
+    "Drag: Move the image, rotate the 3D view",
+    "Middle drag, Shift+drag: Pan",
+    "Wheel: Zoom",
+    "Double-click: Reset zoom and viewpoint",
     "Right drag: Move the light (studio light)",
     "Right double-click: Reset the light",
 )
@@ -109,16 +114,28 @@ class ShortcutWindow(QDialog):
             for name in get_args(MenuName)
         ]
         blocks.append(("Mouse", [(mouse, meaning) for mouse, _, meaning in (text.partition(": ") for text in MOUSE)]))
-        columns = QHBoxLayout()
+        blocks = [
+            (name, lines[at : at + MAX_LINES]) for name, lines in blocks for at in range(0, len(lines), MAX_LINES)
+        ]
+        content = QWidget()
+        columns = QHBoxLayout(content)
         columns.setSpacing(34)
-        for part in _even_columns([block for block in blocks if block[1]]):
+        for part in _even_columns(blocks):
             columns.addLayout(_column_of(part))
+        area = QScrollArea()
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setWidget(content)
         close = push_button("Close", "Close (Escape)", self.reject)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(22, 16, 22, 16)
-        whole.addLayout(columns)
+        whole.addWidget(area)
         whole.addSpacing(8)
         whole.addWidget(close, 0, Qt.AlignmentFlag.AlignRight)
+        screen = self.screen()
+        assert screen is not None
+        bar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
+        wanted = content.sizeHint() + QSize(44 + bar, close.sizeHint().height() + 60 + bar)
+        self.resize(wanted.boundedTo(screen.availableSize() - QSize(SCREEN_MARGIN_PX, SCREEN_MARGIN_PX)))
 
 
 Block = tuple[str, list[tuple[str, str]]]
