@@ -4,7 +4,8 @@ import moderngl
 import numpy as np
 import pytest
 
-from handviz.rendering.legend import CORNERS, STAY_S, LegendPart, LegendPass, LegendRoom, corner_rectangle, free_cornerfrom handviz.rendering.offscreen import MultisampleTarget
+from handviz.rendering.legend import CORNERS, STAY_S, LegendPart, LegendPass, LegendRoom, corner_rectangle, free_corner
+from handviz.rendering.offscreen import MultisampleTarget
 
 BOX = (10.0, 20.0, 210.0, 120.0)
 SIZE = (40, 30)
