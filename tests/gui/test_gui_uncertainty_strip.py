@@ -21,8 +21,8 @@ from handviz.gui.source.uncertainty_strip import (
     MAX_FRAMES,
     NO_HAND,
     UncertaintyStrip,
-    by_column,
     runs,
+    thinned,
 )
 from tests.gui.test_gui_window import press
 
@@ -90,14 +90,24 @@ def test_curves_and_gaps_are_drawn_where_they_are(strip: UncertaintyStrip) -> No
     assert bottom[0].red() > bottom[1].red() or bottom[0].green() < bottom[1].green(), gap.name()
 
 
-def test_many_frames_keep_their_largest_value_in_each_column() -> None:
+def test_many_frames_keep_the_largest_of_each_group() -> None:
     values = np.full(1000, np.nan)
     values[[100, 101, 102]] = 5, 9, 7
-    columns = by_column(values, 100)
-    assert columns.shape == (100,)
-    assert np.nanmax(columns) == 9
-    assert np.isfinite(columns).sum() == 1
-    assert by_column(np.array([1.0, 3.0]), 4).tolist() == [1, 1, 3, 3]
+    numbers, thinner = thinned(np.arange(1000), values, 50)
+    assert len(numbers) == len(thinner) == 100
+    assert np.nanmax(thinner) == 9
+    assert numbers[np.nanargmax(thinner)] == 101
+    assert np.isfinite(thinner).sum() == 1
+    numbers, thinner = thinned(np.array([3, 8]), np.array([1.0, 3.0]), 4)
+    assert (numbers.tolist(), thinner.tolist()) == ([3, 8], [1, 3])
+
+
+def test_skipped_frames_do_not_interrupt_the_curve(strip: UncertaintyStrip) -> None:
+    strip.take(result(0, "right", std_mm=10.0))
+    strip.take(result(COUNT - 1, "right", std_mm=10.0))
+    image = strip.grab().toImage()
+    middle = [image.pixelColor(120, y) for y in range(HEIGHT_PX)]
+    assert any(one.red() > one.blue() + 40 for one in middle)
 
 
 def test_runs_are_first_and_last_indices() -> None:

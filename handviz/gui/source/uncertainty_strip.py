@@ -147,10 +147,14 @@ class UncertaintyStrip(QWidget):
 
     def _paint_curve(self, painter: QPainter, values_mm: FloatArray, colour: QColor) -> None:
         painter.setPen(colour)
-        columns = by_column(values_mm, self.width())
-        for first, last in runs(np.isfinite(columns)):
+        numbers = np.flatnonzero(self._values.is_known)
+        numbers, known_mm = thinned(numbers, values_mm[numbers], self.width())
+        for first, last in runs(np.isfinite(known_mm)):
             points = [
-                QPointF(x, self.height() * (1 - min(float(columns[x]) / TOP_MM, 1.0))) for x in range(first, last + 1)
+                QPointF(self._x(number), self.height() * (1 - min(value / TOP_MM, 1.0)))
+                for number, value in zip(
+                    numbers[first : last + 1].tolist(), known_mm[first : last + 1].tolist(), strict=True
+                )
             ]
             painter.drawPolyline(QPolygonF(points))
             if len(points) == 1:
@@ -169,20 +173,19 @@ def empty_values(count: int) -> FrameValues:
     return FrameValues(unknown(), unknown(), np.zeros(count, bool))
 
 
-def by_column(values: FloatArray, width: int) -> FloatArray:
-    """Return the largest value (width,) of the frames of each column of pixels, nan where none is known.
+def thinned(numbers: NDArray[np.intp], values: FloatArray, width: int) -> tuple[NDArray[np.intp], FloatArray]:
+    """Return frames (K,) and their values, of neighbours only the largest where there are more than pixels can show.
 
-    With fewer frames than columns every frame has those around it, as far as no other is known there.
+    Frames without a hand (nan) stay where all of a group are.
     """
-    count = len(values)
-    columns = np.full(max(width, 1), np.nan)
-    places = np.rint(np.arange(count) / max(count - 1, 1) * (len(columns) - 1)).astype(int)
-    is_known = np.isfinite(values)
-    np.fmax.at(columns, places[is_known], values[is_known])
-    if count < width:
-        nearest = np.rint(np.arange(len(columns)) / max(len(columns) - 1, 1) * (count - 1)).astype(int)
-        columns = values[nearest]
-    return columns
+    group = -(-len(numbers) // max(2 * width, 1))
+    if group <= 1:
+        return numbers, values
+    whole = len(numbers) // group * group
+    parts = np.where(np.isfinite(values), values, -np.inf)[:whole].reshape(-1, group)
+    best = parts.argmax(axis=1)
+    chosen = np.arange(len(parts)) * group + best
+    return numbers[chosen], values[chosen]
 
 
 def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
