@@ -58,6 +58,7 @@ from handviz.sources.source import IMAGES_PREFIX
 
 CLIP_FILTER = f"Clips ({' '.join(f'*{suffix}' for suffix in sorted(CLIP_SUFFIXES))});;All files (*)"
 IMAGE_FILTER = f"Images ({' '.join(f'*{suffix}' for suffix in sorted(IMAGE_SUFFIXES))});;All files (*)"
+NOTHING_TO_SAVE = "There is no image to save: open a camera, clip, folder or image first."
 INVITATION = "Choose a camera, open a clip or folder, or drop one here"
 MOVE_THE_LIGHT = "Drag with the right mouse button to move the light; double-click to reset it."
 NO_LIGHT_TO_MOVE = "Studio light is shown in texture (T) and shaded (P) only."
@@ -299,6 +300,9 @@ class MainWindow(QMainWindow):
 
     def save_screenshot(self) -> None:
         """Save the view, legend included, into the chosen folder or the user's folder for images."""
+        if self._in_front()[1] is None:
+            self._controller.notify(NOTHING_TO_SAVE)
+            return
         folder = self._controller.store.text(SCREENSHOT_FOLDER)
         self._save_view(free_path(Path(folder) if folder else images_folder(), self.figures.stem(), datetime.now()))
 
@@ -385,6 +389,9 @@ class MainWindow(QMainWindow):
         """Return the large view of the page in front, and its result."""
         if self.pages.currentWidget() is self.inspection.page:
             return self.inspection.page.detail.large, self.inspection.page.detail.result
+        first = next(iter(self.several_views.page.panes.values()), None)
+        if first is not None and self.several_views.is_in_front:
+            return first.viewport, first.result
         return self.viewport, self._shown
 
     def _save_view(self, path: Path) -> None:

@@ -120,6 +120,7 @@ def test_closing_the_window_ends_the_recording(qtbot: QtBot, window: MainWindow,
 
 def test_folder_that_cannot_be_made_is_a_message(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
     (tmp_path / "out").touch()
+    window._controller.start("camera:0")
     press_key(window, "Ctrl+Shift+R")
     qtbot.waitUntil(lambda: not recorder(window).is_recording)
     assert "cannot be made" in window.message.text()
@@ -198,6 +199,7 @@ def test_images_are_taken_at_the_videos_rate_and_counted_where_there_is_no_room(
 ) -> None:
     part = recorder(window)
     assert not part.wants_image()
+    window._controller.start("camera:0")
     press_key(window, "Ctrl+Shift+R")
     assert part.wants_image()
     assert not part.wants_image(), "the next frame of the video is not due yet"
@@ -241,6 +243,7 @@ def test_a_writer_that_breaks_is_not_taken_for_one_that_goes_on(
 ) -> None:
     monkeypatch.setattr(recorder_module, "_open_recording", Mock(side_effect=ValueError("no file is opened")))
     monkeypatch.setattr(recorder_module.RecordingTask, "_closed", Mock(side_effect=ZeroDivisionError("of all things")))
+    window._controller.start("camera:0")
     press_key(window, "Ctrl+Shift+R")
     press_key(window, "Ctrl+Shift+R")
     qtbot.waitUntil(lambda: not recorder(window).is_recording)
@@ -254,6 +257,7 @@ def test_files_that_cannot_be_ended_still_end_the_recording(
         raise RuntimeError("no")
 
     monkeypatch.setattr(recording.Recording, "_finish_video", fail)
+    window._controller.start("camera:0")
     press_key(window, "Ctrl+Shift+R")
     recorder(window).take_image(bytes(64 * 48 * 4), (64, 48))
     end(qtbot, window)
@@ -264,6 +268,7 @@ def test_folder_is_chosen_and_saved(window: MainWindow, tmp_path: Path, monkeypa
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "mine"))
     recorder(window)._panel.record_folder.click()
     assert window._controller.store.text(RECORDING_FOLDER) == str(tmp_path / "mine")
+    window._controller.start("camera:0")
     press_key(window, "Ctrl+Shift+R")
     recorder(window).stop()
     assert list((tmp_path / "mine").iterdir())

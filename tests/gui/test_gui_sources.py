@@ -14,7 +14,9 @@ from PyQt6.QtGui import QDropEvent
 from pytestqt.qtbot import QtBot
 
 from handviz.core.records import Frame
-from handviz.gui.main_window import MainWindow
+from handviz.gui.main_window import NOTHING_TO_SAVE, MainWindow
+from handviz.gui.record.recording import NOTHING_TO_RECORD, RECORDING_FOLDER
+from handviz.gui.record.screenshot import SCREENSHOT_FOLDER
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore
 from handviz.gui.source.timeline import time_text
@@ -442,3 +444,48 @@ def test_paths_of_strange_characters(qtbot: QtBot, window: MainWindow, clip: Pat
     assert SettingsStore().text("last_source") == str(strange_clip)
     press_key(window, "Ctrl+B")
     assert window._controller.memory.config_of(str(strange_clip), None).rotation_deg == 90
+
+
+def test_a_file_that_cannot_be_opened_leaves_the_present_source_alone(
+    qtbot: QtBot, window: MainWindow, clip: Path, tmp_path: Path
+) -> None:
+    start_paused(qtbot, window, clip)
+    wait_for(qtbot, window, 3, "Right", "Right", "Right")
+    (tmp_path / "broken.mp4").write_bytes(b"no clip")
+    for path in (tmp_path / "broken.mp4", tmp_path / "missing.png"):
+        with qtbot.waitSignal(window._controller.warned) as warned:
+            drop(window, path)
+        assert path.name in warned.args[0]
+        assert any(path.name in toast.text() for toast in window.toasts.labels)
+        source = window._controller.source
+        assert source is not None
+        assert source.text == str(clip)
+        qtbot.waitUntil(lambda: window._shown is not None and window._shown.frame.number == 3)
+        assert not window.banner.isVisible()
+    wait_for(qtbot, window, 4, "Right")
+
+
+def test_a_source_that_opened_while_another_was_asked_for_is_the_one_that_stays(
+    qtbot: QtBot, window: MainWindow, clip: Path, tmp_path: Path
+) -> None:
+    put(tmp_path, 10, 20)
+    start_paused(qtbot, window, clip)
+    window._controller.open(str(tmp_path / "10.png"))
+    with qtbot.waitSignal(window._controller.warned):
+        window._controller.open(str(tmp_path / "missing.png"))
+    source = window._controller.source
+    assert source is not None
+    assert source.text == str(tmp_path / "10.png")
+    qtbot.waitUntil(lambda: window._shown is not None and window._shown.frame.name == "10.png")
+
+
+def test_nothing_is_saved_or_recorded_without_a_source(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window._controller.store.save_text(SCREENSHOT_FOLDER, str(tmp_path / "shots"))
+    window._controller.store.save_text(RECORDING_FOLDER, str(tmp_path / "recordings"))
+    press_key(window, "Ctrl+S")
+    assert window.message.text() == NOTHING_TO_SAVE
+    press_key(window, "Ctrl+Shift+R")
+    assert window.message.text() == NOTHING_TO_RECORD
+    assert not any((tmp_path / name).exists() for name in ("shots", "recordings"))

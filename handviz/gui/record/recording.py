@@ -200,6 +200,9 @@ class RecordingSign(QLabel):
             self.move(max(left, 0), max(top, 0))
 
 
+NOTHING_TO_RECORD = "There is nothing to record: open a camera, clip or folder first."
+
+
 class Recorder(Feature):
     """Controls of recordings, one at a time, each in a folder of its own."""
 
@@ -266,6 +269,10 @@ class Recorder(Feature):
             self._task.take_image(ViewImage(pixels, size))
 
     def _start(self) -> None:
+        if not self._controller.has_source:
+            self._panel.show_recording(False, "", "")
+            self._controller.notify(NOTHING_TO_RECORD)
+            return
         folder = free_folder(self._parent_folder(), timed_name("handviz", datetime.now()))
         task = RecordingTask(partial(_open_recording, folder), folder)
         task.progressed.connect(self._show_progress)

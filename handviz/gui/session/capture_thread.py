@@ -37,6 +37,8 @@ class CaptureThread(QThread):
 
     opened = pyqtSignal(object)
     """SourceInfo"""
+    refused = pyqtSignal(int, str)
+    """Generation of a source that cannot be opened, and the message; the present source goes on"""
     error = pyqtSignal(int, str)
     """Generation and message"""
     recovered = pyqtSignal(int)
@@ -77,7 +79,10 @@ class CaptureThread(QThread):
         self._rate = RateMeter()
 
     def open(self, text: str, generation: int, config: SourceConfig | None = None) -> None:
-        """Change to another source; ``generation`` marks everything that comes from it."""
+        """Change to another source; ``generation`` marks everything that comes from it.
+
+        Files that cannot be opened leave the present source alone: ``refused``.
+        """
         self._interrupt()
         self._requests.put(partial(self._open, text, generation, config or SourceConfig()))
 
@@ -189,13 +194,24 @@ class CaptureThread(QThread):
         return max(min(due_s) - now_s, 0.0) if due_s else None
 
     def _open(self, text: str, generation: int, config: SourceConfig) -> None:
+        opened: Source | None = None
+        if self._source is not None and not text.startswith(CAMERA_PREFIX):
+            try:
+                opened = self._opener(text)
+            except HandvizError as error:
+                logger.warning("%s", error)
+                self.refused.emit(generation, str(error))
+                return
         self._close()
         self._text, self._generation, self._rotation_deg = text, generation, config.rotation_deg
         self._finder.reset(text, config.camera)
         self._jump, self._position, self._last_frame, self._seek_to = 0, -1, None, None
         self._message, self._span = "", (0, None)
         self._rate.reset()
-        self._open_again()
+        if opened is None:
+            self._open_again()
+        else:
+            self._use(opened)
 
     def _open_again(self) -> None:
         self._retry_at_s = None

@@ -99,7 +99,9 @@ class Controller(QObject):
         self._wanted_text = ""
         self.camera_in_use: CameraInfo | None = None
         self._fallback_clip = fallback_clip
-        self._generation = 0
+        self._generation = self._last_generation = 0
+        self._before: tuple[SourceInfo, CameraInfo | None, bool] | None = None
+        """What was open when another source was asked for"""
         self._reports = Reports()
         self._chooses_source = False
         self._saves_source = False
@@ -116,6 +118,7 @@ class Controller(QObject):
         self.answered.connect(self._reports.take)
         self._reports.due.connect(self.reported)
         self._capture.opened.connect(self._on_opened)
+        self._capture.refused.connect(self._on_refused)
         self._capture.error.connect(self._on_source_error)
         self._capture.recovered.connect(self._on_source_recovered)
         self._capture.playing_changed.connect(self._on_playing_changed)
@@ -147,7 +150,7 @@ class Controller(QObject):
         """Stop the workers and wait for them."""
         self._chooses_source = False
         # Signals of the workers may still be queued; they are dropped.
-        self._generation += 1
+        self._generation = -1
         self._reports.forget()
         self._reconstruct.stop()
         self._capture.stop()
@@ -163,8 +166,10 @@ class Controller(QObject):
         self._open(text, saves=True)
 
     def _open(self, text: str, *, saves: bool = False, camera: CameraInfo | None = None) -> None:
+        if self.source is not None:
+            self._before = self.source, self.camera_in_use, self._saves_source
         self._chooses_source, self._saves_source = False, saves
-        self._generation += 1
+        self._generation = self._last_generation = self._last_generation + 1
         self._reports.forget()
         self.source = None
         self._source_error = ""
@@ -175,6 +180,11 @@ class Controller(QObject):
         self.source_changing.emit(text)
         self._capture.open(text, self._generation, config)
         self._capture.set_cameras(self.cameras or [])
+
+    @property
+    def has_source(self) -> bool:
+        """Whether a source is open, or being opened."""
+        return self.source is not None or (bool(self._wanted_text) and not self._source_error)
 
     @property
     def camera_mode(self) -> CameraMode:
@@ -383,6 +393,7 @@ class Controller(QObject):
 
     def _on_opened(self, info: SourceInfo) -> None:
         if info.generation != self._generation:
+            self._before = info, info.camera, False  # another one was asked for meanwhile, and may be refused
             return
         self.source, self._wanted_text = info, info.text
         self.camera_in_use = info.camera or self.camera_in_use
@@ -392,6 +403,19 @@ class Controller(QObject):
             self._message = ""
         self.source_opened.emit(info)
         self._emit_status()
+
+    def _on_refused(self, generation: int, message: str) -> None:
+        """Go on with the source that was open before."""
+        if generation != self._generation or self._before is None:
+            return
+        info, self.camera_in_use, self._saves_source = self._before
+        self._generation, self._wanted_text = info.generation, info.text
+        self._set_rotation(info.rotation_deg)
+        self.source_changing.emit(info.text)
+        self._on_opened(info)
+        self._capture.repeat()
+        self.playing_changed.emit(self.is_playing)
+        self.warn(message)
 
     def _on_answered(self, answer: Answer) -> None:
         if answer.generation == self._generation:

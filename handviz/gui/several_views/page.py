@@ -34,6 +34,7 @@ class ViewPane(QWidget):
         self.switch: QCheckBox = check_box(name, "Reconstruct the hand from this view too")
         self.switch.setChecked(True)
         self.note = ElidedLabel()
+        self.result: FrameResult | None = None
         self.viewport = Viewport(display)
         self.viewport.setMinimumSize(SMALLEST_PANE)
         column = QVBoxLayout(self)
@@ -48,6 +49,7 @@ class ViewPane(QWidget):
 
     def show_result(self, result: FrameResult | None, note: str) -> None:
         """Draw a view's image and hands; ``note`` says why the view was not used."""
+        self.result = result
         self.viewport.show_result(result)
         self.note.setText(note)
 
