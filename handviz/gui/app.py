@@ -42,6 +42,7 @@ from handviz.pipeline.settings import PipelineConfig, PipelineSettings
 from handviz.rendering.options import ColourMode
 from handviz.sources.source import Source, open_source
 
+RIG_SUFFIX = ".json"
 SCREENSHOT_TIMEOUT_MS = 60_000
 SWITCH_INTERVAL_S = 0.001
 """How long a thread in Python may block the others; the default of 5 ms adds up in a paint of fifty calls."""
@@ -75,8 +76,10 @@ NO_INSTRUMENTS = Instruments()
 class WindowArguments:
     """Options of the window."""
 
+    file: Annotated[str | None, Option(is_positional=True, metavar="FILE")] = None
+    """A clip, a folder of images, an image, or the RIG.json of several cameras."""
     source: str | None = None
-    """camera:0, a clip, a folder of images or an image."""
+    """The same, or camera:0."""
     model: Annotated[ModelId | None, Option("model", choices=model_ids)] = None
     """The model to begin with."""
     colour: ColourMode | None = None
@@ -236,6 +239,14 @@ def run(options: WindowArguments, instruments: Instruments = NO_INSTRUMENTS) -> 
         return _show(application, window, controller, options, instruments)
 
 
+def begin(window: MainWindow, controller: Controller, source: str | None) -> None:
+    """Open what the command line names: a rig on its own page, anything else on the page "Live"."""
+    is_rig = source is not None and source.lower().endswith(RIG_SUFFIX)
+    controller.start(None if is_rig else source)
+    if is_rig and source is not None:
+        window.several_views.open(source)
+
+
 def _show(
     application: QApplication,
     window: MainWindow,
@@ -256,7 +267,7 @@ def _show(
     instruments.on_stage("window shown")
     if saver is watcher is None:
         window.welcome_once()
-    controller.start(options.source)
+    begin(window, controller, options.source or options.file)
     status = application.exec()
     return 1 if saver is not None and saver.has_failed else status
 

@@ -42,6 +42,7 @@ from handviz.gui.source.timeline import Timeline
 from handviz.gui.view.navigation import Navigation
 from handviz.gui.view.view_panel import ViewPanel
 from handviz.gui.view.viewport import Viewport
+from handviz.gui.widgets.about import AboutDialog
 from handviz.gui.widgets.choices import choices_of
 from handviz.gui.widgets.controls import ElidedLabel, LiveLabel, named_label, single_shot
 from handviz.gui.widgets.dropping import choose as choose_dropped
@@ -140,6 +141,7 @@ class MainWindow(QMainWindow):
     def _connect(self, controller: Controller) -> None:
         controller.answered.connect(self._show_answer)
         controller.source_changing.connect(self._show_changing)
+        controller.source_opened.connect(lambda info: self.setWindowTitle(f"{info.name} - handviz"))
         controller.settings_changed.connect(self._apply_settings)
         controller.status_changed.connect(self.show_status)
         controller.warned.connect(self.toasts.show_toast)
@@ -170,6 +172,7 @@ class MainWindow(QMainWindow):
             parent=self,
             display=self._display,
         )
+        inspector.nothing_to_deselect.connect(self._leave_full_screen)
         return [
             CameraFeature(self._controller, self.viewport, self.source_panel.camera_model),
             SourceFeature(self._controller, self.source_panel, self.timeline, self),
@@ -188,6 +191,10 @@ class MainWindow(QMainWindow):
             NetworkViews(self._controller, self.view_panel),
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
         ]
+
+    def _leave_full_screen(self) -> None:
+        if self.isFullScreen():
+            self.showNormal()
 
     def _make_shortcuts(self) -> list[Shortcut]:
         controller = self._controller
@@ -243,6 +250,7 @@ class MainWindow(QMainWindow):
             *choose("theme", "Theme: {}"),
             Shortcut(("F12",), "Log", self.show_log, menu="Tools"),
             Shortcut((), "Welcome", self.welcome.appear, menu="Help"),
+            Shortcut((), "About handviz…", self.show_about, menu="Help"),
             Shortcut(("F1",), "Keyboard shortcuts", self.show_shortcuts, menu="Help"),
         ]
 
@@ -279,6 +287,10 @@ class MainWindow(QMainWindow):
     def _expire_message(self) -> None:
         """Take away a message that was there long enough; errors stay as long as what they are about."""
         self.message.setText(self.banner.text())
+
+    def show_about(self) -> None:
+        """Open the dialog with version, models and licences."""
+        AboutDialog(self.viewport.device_name, self).show()
 
     def show_shortcuts(self) -> None:
         """Open the list of keyboard shortcuts."""
@@ -409,6 +421,7 @@ class MainWindow(QMainWindow):
 
     def _show_changing(self, _: str) -> None:
         self._shown = None
+        self.setWindowTitle("handviz")
         self.viewport.show_result(None)
         self.view_panel.numbers.clear()
         self.invitation.show()

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,20 @@ from tests.errors import raises
 def test_command_line() -> None:
     options = app.parse(["--source", "camera:1", "--model", "prior", "--view", "orbit", "--colour", "texture"])
     assert (options.source, options.model, options.view, options.colour) == ("camera:1", "prior", "orbit", "texture")
+
+
+def test_a_file_needs_no_option() -> None:
+    assert app.parse(["clip.mp4", "--model", "prior"]).file == "clip.mp4"
+    assert app.parse([]).file is None
+
+
+def test_a_rig_opens_on_its_own_page() -> None:
+    opened: list[str | None] = []
+    window = SimpleNamespace(several_views=SimpleNamespace(open=lambda text: opened.append(f"rig {text}")))
+    controller = SimpleNamespace(start=opened.append)
+    for source in ("a/RIG.json", "clip.mp4", None):
+        app.begin(window, controller, source)  # type: ignore[arg-type]
+    assert opened == [None, "rig a/RIG.json", "clip.mp4", None]
 
 
 def test_only_named_options_change_the_settings_of_a_run() -> None:

@@ -470,3 +470,13 @@ def test_menus_mark_what_is_on(qtbot: QtBot, window: MainWindow) -> None:
     press(qtbot, window, "W")
     press(qtbot, window, "C")
     assert marked() == usual | {"AMVUR", "Compare models side by side"}
+
+
+def test_escape_leaves_full_screen_when_nothing_is_selected(qtbot: QtBot, window: MainWindow) -> None:
+    window.show()
+    press(qtbot, window, "F11")
+    qtbot.waitUntil(window.isFullScreen)
+    press(qtbot, window, "Esc")
+    qtbot.waitUntil(lambda: not window.isFullScreen())
+    press(qtbot, window, "Esc")
+    assert not window.isFullScreen()

@@ -489,3 +489,9 @@ def test_nothing_is_saved_or_recorded_without_a_source(
     press_key(window, "Ctrl+Shift+R")
     assert window.message.text() == NOTHING_TO_RECORD
     assert not any((tmp_path / name).exists() for name in ("shots", "recordings"))
+
+
+def test_the_title_names_the_source(qtbot: QtBot, window: MainWindow, clip: Path) -> None:
+    assert window.windowTitle() == "handviz"
+    start_paused(qtbot, window, clip)
+    assert window.windowTitle() == f"{clip.name} - handviz"

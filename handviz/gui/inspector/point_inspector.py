@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from PyQt6.QtCore import QPointF, QTimer
+from PyQt6.QtCore import QPointF, QTimer, pyqtSignal
 
 from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult, HandMesh, ModelId
@@ -64,6 +64,8 @@ class PickedHand:
 
 class PointInspector(Feature):
     """Picked point, followed through the stream."""
+
+    nothing_to_deselect = pyqtSignal()
 
     def __init__(
         self, controller: Controller, viewport: Viewport, panel: Panel, maker: SourceMaker = make_source
@@ -153,7 +155,9 @@ class PointInspector(Feature):
         self._controller.notify(f"Picked: {self.panel.name.text()}. Esc to deselect.")
 
     def deselect(self) -> None:
-        """Deselect the point."""
+        """Deselect the point; without one, say so to whom Escape is for next."""
+        if self._picked is None:
+            self.nothing_to_deselect.emit()
         self._picked = None
         self._forget_attention(None)
         self._show()
