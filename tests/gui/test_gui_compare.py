@@ -323,6 +323,7 @@ def test_distances_appear_and_a_screenshot_has_all_panes(qtbot: QtBot, shown: Ma
 def test_a_missing_network_is_reported_in_its_pane_alone(
     qtbot: QtBot, shown: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shown._controller.change(compare_crop=False)
     monkeypatch.setattr(SizedPipeline, "misses_amvur", True)
     with qtbot.waitSignal(shown.result_painted):
         press_key(shown, "C")
@@ -438,6 +439,8 @@ def test_blink_shows_one_model_after_the_other(qtbot: QtBot, shown: MainWindow) 
 def test_panes_are_cropped_to_the_hands(qtbot: QtBot, shown: MainWindow) -> None:
     with qtbot.waitSignal(shown.result_painted):
         press_key(shown, "C")
+    assert shown._controller.settings.draw.compare_crop
+    shown._controller.change(compare_crop=False)
     whole = rows_of_hands(shown, above=130)
     compare = next(part for part in shown.features if isinstance(part, Compare))
     compare.crop.click()
