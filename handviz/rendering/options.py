@@ -14,6 +14,7 @@ ColourMode = Literal["uncertainty", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
 UncertainMode = Literal["show", "fade", "hide"]
 SampleMode = Literal["none", "ghosts", "animation"]
+CompareMode = Literal["panes", "wipe", "blink"]
 HeatmapMode = Literal[
     "none", "all", "wrist",
     "thumb_1", "thumb_2", "thumb_3", "thumb_4",
@@ -118,6 +119,12 @@ class DrawOptions:
     """One pane for each of ``compared``."""
     compared: tuple[ModelId, ...] = DEFAULT_COMPARED
     """Two to four models, in the order of their panes."""
+    compare_mode: CompareMode = "panes"
+    """``panes``: side by side; ``wipe``: the first two on both sides of a line; ``blink``: one after the other."""
+    compare_crop: bool = False
+    """Show the hands' surroundings large instead of the whole image."""
+    wipe_at: Annotated[float, between(0.0, 1.0)] = 0.5
+    """Where the line of ``wipe`` is, as a fraction of the view's width."""
     difference: bool = False
     """Difference map of ``difference_pair`` instead of ``colour``."""
     difference_pair: tuple[ModelId, ModelId] = ("prior", "final")

@@ -156,9 +156,10 @@ class Scene:
         left_px, bottom_px, width, height = whole if pane is None else pane.viewport(target.size)
         view_size = width, height
         target.viewport = left_px, bottom_px, width, height
+        shown = target.viewport if pane is None else pane.scissor(target.size)
         over_nothing = options.background == "none"
         ground = (0.0,) * 4 if over_nothing else (*GROUNDS[options.ground], 1.0)
-        target.clear(*ground, depth=1.0, viewport=target.viewport)
+        target.clear(*ground, depth=1.0, viewport=shown)
         if self._result is None:
             return
         camera = orbit or OrbitCamera()

@@ -17,11 +17,16 @@ from handviz.rendering.legend import LegendPart, LegendPass, LegendRoom, joined,
 from handviz.rendering.legend import Rectangle as WholeRectangle
 from handviz.rendering.options import Difference, DrawOptions, KeyLight
 from handviz.rendering.pane_label import pane_label, pane_lines
-from handviz.rendering.panes import Pane, PanePoint, pane_at, panes_of
+from handviz.rendering.panes import CropFollower, Pane, PanePoint, pane_at, panes_of, wiped
 from handviz.rendering.passes import ImagePass, Rectangle
 from handviz.rendering.scene import Scene, within_view
 
 GAP_COLOUR = (0.16, 0.18, 0.21)
+LINE_COLOUR, LINE_WIDTH_PX = (0.95, 0.95, 0.95), 2
+BLINK_S = 0.8
+"""How long ``blink`` shows each model."""
+LABEL_GAP_PX = 8
+"""Between the line of ``wipe`` and the label on its right."""
 FRAMED_FRACTION = 0.6
 """Of a pane, that the hand fills which is zoomed to."""
 
@@ -52,6 +57,10 @@ class SplitScene:
         self._highlight: Highlight | None = None
         self._measured: Difference | None = None
         self._shown_for: tuple[object, ...] | None = None
+        self._crop = CropFollower()
+        self._region: Region | None = None
+        self._blinked = 0
+        """Number of the model that ``blink`` shows."""
 
     def show(self, result: FrameResult | None) -> None:
         """Set a new result, or None for an empty view; nothing is uploaded before the next ``draw``."""
@@ -82,10 +91,13 @@ class SplitScene:
             return ()
         if not options.compare:
             return (Pane(self._single(options), 0, 0, *view_size),)
-        height, width = self._result.frame.image.shape[:2]
-        return panes_of(
-            view_size, options.compared, image_size=(width, height), view=options.view, pixel_ratio=pixel_ratio
-        )
+        if options.compare_mode == "wipe":
+            return wiped(view_size, options.compared, options.wipe_at)
+        if options.compare_mode == "blink":
+            return (Pane(options.compared[self._blinked % len(options.compared)], 0, 0, *view_size),)
+        left, top, right, bottom = self._region or (0, 0, *self._result.frame.image.shape[1::-1])
+        size = max(1, round(right - left)), max(1, round(bottom - top))
+        return panes_of(view_size, options.compared, image_size=size, view=options.view, pixel_ratio=pixel_ratio)
 
     def pane_at(
         self, point_px: tuple[float, float], view_size: Size, options: DrawOptions, pixel_ratio: float = 1.0
@@ -202,14 +214,23 @@ class SplitScene:
         target.viewport = (0, 0, *target.size)
         has_ground = options.background != "none"
         target.clear(*(*GAP_COLOUR, 1.0) if has_ground else (0.0,) * 4, depth=1.0)
-        panes = self.panes(target.size, options, pixel_ratio)
-        drawn = [
-            self._draw_pane(target, pane, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio, time_s=time_s)
-            for pane in panes
-        ]
+        self._blinked = int(time_s / BLINK_S)
+        panes, drawn = self.panes(target.size, options, pixel_ratio), []
+        for pane in panes:
+            target.scissor = pane.scissor(target.size)
+            drawn.append(
+                self._draw_pane(target, pane, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio, time_s=time_s)
+            )
+            if pane.shown_px is not None and pane.shown_px[0] > 0:
+                width = max(1, round(LINE_WIDTH_PX * pixel_ratio))
+                line = pane.shown_px[0] - width // 2, 0, width, target.size[1]
+                target.clear(*LINE_COLOUR, 1.0, viewport=line)
+        target.scissor = None
         target.viewport = (0, 0, *target.size)
         legend = self._draw_legend(drawn, target.size, pixel_ratio) if options.legend else None
-        for pane, one in zip(panes, drawn, strict=True):
+        # On both sides of a line hands have one label.
+        labelled = 1 if options.compare and options.compare_mode == "wipe" else len(panes)
+        for pane, one in zip(panes[:labelled], drawn, strict=False):
             target.viewport = pane.viewport(target.size)
             taken = (one.label,) if legend is None else (one.label, _shifted(legend, -pane.left_px, -pane.top_px))
             self._scene_of(pane.model, options).draw_labels(
@@ -236,6 +257,8 @@ class SplitScene:
             shown = within_view(scene.image_rectangle(pane.size_px, own, pixel_ratio, orbit), pane.size_px)
         lines = pane_lines(self._result, pane, options, self._distances, self._display)
         label, rectangle = pane_label(lines, pane, shown, pixel_ratio)
+        if pane.shown_px is not None and pane.shown_px[0] > 0:
+            rectangle = _shifted(rectangle, pane.shown_px[0] + round(LABEL_GAP_PX * pixel_ratio) - rectangle[0], 0)
         if options.background != "none":
             self._label_pass(pane.model).set_image(label)
             self._label_pass(pane.model).draw(pane.size_px, rectangle)
@@ -278,7 +301,8 @@ class SplitScene:
 
     def _distribute(self, options: DrawOptions) -> None:
         """Set every scene's part of the result."""
-        wanted = (options.compare and options.compared, options.shown_difference)
+        crops = options.compare and options.compare_crop and options.view == "overlay"
+        wanted = (options.compare and options.compared, options.shown_difference, crops)
         if wanted == self._shown_for:
             return
         self._shown_for = wanted
@@ -287,6 +311,7 @@ class SplitScene:
             self._measured, self._distances_seen = difference, RangeFollower()
         self._distances = distances_of(result, difference) if result is not None and difference is not None else None
         if result is None:
+            self._crop.reset()
             for scene in self._scenes:
                 scene.show(None)
             return
@@ -296,10 +321,16 @@ class SplitScene:
         results = [result.of_model(model) for model in models]
         if options.compare and any(one.hands for one in results):
             self._stds.update(all_stds_mm([hand for one in results for hand in one.hands]))
+        self._region = None
+        if crops:
+            hands = [hand for one in results for hand in one.hands]
+            self._region = self._crop.update(hands, result.frame.image.shape[1::-1])
         radius_m = max(orbit_radius(one.hands, orbit_centre(one.hands)) for one in results)
         for one in results:
             distances = self._distances if self._is_measured(one.model) else None
-            self._scene_of(one.model, options).show(one, distances=distances, orbit_radius_m=radius_m)
+            self._scene_of(one.model, options).show(
+                one, distances=distances, orbit_radius_m=radius_m, region=self._region
+            )
 
     def _is_measured(self, model: ModelId) -> bool:
         return self._distances is not None and model in self._distances.difference.pair

@@ -10,8 +10,8 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.view.viewport import Viewport
-from handviz.gui.widgets.bind import bind
-from handviz.gui.widgets.choices import choices_of
+from handviz.gui.widgets.bind import bind, choice_box
+from handviz.gui.widgets.choices import COMPARE_MODE_HINT, choices_of
 from handviz.gui.widgets.controls import Panel, check_box, check_quietly, combo_box, named_label
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.models.registry import model_labels
@@ -34,6 +34,7 @@ class Compare(Feature):
         self._add_panes()
         self._add_difference()
         self._model_before = controller.settings.pipeline.model
+        viewport.line_dragged.connect(lambda fraction: controller.change(wipe_at=fraction))
         viewport.clicked.connect(self.choose_at)
         viewport.click_revoked.connect(lambda: controller.change(model=self._model_before))
         controller.answered.connect(self._take_answer)
@@ -42,8 +43,14 @@ class Compare(Feature):
 
     def _add_panes(self) -> None:
         hint = "Models of the same frame, from the same viewpoint"
-        self.compare = self._panel.add_switch("Side by side", "C", hint)
+        self.compare = self._panel.add_switch("Compare models", "C", hint)
         bind(self.compare, "compare", self._controller)
+        self.mode = choice_box("compare_mode", self._controller, COMPARE_MODE_HINT)
+        self.mode.setAccessibleName("Kind of comparison")
+        self.crop = check_box("Crop to the hands", "Show the hands' surroundings large instead of the whole image")
+        bind(self.crop, "compare_crop", self._controller)
+        for part in (self.mode, self.crop):
+            self._panel.column.addWidget(part)
         self.compared: dict[ModelId, QCheckBox] = {}
         for choice in choices_of("model"):
             box = check_box(choice.label, f"Give this model a pane. {choice.hint}", self._choose_compared)
@@ -71,7 +78,16 @@ class Compare(Feature):
 
     def shortcuts(self) -> Sequence[Shortcut]:
         """Return the key of the switch."""
-        return (Shortcut(("C",), "Compare models side by side", self.compare.toggle, setting=("compare", True)),)
+        return (
+            Shortcut(("C",), "Compare models side by side", self.compare.toggle, setting=("compare", True)),
+            Shortcut(("Shift+C",), "Comparison: side by side / wipe / blink", self.next_mode),
+        )
+
+    def next_mode(self) -> None:
+        """Compare in the next way."""
+        modes = [choice.value for choice in choices_of("compare_mode")]
+        present = modes.index(self._controller.settings.draw.compare_mode)
+        self._controller.change(compare=True, compare_mode=modes[(present + 1) % len(modes)])
 
     def choose_at(self, position: QPointF) -> None:
         """Activate the model whose pane was clicked, for numbers, attention and saved meshes."""
@@ -89,6 +105,8 @@ class Compare(Feature):
     def show_settings(self, settings: ViewSettings) -> None:
         """Show the chosen models, and hide what has no effect."""
         draw = settings.draw
+        for part in (self.mode, self.crop):
+            part.setVisible(draw.compare)
         for model, panes_box in self.compared.items():
             check_quietly(panes_box, model in draw.compared)
             panes_box.setVisible(draw.compare)

@@ -56,7 +56,7 @@ OF_ONE_DRAWING = frozenset(("legend", "inset", "background"))
 class ViewSettings:
     """Settings of the window: those of drawing, those of the pipeline, and its own; no field's name is there twice."""
 
-    draw: DrawOptions = field(default_factory=DrawOptions)
+    draw: DrawOptions = field(default_factory=lambda: DrawOptions(compare_crop=True))
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     loop: bool = True
     """Play clips again from their beginning."""

@@ -1,6 +1,7 @@
 """OpenGL viewport of the window."""
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ from handviz.rendering.legend import LegendPart
 from handviz.rendering.offscreen import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 from handviz.rendering.options import DrawOptions, KeyLight
 from handviz.rendering.panes import PanePoint
-from handviz.rendering.split_scene import SplitScene
+from handviz.rendering.split_scene import BLINK_S, SplitScene
 
 NO_OPENGL = "The graphics driver offers no OpenGL 3.3 to this window; 'python -m handviz doctor' shows details."
 SOFTWARE_HINTS = {
@@ -37,7 +38,7 @@ SOFTWARE_HINTS = {
     "win32": "start it after 'set QT_OPENGL=software' to draw without the graphics card",
 }
 WHEEL_STEP = 120.0
-CLICK_REACH_PX = 4.0
+CLICK_REACH_PX, LINE_REACH_PX = 4.0, 8.0
 CROP_MARGIN = 0.12
 """Around a hand that an image is cropped to, as a fraction of its size."""
 ANIMATION_PAUSE_MS = 30
@@ -120,6 +121,8 @@ class Viewport(QOpenGLWidget):
     """the result shown or None, and the drawing time in milliseconds"""
     clicked = pyqtSignal(QPointF)
     """position of a click with the left button"""
+    line_dragged = pyqtSignal(float)
+    """where the line of a wipe is dragged to, as a fraction of the width"""
     click_revoked = pyqtSignal()
     """the last click was the first half of a double click, which means something else"""
     failed = pyqtSignal(str)
@@ -139,7 +142,7 @@ class Viewport(QOpenGLWidget):
         self._dragged = Qt.MouseButton.NoButton
         self._drag_from = QPointF()
         self._pressed_at: QPointF | None = None
-        self._has_clicked = False
+        self._has_clicked = self._drags_line = False
         self._drawn_size = (0, 0)
         self._highlight: Highlight | None = None
         self.image_taker: ImageTaker | None = None
@@ -422,7 +425,10 @@ class Viewport(QOpenGLWidget):
             self.image_taker.take_image(screen.read(components=4, alignment=1), screen.size)
 
     def _is_animated(self) -> bool:
-        return self._moves_samples() or self._plays_steps()
+        return self._moves_samples() or self._plays_steps() or self._blinks()
+
+    def _blinks(self) -> bool:
+        return self._options.compare and self._options.compare_mode == "blink" and self._result is not None
 
     def _moves_samples(self) -> bool:
         return self._options.samples == "animation" and any(map(has_posterior, self._all_hands()))
@@ -438,7 +444,9 @@ class Viewport(QOpenGLWidget):
         """Return when the animation changes: steps of a network stand still in between."""
         if self._moves_samples():
             return ANIMATION_PAUSE_MS
-        return max(ANIMATION_PAUSE_MS, round(seconds_to_next_step(self.clock()) * 1000))
+        waits_s = [seconds_to_next_step(self.clock())] if self._plays_steps() else []
+        waits_s += [BLINK_S - self.clock() % BLINK_S] if self._blinks() else []
+        return max(ANIMATION_PAUSE_MS, math.ceil(min(waits_s) * 1000))
 
     def _give_up(self, error: moderngl.Error) -> None:
         """Draw nothing more: the driver cannot compile or draw and would fail at every frame."""
@@ -451,6 +459,7 @@ class Viewport(QOpenGLWidget):
         is_left = event is not None and event.button() == Qt.MouseButton.LeftButton
         self._pressed_at = event.position() if event is not None and is_left else None
         self._has_clicked = False
+        self._drags_line = event is not None and is_left and self._is_on_line(event.position())
         if event is not None and self._can_drag(event.button()):
             self._dragged, self._drag_from = event.button(), event.position()
 
@@ -463,6 +472,9 @@ class Viewport(QOpenGLWidget):
             if (event.position() - self._pressed_at).manhattanLength() <= CLICK_REACH_PX:
                 return
             self._pressed_at = None
+        if self._drags_line:
+            self.line_dragged.emit(min(max(event.position().x() / self.width(), 0.0), 1.0))
+            return
         moved = event.position() - self._drag_from
         self._drag_from = event.position()
         if self._dragged == Qt.MouseButton.RightButton:
@@ -493,6 +505,13 @@ class Viewport(QOpenGLWidget):
         if self._has_clicked:
             self.click_revoked.emit()
         self.reset_camera()
+
+    def _is_on_line(self, position: QPointF) -> bool:
+        """Return whether the line of a wipe is here."""
+        options = self._options
+        if not options.compare or options.compare_mode != "wipe":
+            return False
+        return abs(position.x() - options.wipe_at * self.width()) <= LINE_REACH_PX
 
     def _can_drag(self, button: Qt.MouseButton) -> bool:
         if button == Qt.MouseButton.RightButton:

@@ -34,6 +34,7 @@ COLOUR_MAP_HINT = "Colours of the standard deviation, from dark (confident) to l
 GROUND_HINT = "Colour around the image, and behind the hands in the 3D view"
 FIGURE_SCALE_HINT = "Resolution of saved and copied images, relative to the view"
 FIGURE_BACKGROUND_HINT = "Background of saved and copied images; on white and transparent the hands are alone"
+COMPARE_MODE_HINT = "All beside each other; the first two on both sides of a line to drag; or one after the other"
 SIDE_HINT = "Override the detected handedness of all hands"
 CHOICES: dict[str, tuple[Choice, ...]] = {
     "shown_colour": (
@@ -52,6 +53,11 @@ CHOICES: dict[str, tuple[Choice, ...]] = {
         Choice("one_euro", "One Euro", "K", "Smooths slow hands strongly and fast ones less; some lag"),
     ),
     "colour_map": tuple(Choice(name, name.capitalize(), hint=COLOUR_MAP_HINT) for name in UNCERTAINTY_CONTROL_COLOURS),
+    "compare_mode": (
+        Choice("panes", "Side by side", hint=COMPARE_MODE_HINT),
+        Choice("wipe", "Wipe (first two)", hint=COMPARE_MODE_HINT),
+        Choice("blink", "Blink", hint=COMPARE_MODE_HINT),
+    ),
     "ground": tuple(Choice(name, name.capitalize(), hint=GROUND_HINT) for name in GROUNDS),
     "figure_scale": tuple(Choice(scale, f"{scale}x", hint=FIGURE_SCALE_HINT) for scale in (1, 2, 4)),
     "figure_background": (
