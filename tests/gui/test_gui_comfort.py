@@ -14,6 +14,7 @@ from PyQt6.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
     QApplication,
+    QCheckBox,
     QComboBox,
     QFileDialog,
     QLabel,
@@ -101,6 +102,28 @@ def test_theme_is_chosen_from_the_menu_and_saved(window: MainWindow, theme: Them
     choose(window, "Theme: Dark")
     assert (theme.colours, lightness(QPalette.ColorRole.Window) < 60) == (DARK, True)
     assert SettingsStore().load().theme == "dark"
+
+
+@pytest.mark.parametrize("colour", ["dark", "light"])
+def test_check_boxes_have_ticks_and_lists_an_arrow_without_a_frame(
+    window: MainWindow, theme: Theme, qtbot: QtBot, colour: str
+) -> None:
+    theme.choose("light" if colour == "light" else "dark")
+    box, field = QCheckBox("Loop"), QComboBox()
+    for widget in (box, field):
+        qtbot.addWidget(widget)
+        widget.resize(140, 28)
+        widget.show()
+    box.setChecked(True)
+    image = box.grab().toImage()
+    inside = {image.pixelColor(x, y).name() for x in range(3, 11) for y in range(10, 18)}
+    assert theme.colours.accent in inside
+    assert len(inside) > 1
+    field.setEnabled(False)
+    image = field.grab().toImage()
+    assert image.pixelColor(field.width() - 3, field.height() // 2).name() == theme.colours.field
+    arrow = {image.pixelColor(x, field.height() // 2).name() for x in range(field.width() - 18, field.width() - 3)}
+    assert len(arrow) > 1
 
 
 def test_theme_follows_the_system_until_one_is_chosen(theme: Theme, monkeypatch: pytest.MonkeyPatch) -> None:

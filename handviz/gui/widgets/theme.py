@@ -1,6 +1,7 @@
 """Dark and light theme, chosen by the system or the user."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from string import Template
 
 from PyQt6.QtCore import QObject, Qt, pyqtSignal
@@ -74,6 +75,8 @@ LIGHT = ThemeColours(
     error_text="#6b2410",
     error_edge="#c9623d",
 )
+MARKS = Path(__file__).parent / "marks"
+"""Images of what a style sheet cannot draw: the tick of a check box, the arrow of a list."""
 STYLE = Template("""
 QWidget { font-size: 12px; }
 QFrame#panel, QScrollArea, QScrollArea > QWidget > QWidget { background: $panel; }
@@ -110,6 +113,8 @@ QComboBox:focus, QSpinBox:focus, QDoubleSpinBox:focus, QLineEdit:focus { border-
 QComboBox:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QLineEdit:disabled { color: $disabled;
     border-color: $split; }
 QComboBox { combobox-popup: 0; }
+QComboBox::drop-down { border: none; width: 18px; }
+QComboBox::down-arrow { image: url("$marks/arrow.svg"); width: 12px; height: 12px; }
 QComboBox QAbstractItemView { background: $field; color: $text; border: 1px solid $edge;
     selection-background-color: $accent; selection-color: $on_accent; }
 QPlainTextEdit, QTableView, QListView, QTextBrowser { background: $field; border: 1px solid $edge; }
@@ -134,7 +139,8 @@ QRadioButton::indicator:hover, QCheckBox::indicator:hover { border-color: $accen
 QRadioButton::indicator:checked, QCheckBox::indicator:checked { border-color: $accent;
     background: qradialgradient(cx: 0.5, cy: 0.5, radius: 0.5, fx: 0.5, fy: 0.5,
     stop: 0 $accent, stop: 0.62 $accent, stop: 0.72 $field, stop: 1 $field); }
-QCheckBox::indicator:checked { background: $accent; }
+QCheckBox::indicator:checked { background: $accent; image: url("$marks/$tick.svg"); }
+QCheckBox::indicator:checked:disabled { background: $disabled; border-color: $disabled; }
 QScrollBar:vertical { background: $panel; width: 9px; }
 QScrollBar::handle:vertical { background: $edge; border-radius: 4px; min-height: 24px; }
 QScrollBar::handle:vertical:hover { background: $edge_hover; }
@@ -198,5 +204,6 @@ class Theme(QObject):
         follows_light = self._choice == "system" and self._hints.colorScheme() == Qt.ColorScheme.Light
         self.colours = LIGHT if self._choice == "light" or follows_light else DARK
         self._application.setPalette(palette_of(self.colours))
-        self._application.setStyleSheet(STYLE.substitute(vars(self.colours)))
+        tick = "tick_light" if self.colours is LIGHT else "tick_dark"
+        self._application.setStyleSheet(STYLE.substitute(vars(self.colours), marks=MARKS.as_posix(), tick=tick))
         self.changed.emit()
