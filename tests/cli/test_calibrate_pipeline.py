@@ -61,7 +61,7 @@ def test_all_shipped_models_with_uncertainty_are_measured(
 ) -> None:
     assert main(["calibrate", "--pipeline"]) == 0
     plan = plans[0]
-    assert plan.models == ("prior", "amvur", "final", "hamr")
+    assert plan.models == ("prior", "amvur", "final", "hamr", "sima")
     assert (plan.count, plan.seed, plan.config.model_dir) == (240, 611, MODELS)
     text = capsys.readouterr().out
     for model in plan.models:

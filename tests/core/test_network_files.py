@@ -43,7 +43,7 @@ def test_shipped_files_are_shipped(path: Path, caplog: pytest.LogCaptureFixture)
 
 def test_all_shipped_weights_are_under_48_megabytes_and_stand_once() -> None:
     sizes = {path.name: path.stat().st_size for path in map(MODELS.joinpath, shipped_checksums())}
-    assert sum(sizes.values()) < 52e6
+    assert sum(sizes.values()) < 56e6
     # MediaPipe's weights are in the task file alone: graphs and heads are small beside it.
     assert sizes[LANDMARK_FILE.name] + sizes[PALM_FILE.name] < 0.2e6
     assert max(sizes[f"handviz_{name}.onnx"] for name in DEFAULT_COMPARED) < 14e6

@@ -40,9 +40,9 @@ def test_a_model_provides_what_the_registry_says(spec: ModelSpec) -> None:
 
 
 def test_every_model_is_known_by_its_name() -> None:
-    assert tuple(f"{spec}" for spec in SPECS) == (*DEFAULT_COMPARED, "mediapipe", "hamr")
+    assert tuple(f"{spec}" for spec in SPECS) == (*DEFAULT_COMPARED, "mediapipe", "hamr", "sima")
     assert [model_spec(spec.id) for spec in SPECS] == list(SPECS)
-    assert [spec.family for spec in SPECS] == [*["amvur"] * len(DEFAULT_COMPARED), "mediapipe", "hamr"]
+    assert [spec.family for spec in SPECS] == [*["amvur"] * len(DEFAULT_COMPARED), "mediapipe", "hamr", "sima_hand"]
     assert all(spec.file.is_file() and spec.hand_model == "open_hand" for spec in SPECS)
-    with raises(ErrorCode.UNKNOWN_NAME, match="prior, amvur, final, mediapipe, hamr"):
+    with raises(ErrorCode.UNKNOWN_NAME, match="prior, amvur, final, mediapipe, hamr, sima"):
         model_spec("Final")

@@ -22,8 +22,8 @@ def test_a_single_number_is_enough(tmp_path: Path, number: float) -> None:
         load_weights(path)
 
 
-def test_all_shipped_weights_take_less_than_52_megabytes() -> None:
+def test_all_shipped_weights_take_less_than_56_megabytes() -> None:
     """A clone and a wheel contain them: MediaPipe's weights stand in them once, and the trunk that models share too."""
     names = [line.split()[1] for line in (MODELS / "SHA256SUMS").read_text().splitlines()]
     assert {"hand_landmarker.task", "handviz_trunk.onnx", "handviz_final.onnx"} <= set(names)
-    assert sum((MODELS / name).stat().st_size for name in names) < 52_000_000
+    assert sum((MODELS / name).stat().st_size for name in names) < 56_000_000

@@ -21,7 +21,6 @@ SIMA = ModelSpec(
 FAMILY = ModelFamily(
     "sima_hand",
     "SiMA-Hand",
-    # (SIMA,) once models/handviz_sima.onnx is there: until then the family is trained, and nobody can choose it.
-    models=(),
+    models=(SIMA,),
     training="handviz.models.sima_hand.training:TRAINING",
 )
