@@ -429,8 +429,8 @@ class LegendPass:
             covered = covered_points(points_px, corner_rectangle(corner, room.inner(MARGIN_PX), size))
             self._covered_before[corner] = MEMORY * self._covered_before[corner] + covered
         centre = points_px.mean(axis=0) if len(points_px) else None
-        is_known = centre is not None and self._centre is not None
-        moved_px = math.dist(centre, self._centre) if is_known else math.inf
+        before = self._centre
+        moved_px = math.dist(centre, before) if centre is not None and before is not None else math.inf
         self._centre = centre
         self._may_move = moved_px > JUMP * math.hypot(*room.view_size) or self._clock() - self._moved_s >= STAY_S
 

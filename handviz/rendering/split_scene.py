@@ -225,7 +225,7 @@ class SplitScene:
                 width = max(1, round(LINE_WIDTH_PX * pixel_ratio))
                 line = pane.shown_px[0] - width // 2, 0, width, target.size[1]
                 target.clear(*LINE_COLOUR, 1.0, viewport=line)
-        target.scissor = None
+        target.scissor = None  # type: ignore[assignment]  # moderngl takes it: all of the target
         target.viewport = (0, 0, *target.size)
         legend = self._draw_legend(drawn, target.size, pixel_ratio) if options.legend else None
         # On both sides of a line hands have one label.

@@ -195,8 +195,14 @@ def turntable(
             frames = [Image.fromarray(image).quantize() for image in images]
             with atomic_path(path) as part:
                 try:
-                    settings = {"save_all": True, "append_images": frames[1:], "loop": 0, "format": "GIF"}
-                    frames[0].save(part, duration=round(1000 / rate_hz), **settings)
+                    frames[0].save(
+                        part,
+                        format="GIF",
+                        save_all=True,
+                        append_images=frames[1:],
+                        loop=0,
+                        duration=round(1000 / rate_hz),
+                    )
                 except OSError as error:
                     raise HandvizError(f"{path} cannot be written ({error}).", ErrorCode.NOT_WRITABLE) from error
             return path

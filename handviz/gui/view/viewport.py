@@ -29,7 +29,7 @@ from handviz.rendering.iterations import seconds_to_next_step
 from handviz.rendering.legend import LegendPart
 from handviz.rendering.offscreen import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 from handviz.rendering.options import DrawOptions, KeyLight
-from handviz.rendering.panes import PanePoint
+from handviz.rendering.panes import Pane, PanePoint
 from handviz.rendering.split_scene import BLINK_S, SplitScene
 
 NO_OPENGL = "The graphics driver offers no OpenGL 3.3 to this window; 'python -m handviz doctor' shows details."
@@ -350,7 +350,7 @@ class Viewport(QOpenGLWidget):
 
     def _pane_size(self) -> Size:
         """Return width and height of the first pane, in physical pixels."""
-        panes = ()
+        panes: tuple[Pane, ...] = ()
         if self._scene is not None:
             panes = self._scene.panes(self._size_px(), self._options, self.devicePixelRatioF())
         return panes[0].size_px if panes else self._size_px()

@@ -132,8 +132,10 @@ class ShortcutWindow(QDialog):
         whole.addSpacing(8)
         whole.addWidget(close, 0, Qt.AlignmentFlag.AlignRight)
         screen = self.screen()
+        style = self.style()
         assert screen is not None
-        bar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
+        assert style is not None
+        bar = style.pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
         wanted = content.sizeHint() + QSize(44 + bar, close.sizeHint().height() + 60 + bar)
         self.resize(wanted.boundedTo(screen.availableSize() - QSize(SCREEN_MARGIN_PX, SCREEN_MARGIN_PX)))
 
