@@ -101,7 +101,7 @@ class RigSource:
         )  # fmt: skip
 
     def moments(self) -> Iterator[Moment]:
-        """Yield all moments, those of one view too."""
+        """Yield all moments from the first one on, those of one view too."""
         return self._of_clips() if self.is_clip else self._of_folders()
 
     def close(self) -> None:
@@ -131,6 +131,8 @@ class RigSource:
             yield Moment(number, tuple(views), tuple(left_out))
 
     def _of_clips(self) -> Iterator[Moment]:
+        for source in self._sources:  # where an earlier pass has left them
+            source.seek(0)
         clocks = [
             _Clock(source, view.time_offset_ms) for source, view in zip(self._sources, self._rig.views, strict=True)
         ]

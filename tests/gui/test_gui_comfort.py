@@ -184,6 +184,20 @@ def test_failures_are_toasts_that_disappear_and_stay_in_the_log(
     assert sum("cannot be made" in line for _, line in log_buffer.lines) == 2
 
 
+def test_all_of_a_toast_s_text_can_be_read(qtbot: QtBot, window: MainWindow) -> None:
+    window.show()
+    for text in ("the rig has no moments: check its sources", "a long message, " * 12):
+        window._controller.warn(text)
+    for toast in window.toasts.labels:
+        space = QRect(0, 0, toast.width() - 26, 10_000)
+        text = toast.fontMetrics().boundingRect(space, int(Qt.TextFlag.TextWordWrap), toast.text())
+        assert toast.height() >= text.height() + 18
+        assert toast.width() > 300
+    heights = [toast.height() for toast in window.toasts.labels]
+    assert heights[1] > heights[0]
+    assert window.toasts.height() >= sum(heights)
+
+
 def test_a_click_dismisses_a_toast_and_there_are_at_most_four(qtbot: QtBot, window: MainWindow) -> None:
     for number in range(7):
         window._controller.warn(f"error {number}")

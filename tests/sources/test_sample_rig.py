@@ -1,5 +1,6 @@
 """The bundled rig: its clips are in step, its cameras fit what a detector sees, and it is small."""
 
+import numpy as np
 import pytest
 
 from handviz.core.multiview import ViewHand, check_views
@@ -22,6 +23,17 @@ def test_every_moment_has_all_three_views(moments: list[Moment]) -> None:
     assert len(moments) == 100
     assert all(tuple(view.name for view in moment.views) == NAMES and not moment.left_out for moment in moments)
     assert moments[-1].time_ms == pytest.approx(99 * 50, abs=1)
+
+
+def test_moments_can_be_read_again_from_the_first_one_on() -> None:
+    with RigSource(read_rig(RIG_FILE)) as source:
+        first = next(iter(source.moments()))
+        passes = [[moment.time_ms for moment in source.moments()] for _ in range(2)]
+        again = next(iter(source.moments()))
+    assert passes[0] == passes[1]
+    assert len(passes[0]) == 100
+    for one, other in zip(first.views, again.views, strict=True):
+        np.testing.assert_array_equal(one.frame.image, other.frame.image)
 
 
 @pytest.mark.parametrize("number", [0, 20, 90])

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from PyQt6.QtCore import QEvent, QObject, Qt, QTimer, QUrl
+from PyQt6.QtCore import QEvent, QObject, QRect, Qt, QTimer, QUrl
 from PyQt6.QtGui import QDesktopServices
 from PyQt6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
@@ -11,6 +11,8 @@ from handviz.gui.widgets.controls import push_button
 SHOWN_MS = 7000
 MAX_AT_ONCE = 4
 WIDTH_PX, MARGIN_PX, TOP_PX, GAP_PX = 360, 14, 40, 6
+PADDING_PX = 13
+"""Around the text: what the theme gives, and its border."""
 
 
 class Toast(QLabel):
@@ -33,9 +35,11 @@ class Toast(QLabel):
 
     def height_for(self, width_px: int) -> int:
         """Return the height at a width, with the button below the text."""
-        self.setMinimumHeight(0)  # which else is the least that Qt answers
+        self.ensurePolished()  # so that the font is the theme's
+        space = QRect(0, 0, width_px - 2 * PADDING_PX, 10_000)
+        text = self.fontMetrics().boundingRect(space, int(Qt.TextFlag.TextWordWrap), self.text())
         below = self.button.sizeHint().height() + 2 * GAP_PX if self.button is not None else 0
-        return self.heightForWidth(width_px) + below
+        return text.height() + 2 * PADDING_PX + below
 
     def place_button(self) -> None:
         """Put the button into the lower right corner."""
