@@ -43,6 +43,7 @@ class ViewPane(QWidget):
         head = QHBoxLayout()
         head.setContentsMargins(6, 2, 6, 0)
         head.addWidget(self.switch)
+        head.addSpacing(8)
         head.addWidget(self.note, 1)
         column.addLayout(head)
         column.addWidget(self.viewport, 1)
