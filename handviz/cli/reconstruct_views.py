@@ -5,28 +5,22 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from handviz.api import Model
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import make_folder
 from handviz.core.multiview import MultiViewHand
 from handviz.core.onnx_runtime import limit_threads
 from handviz.core.output import print_result
-from handviz.core.records import Frame, FrameResult, Intrinsics
 from handviz.data.datasets.rigs import open_rig
-from handviz.detection.detectors import make_detector
 from handviz.io.hands_json import moment_entry, write_report
 from handviz.io.mesh_export import export_mesh, usual_vertices
-from handviz.models.base import LoadContext
-from handviz.models.multiview import load_multi_view_model
 from handviz.pipeline.image_request import ImageRequest
-from handviz.pipeline.multiview import MultiViewPipeline
+from handviz.pipeline.multiview import pipeline_for_rig
 from handviz.sources.rig_moments import Moment
 
 REPORT_NAME = "hands.json"
@@ -61,10 +55,7 @@ def run_views(run: ViewsRun) -> int:
     with ExitStack() as resources:
         source = open_rig(run.rig)
         resources.callback(source.close)
-        model = load_multi_view_model(LoadContext(request.model_dir, request.hand_model))
-        single = _SingleView(request, resources)
-        detector = partial(make_detector, request.detector, max_hands=request.max_hands, video=source.is_clip)
-        pipeline = MultiViewPipeline(model, detector, single, is_clip=source.is_clip, max_hands=request.max_hands)
+        pipeline = pipeline_for_rig(source, *request.settings())
         resources.callback(pipeline.close)
         entries, flaws = list[dict[str, Any]](), Counter[tuple[str, str]]()
         make_folder(out if request.mesh == "none" else out / "meshes")
@@ -76,24 +67,11 @@ def run_views(run: ViewsRun) -> int:
                     hands = pipeline.process(moment)
                     _log(moment, hands, flaws)
                     meshes = [_mesh(moment, number, hand, request, out) for number, hand in enumerate(hands)]
-                    entries.append(moment_entry(_file(source.name, moment), moment, hands, meshes, model.id))
+                    entries.append(moment_entry(_file(source.name, moment), moment, hands, meshes, pipeline.model))
         finally:
             if entries:
                 write_report(out / REPORT_NAME, entries)
     return _summary(entries, flaws, out / REPORT_NAME)
-
-
-class _SingleView:
-    """The model of one view, which is loaded when it is first needed."""
-
-    def __init__(self, request: ImageRequest, resources: ExitStack) -> None:
-        self._request, self._resources = request, resources
-        self._model: Model | None = None
-
-    def __call__(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
-        if self._model is None:
-            self._model = self._resources.enter_context(Model(self._request))
-        return self._model.load().process_with(frame, intrinsics)
 
 
 def _file(rig: str, moment: Moment) -> str:

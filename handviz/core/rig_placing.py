@@ -8,7 +8,7 @@ from scipy.optimize import least_squares
 
 from handviz.core.geometry import rotation_from_axis_angle
 from handviz.core.multiview import CalibratedView, triangulate
-from handviz.core.records import NEAREST_M, FloatArray
+from handviz.core.records import FloatArray
 
 SIZE_STD = 0.12
 """Standard deviation of the logarithm of a hand's size about the network's: adults and children."""
@@ -60,7 +60,7 @@ def place_in_rig(points_m: FloatArray, views: Sequence[ViewedPoints], start: Flo
         rotation = rotation_from_axis_angle(parameters[:3]) @ start
         world = position_m + parameters[3:6] + np.exp(parameters[6]) * (points_m @ rotation.T)
         errors = [
-            weight * (_projected(view.camera, world) - view.points_px)
+            weight * (view.camera.intrinsics.project(view.camera.in_camera(world)) - view.points_px)
             for view, weight in zip(views, weights, strict=True)
         ]
         return np.append(np.concatenate(errors).ravel(), parameters[6] / SIZE_STD)
@@ -83,12 +83,6 @@ def _start(rotated_m: FloatArray, cameras: Sequence[CalibratedView], points_px: 
     offsets = triangulate(cameras, points_px) - rotated_m
     known = offsets[np.isfinite(offsets).all(axis=1)]
     return np.median(known, axis=0) if len(known) else np.zeros(3)
-
-
-def _projected(camera: CalibratedView, world_m: FloatArray) -> FloatArray:
-    in_camera = camera.in_camera(world_m)
-    depths = np.maximum(in_camera[:, 2:], NEAREST_M)
-    return in_camera[:, :2] / depths * camera.intrinsics.focals_px + camera.intrinsics.centre_px
 
 
 def mean_rotation(rotations: FloatArray) -> FloatArray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from handviz.core.multiview import LeftOutView, MultiViewHand, ViewHand, check_views, match_hands, view_flaw
-from handviz.core.records import Detection, Frame, FrameResult, Handedness, Intrinsics
+from handviz.core.records import Detection, Frame, FrameResult, Handedness, Intrinsics, ModelId
 from handviz.detection.crop import crop_hand
 from handviz.detection.detectors import Detector, make_detector
 from handviz.models.base import LoadContext
@@ -49,6 +49,11 @@ class MultiViewPipeline:
         self._model, self._make_detector, self._single_view = model, make_detector, single_view
         self._is_clip, self._max_hands = is_clip, max_hands
         self._detectors: dict[str, Detector] = {}
+
+    @property
+    def model(self) -> ModelId:
+        """The id of the network of several views."""
+        return self._model.id
 
     def process(self, moment: Moment) -> list[MultiViewHand]:
         """Return the hands of a moment, best seen first; HandvizError if a network fails.

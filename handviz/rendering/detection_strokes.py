@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.records import FloatArray, FrameResult, HandCrop
 from handviz.rendering.camera import Matrix, Size, project
 from handviz.rendering.passes import BONES
@@ -35,8 +36,7 @@ def crop_corners_px(crop: HandCrop) -> FloatArray:
     """Return the corners (4, 2) of a crop in image pixels."""
     side = crop.size_px
     corners = np.array([(0, 0), (side, 0), (side, side), (0, side)], dtype=float)
-    linear, shift = crop.crop_from_image[:, :2], crop.crop_from_image[:, 2]
-    return np.asarray(np.linalg.solve(linear, (corners - shift).T).T)
+    return apply_affine(invert_affine(crop.crop_from_image), corners)
 
 
 def _in_view(points_px: FloatArray, clip_from_image: Matrix, view_size: Size) -> FloatArray:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from handviz.__main__ import main
-from handviz.cli import reconstruct_views
 from handviz.core.camera_model import camera_model_of_intrinsics
 from handviz.core.records import Detection
 from handviz.models import multiview
+from handviz.pipeline import multiview as pipeline
 from handviz.sources.rig import Rig, RigView, write_rig
 from tests.core.test_multiview import NAMES, keypoints_m, seen
 from tests.errors import wrong_usage
@@ -46,7 +46,7 @@ def with_model(monkeypatch: pytest.MonkeyPatch) -> None:
         at + 1: (Detection(hand.handedness, hand.score, hand.keypoints_px),) for at, hand in enumerate(hands)
     }
     monkeypatch.setattr(multiview, "BUILT_IN", ("tests.fake_multiview:load",))
-    monkeypatch.setattr(reconstruct_views, "make_detector", lambda *_, **__: KnowingDetector(found))
+    monkeypatch.setattr(pipeline, "make_detector", lambda *_, **__: KnowingDetector(found))
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """MVR-Hand as a model of several views: its file is checked, its mesh is placed by all views, for both sides."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -203,4 +202,3 @@ def test_presence_is_the_mean_of_all_views(network, monkeypatch) -> None:
         network, "run", lambda inputs: right(inputs) | {"hand_probability": np.array([[0.2, 0.4, 0.9]])}
     )
     assert network.reconstruct(right.views).hand_probability == pytest.approx(0.5)
-    assert replace(network.reconstruct(right.views), track_id=0).track_id == 0

@@ -16,7 +16,7 @@ from handviz.rendering.hand_shape import ModelDisplay
 from handviz.rendering.options import DrawOptions
 
 INVITATION = (
-    "Open a rig: two to eight calibrated cameras and their clips or folders, as docs/guide/several_cameras.md says"
+    "Open a rig, that is two to eight calibrated cameras that see the same hands at the same time, or the sample"
 )
 SMALLEST_PANE = QSize(160, 120)
 USUAL_ASPECT, HEAD_PX = 4 / 3, 26
